@@ -1,0 +1,1 @@
+"""Fair-value models: the rolling-mean baseline and the forecast."""

@@ -1,0 +1,124 @@
+"""The frames that travel between modules: column names, types and the delivery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pyarrow as pa
+
+KEY = ["card_id", "date"]
+OPTIONAL_PRICES = ["low_price", "mid_price", "high_price"]
+VALUES = ["market_price", *OPTIONAL_PRICES, "volume"]
+OBSERVATION_COLUMNS = [*KEY, *VALUES, "source", "collected_at"]
+CARD_COLUMNS = [
+    "card_id",
+    "name",
+    "set_name",
+    "number",
+    "rarity",
+    "printing",
+    "product_kind",
+    "product_id",
+    "release_date",
+    "aliases",
+]
+PREDICTION_COLUMNS = [
+    "card_id",
+    "date",
+    "horizon",
+    "market_price",
+    "fair_value",
+    "lower",
+    "upper",
+    "deviation",
+    "signal",
+    "reason",
+    "thin",
+    "stale",
+    "model",
+    "data_version",
+]
+HORIZONS = (1, 7, 14, 30)
+
+_utc = pa.timestamp("us", tz="UTC")
+_observation = [
+    ("card_id", pa.string()),
+    ("date", pa.date32()),
+    ("market_price", pa.float64()),
+    ("low_price", pa.float64()),
+    ("mid_price", pa.float64()),
+    ("high_price", pa.float64()),
+    ("volume", pa.float64()),
+    ("source", pa.string()),
+    ("collected_at", _utc),
+]
+
+# `month` (YYYY-MM) partitions the prices, so that a night rewrites at most one month's files.
+PRICES_SCHEMA = pa.schema([*_observation, ("month", pa.string())])
+CARDS_SCHEMA = pa.schema(
+    [
+        ("card_id", pa.string()),
+        ("name", pa.string()),
+        ("set_name", pa.string()),
+        ("number", pa.string()),
+        ("rarity", pa.string()),
+        ("printing", pa.string()),
+        ("product_kind", pa.string()),
+        ("product_id", pa.int64()),
+        ("release_date", pa.date32()),
+        ("aliases", pa.list_(pa.string())),
+    ]
+)
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("quarantine_id", pa.string()),
+        *_observation,
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("status", pa.string()),
+        ("raw", pa.string()),
+        ("quarantined_at", _utc),
+    ]
+)
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("card_id", pa.string()),
+        ("date", pa.date32()),
+        ("horizon", pa.int32()),
+        ("market_price", pa.float64()),
+        ("fair_value", pa.float64()),
+        ("lower", pa.float64()),
+        ("upper", pa.float64()),
+        ("deviation", pa.float64()),
+        ("signal", pa.string()),
+        ("reason", pa.string()),
+        ("thin", pa.bool_()),
+        ("stale", pa.bool_()),
+        ("model", pa.string()),
+        ("data_version", pa.int64()),
+    ]
+)
+
+
+def empty_cards() -> pd.DataFrame:
+    """Return a card frame without rows, columns ``CARD_COLUMNS``."""
+    return pd.DataFrame({column: pd.Series(dtype="object") for column in CARD_COLUMNS})
+
+
+@dataclass
+class Delivery:
+    """What a source hands over, exactly as received.
+
+    observations: one row an observation with any of ``OBSERVATION_COLUMNS``; values may be
+        wrong, missing or of another type, because quality decides about each row.
+        ``collected_at`` may be missing: the moment of collection is filled in.
+    cards: what is known about the cards, columns ``CARD_COLUMNS`` (any may be missing).
+    source: the source's name, filled in where a row carries none.
+    notes: what a person should know (ignored columns, groups that failed).
+    """
+
+    observations: pd.DataFrame
+    source: str
+    cards: pd.DataFrame = field(default_factory=empty_cards)
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,95 @@
+"""One validated Settings object, from ``POKEWATCH_*`` variables and a ``.env`` file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pokewatch.errors import UsageError
+
+_checkout = Path(__file__).resolve().parent.parent
+# Installed as a wheel there is no checkout: the folder one works in is the project then.
+PROJECT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """Every tunable of PokeWatch; each is read from ``POKEWATCH_<NAME>`` or ``.env``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="POKEWATCH_", env_file=PROJECT / ".env", extra="ignore", validate_default=True
+    )
+
+    home: Path = Field(Path("data"), description="data home; a relative path lies in the project")
+    store: str = Field("", description="where the Delta tables live: a path or URL; default: home")
+    watchlist: Path = Field(Path("watchlist.yaml"), description="the user's cards")
+    source: str = Field("simulated", description="source used when a command names none")
+    seed: int = Field(7, ge=0, description="seed of models and of the simulated market")
+
+    tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")
+    tcgcsv_categories: list[int] = Field([3], description="3 Pokémon, 85 Pokémon Japan")
+    contact: str = Field("", description="contact shown to services in the User-Agent")
+    request_interval: float = Field(0.1, ge=0, description="seconds between two requests")
+    request_timeout: float = Field(60.0, gt=0, description="seconds before a request is given up")
+    request_attempts: int = Field(5, ge=1, description="tries of one request")
+
+    max_price: float = Field(1_000_000.0, gt=0, description="USD; above it a price is absurd")
+    jump_factor: float = Field(3.0, gt=1, description="a move beyond this factor is held back")
+    jump_floor: float = Field(1.0, ge=0, description="USD; smaller moves are never held back")
+    jump_confirmations: int = Field(
+        2, ge=1, description="later observations that confirm a held level"
+    )
+
+    retention_days: int = Field(
+        30, ge=7, description="days that replaced versions of a table stay readable"
+    )
+    fee: float = Field(0.13, ge=0, lt=1, description="share of the price that selling costs")
+    good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
+    signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
+    stale_days: int = Field(3, ge=0, description="days after which a price is stale")
+
+    @field_validator("home", "watchlist")
+    @classmethod
+    def _inside_project(cls, value: Path) -> Path:
+        value = value.expanduser()
+        return value if value.is_absolute() else PROJECT / value
+
+    @property
+    def store_root(self) -> str:
+        """Path or URL of the folder that holds the Delta tables."""
+        if not self.store:
+            return str(self.home)
+        if "://" in self.store:
+            return self.store.rstrip("/")
+        return str(self._inside_project(Path(self.store)))
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of fitted models."""
+        return self.home / "models"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Folder of reports and executed notebooks."""
+        return self.home / "reports"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the process's settings; a bad value raises ``UsageError`` that names it."""
+    return load_settings()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Build settings from environment, ``.env`` and ``overrides`` (highest priority)."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"][:1])
+        raise UsageError(
+            f"setting POKEWATCH_{name.upper()}={first.get('input')!r}: {first['msg']}; "
+            "mend it in the environment or in .env"
+        ) from error

@@ -1,0 +1,307 @@
+"""The price store: Delta tables with atomic, idempotent, concurrent-safe commits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+from operator import and_
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pokewatch import schema
+from pokewatch.errors import StoreError, UsageError
+from pokewatch.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+TABLES = {
+    "prices": schema.PRICES_SCHEMA,
+    "cards": schema.CARDS_SCHEMA,
+    "quarantine": schema.QUARANTINE_SCHEMA,
+    "predictions": schema.PREDICTIONS_SCHEMA,
+}
+COMPACT_ABOVE_FILES = 8
+SMALL_FILE_BYTES = 16 * 2**20
+
+
+class Conflict(Exception):
+    """Another writer committed first; the whole read-judge-write must be done again."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One table pinned at one version; ``handle`` is None while the table does not exist."""
+
+    name: str
+    handle: DeltaTable | None
+
+    @property
+    def version(self) -> int:
+        """Table version, -1 while the table does not exist."""
+        return -1 if self.handle is None else self.handle.version()
+
+    def read(
+        self, columns: list[str] | None = None, where: Iterable[pc.Expression] = ()
+    ) -> pa.Table:
+        """Return the rows that meet every expression, in the table's schema."""
+        table_schema = TABLES[self.name]
+        names = columns or [name for name in table_schema.names if name != "month"]
+        if self.handle is None:
+            return pa.schema([table_schema.field(name) for name in names]).empty_table()
+        conditions = list(where)
+        try:
+            dataset = self.handle.to_pyarrow_dataset()
+            found = dataset.to_table(
+                columns=names, filter=reduce(and_, conditions) if conditions else None
+            )
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise StoreError(
+                f"table '{self.name}' at version {self.version} cannot be read: {error}; restore "
+                "its files from a back-up, or read an older state with --data-version"
+            ) from error
+        return found.cast(pa.schema([table_schema.field(name) for name in names]))
+
+
+class Store:
+    """The Delta tables ``prices``, ``cards``, ``quarantine`` and ``predictions``."""
+
+    def __init__(self, root: str | Path, retention_days: int = 30):
+        """Open the store at a folder or URL; nothing is written until the first commit."""
+        self.root = str(root)
+        self.retention_days = retention_days
+        # Without etags two writers to one object store could both win.
+        self._options = {"conditional_put": "etag"} if self.root.startswith("s3://") else None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Store:
+        """Open the store that the settings name."""
+        return cls(settings.store_root, settings.retention_days)
+
+    def location(self, table: str) -> str:
+        """Return the folder or URL of a table."""
+        return f"{self.root}/{table}"
+
+    def snapshot(self, table: str, version: int | None = None) -> Snapshot:
+        """Pin a table at ``version`` (default: the newest).
+
+        Raises StoreError where the table is there but cannot be read, UsageError for a version
+        that does not exist.
+        """
+        location = self.location(table)
+        try:
+            handle = DeltaTable(location, storage_options=self._options)
+        except TableNotFoundError as error:
+            if self._has_files(location):
+                raise StoreError(
+                    f"'{location}' holds files but no readable Delta log: restore its _delta_log "
+                    "from a back-up, or move the folder away to start an empty table"
+                ) from error
+            if version is not None and version >= 0:
+                raise UsageError(f"data version {version} does not exist: the store is empty")
+            return Snapshot(table, None)
+        except (DeltaError, OSError, ValueError) as error:
+            raise StoreError(
+                f"table '{location}' cannot be opened: {error}; restore its _delta_log from a "
+                "back-up"
+            ) from error
+        if version is None or version == handle.version():
+            return Snapshot(table, handle)
+        newest = handle.version()
+        try:
+            handle.load_as_version(version)
+        except (DeltaError, OSError, ValueError, OverflowError) as error:
+            raise UsageError(
+                f"data version {version} of '{table}' is not readable: the newest is {newest}, "
+                f"versions are kept for {self.retention_days} days"
+            ) from error
+        return Snapshot(table, handle)
+
+    @staticmethod
+    def _has_files(location: str) -> bool:
+        if "://" in location:
+            return False
+        folder = Path(location)
+        return folder.exists() and any(folder.iterdir())
+
+    @property
+    def data_version(self) -> int:
+        """Version of the prices table, -1 while it is empty."""
+        return self.snapshot("prices").version
+
+    def prices(
+        self,
+        columns: list[str] | None = None,
+        card_ids: Iterable[str] | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        data_version: int | None = None,
+    ) -> pd.DataFrame:
+        """Return accepted observations, sorted by card and date.
+
+        columns: any of ``OBSERVATION_COLUMNS`` (default all); since and until are inclusive.
+        """
+        return self.read_prices(
+            self.snapshot("prices", data_version), columns, card_ids, since, until
+        )
+
+    def read_prices(
+        self,
+        snapshot: Snapshot,
+        columns: list[str] | None = None,
+        card_ids: Iterable[str] | None = None,
+        since: date | None = None,
+        until: date | None = None,
+    ) -> pd.DataFrame:
+        """Return the observations of a pinned prices table, as ``prices`` does."""
+        where = list(date_range(since, until))
+        if card_ids is not None:
+            where.append(ds.field("card_id").isin(list(card_ids)))
+        table = snapshot.read(columns or schema.OBSERVATION_COLUMNS, where)
+        order = [(name, "ascending") for name in schema.KEY if name in table.column_names]
+        return to_frame(table.sort_by(order) if order else table)
+
+    def cards(self) -> pd.DataFrame:
+        """Return all known cards, columns ``CARD_COLUMNS``, sorted by card_id."""
+        table = self.snapshot("cards").read(schema.CARD_COLUMNS)
+        return table.sort_by("card_id").to_pandas()
+
+    def quarantine(self, statuses: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return quarantined rows, newest decision first; ``statuses`` narrows them."""
+        where = [] if statuses is None else [ds.field("status").isin(list(statuses))]
+        table = self.snapshot("quarantine").read(where=where)
+        order = [("quarantined_at", "descending"), ("quarantine_id", "ascending")]
+        return to_frame(table.sort_by(order))
+
+    def predictions(self, on: date | None = None) -> pd.DataFrame:
+        """Return stored predictions, columns ``PREDICTION_COLUMNS``, of one date or all."""
+        where = [] if on is None else [ds.field("date") == pa.scalar(on)]
+        return to_frame(self.snapshot("predictions").read(where=where))
+
+    def replace(
+        self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
+    ) -> None:
+        """Replace what meets ``predicate`` (all where None) by ``rows`` in one atomic commit.
+
+        ``rows`` must contain whatever of the old rows is to stay. Raises Conflict if another
+        writer changed the table after ``snapshot`` was taken. The predicate is SQL: build it
+        from dates, months and quoted ids of our own only.
+        """
+        table = to_table(rows, TABLES[snapshot.name])
+        target: Any = snapshot.handle or self.location(snapshot.name)
+        if snapshot.handle is None:
+            arguments: dict[str, Any] = {
+                "mode": "error",
+                "partition_by": ["month"] if "month" in table.column_names else None,
+                "configuration": {
+                    "delta.logRetentionDuration": f"interval {self.retention_days} days"
+                },
+            }
+        elif predicate is None:
+            arguments = {"mode": "overwrite"}
+        else:
+            arguments = {"mode": "overwrite", "predicate": predicate}
+        try:
+            write_deltalake(target, table, storage_options=self._options, **arguments)
+        except CommitFailedError as error:
+            raise Conflict(str(error)) from error
+        except (DeltaError, OSError) as error:
+            if snapshot.handle is None and DeltaTable.is_deltatable(
+                self.location(snapshot.name), self._options
+            ):
+                raise Conflict(str(error)) from error
+            raise StoreError(
+                f"table '{self.location(snapshot.name)}' could not be written: {error}; the last "
+                "committed state is intact: check free space and permissions, then run it again"
+            ) from error
+
+    def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
+        """Run ``attempt`` anew while it meets Conflict, with jitter; StoreError after ``tries``."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(Conflict),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=stop_after_attempt(tries),
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except Conflict as error:
+            raise StoreError(
+                f"other writers changed '{self.root}' {tries} times during this one: nothing of it "
+                "was stored; run it again when they are done"
+            ) from error
+
+    def save_predictions(self, predictions: pd.DataFrame) -> None:
+        """Store predictions, replacing those of the same date."""
+        days = sorted(pd.to_datetime(predictions["date"]).dt.date.unique())
+        predicate = " or ".join(f"date = '{day.isoformat()}'" for day in days)
+
+        def attempt() -> None:
+            self.replace(self.snapshot("predictions"), predictions, predicate)
+
+        if days:
+            self.retry(attempt)
+            self.maintain("predictions")
+
+    def maintain(self, table: str) -> None:
+        """Compact small files where that pays, and vacuum what is older than the retention."""
+        handle = self.snapshot(table).handle
+        if handle is None:
+            return
+        files = pa.table(handle.get_add_actions(flatten=True)).to_pandas()
+        groups = (
+            files["partition.month"] if "partition.month" in files else pd.Series(0, files.index)
+        )
+        small = files["size_bytes"] < SMALL_FILE_BYTES
+        crowded = groups[small].value_counts()
+        crowded = crowded[crowded > COMPACT_ABOVE_FILES]
+        if crowded.empty:
+            return
+        try:
+            if "partition.month" in files:
+                months = [str(month) for month in crowded.index]
+                handle.optimize.compact(partition_filters=[("month", "in", months)])
+            else:
+                handle.optimize.compact()
+            handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
+        except (DeltaError, OSError) as error:
+            # Maintenance is no part of the delivery: the next commit tries again.
+            log.warning("table '%s' was not compacted this time: %s", table, error)
+
+
+def date_range(since: date | None, until: date | None) -> Iterable[pc.Expression]:
+    """Yield the expressions of an inclusive date range, months first so that files are skipped."""
+    if since is not None:
+        yield ds.field("month") >= f"{since:%Y-%m}"
+        yield ds.field("date") >= pa.scalar(since)
+    if until is not None:
+        yield ds.field("month") <= f"{until:%Y-%m}"
+        yield ds.field("date") <= pa.scalar(until)
+
+
+def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table:
+    """Return ``rows`` as an Arrow table of exactly this schema; ``month`` is derived."""
+    if isinstance(rows, pa.Table):
+        return rows.cast(table_schema)
+    if "month" in table_schema.names:
+        rows = rows.assign(month=pd.to_datetime(rows["date"]).dt.strftime("%Y-%m"))
+    return pa.Table.from_pandas(rows[table_schema.names], schema=table_schema, preserve_index=False)
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Return a frame with ``date`` as datetime64 and ids as categories' values left alone."""
+    frame = table.to_pandas(date_as_object=False)
+    if "date" in frame:
+        frame["date"] = frame["date"].astype("datetime64[us]")
+    return frame
