@@ -36,7 +36,7 @@ COMPACT_ABOVE_FILES = 8
 SMALL_FILE_BYTES = 16 * 2**20
 
 
-class Conflict(Exception):
+class ConflictError(Exception):
     """Another writer committed first; the whole read-judge-write must be done again."""
 
 
@@ -109,7 +109,9 @@ class Store:
                     "from a back-up, or move the folder away to start an empty table"
                 ) from error
             if version is not None and version >= 0:
-                raise UsageError(f"data version {version} does not exist: the store is empty")
+                raise UsageError(
+                    f"data version {version} does not exist: the store is empty"
+                ) from error
             return Snapshot(table, None)
         except (DeltaError, OSError, ValueError) as error:
             raise StoreError(
@@ -194,7 +196,7 @@ class Store:
     ) -> None:
         """Replace what meets ``predicate`` (all where None) by ``rows`` in one atomic commit.
 
-        ``rows`` must contain whatever of the old rows is to stay. Raises Conflict if another
+        ``rows`` must contain whatever of the old rows is to stay. Raises ConflictError if another
         writer changed the table after ``snapshot`` was taken. The predicate is SQL: build it
         from dates, months and quoted ids of our own only.
         """
@@ -215,28 +217,47 @@ class Store:
         try:
             write_deltalake(target, table, storage_options=self._options, **arguments)
         except CommitFailedError as error:
-            raise Conflict(str(error)) from error
+            raise ConflictError(str(error)) from error
         except (DeltaError, OSError) as error:
             if snapshot.handle is None and DeltaTable.is_deltatable(
                 self.location(snapshot.name), self._options
             ):
-                raise Conflict(str(error)) from error
+                raise ConflictError(str(error)) from error
             raise StoreError(
                 f"table '{self.location(snapshot.name)}' could not be written: {error}; the last "
                 "committed state is intact: check free space and permissions, then run it again"
             ) from error
 
+    def upsert_prices(self, prices: Snapshot, rows: pd.DataFrame) -> None:
+        """Write observations over those of the same card and date, in one commit."""
+        if rows.empty:
+            return
+        first, last = rows["date"].min().date(), rows["date"].max().date()
+        days = sorted(day.date() for day in rows["date"].unique())
+        predicate = f"date >= '{first}' and date <= '{last}'"
+        if len(days) <= (last - first).days:
+            listed = ", ".join(f"'{day}'" for day in days)
+            predicate += f" and date in ({listed})"
+        old = self.read_prices(prices, since=first, until=last)
+        keys = pd.MultiIndex.from_frame(rows[schema.KEY])
+        kept = old["date"].isin(rows["date"].unique()) & ~pd.MultiIndex.from_frame(
+            old[schema.KEY]
+        ).isin(keys)
+        frames = [frame for frame in (old[kept], rows[schema.OBSERVATION_COLUMNS]) if len(frame)]
+        merged = pd.concat(frames).sort_values(["date", "card_id"])
+        self.replace(prices, merged, predicate)
+
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
-        """Run ``attempt`` anew while it meets Conflict, with jitter; StoreError after ``tries``."""
+        """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""
         retrying = Retrying(
-            retry=retry_if_exception_type(Conflict),
+            retry=retry_if_exception_type(ConflictError),
             wait=wait_random_exponential(multiplier=0.05, max=2),
             stop=stop_after_attempt(tries),
             reraise=True,
         )
         try:
             return retrying(attempt)
-        except Conflict as error:
+        except ConflictError as error:
             raise StoreError(
                 f"other writers changed '{self.root}' {tries} times during this one: nothing of it "
                 "was stored; run it again when they are done"
@@ -260,16 +281,15 @@ class Store:
         if handle is None:
             return
         files = pa.table(handle.get_add_actions(flatten=True)).to_pandas()
-        groups = (
-            files["partition.month"] if "partition.month" in files else pd.Series(0, files.index)
-        )
+        partitioned = "partition.month" in files
+        groups = files["partition.month"] if partitioned else pd.Series(0, index=files.index)
         small = files["size_bytes"] < SMALL_FILE_BYTES
         crowded = groups[small].value_counts()
         crowded = crowded[crowded > COMPACT_ABOVE_FILES]
         if crowded.empty:
             return
         try:
-            if "partition.month" in files:
+            if partitioned:
                 months = [str(month) for month in crowded.index]
                 handle.optimize.compact(partition_filters=[("month", "in", months)])
             else:
@@ -300,7 +320,7 @@ def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Return a frame with ``date`` as datetime64 and ids as categories' values left alone."""
+    """Return a pandas frame with ``date`` as datetime64 instead of objects."""
     frame = table.to_pandas(date_as_object=False)
     if "date" in frame:
         frame["date"] = frame["date"].astype("datetime64[us]")

@@ -1,0 +1,206 @@
+"""From a delivery to the store: quality decides, then one commit a table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.dataset as ds
+
+from pokewatch import cards as card_frames
+from pokewatch import quality, quarantine, sources
+from pokewatch.errors import UsageError
+from pokewatch.schema import CARDS_SCHEMA, KEY, VALUES, Delivery
+from pokewatch.settings import Settings
+from pokewatch.store import Snapshot, Store, to_table
+
+log = logging.getLogger(__name__)
+
+MANY_CARDS = 2000  # above it cards are picked in memory instead of by name
+
+
+@dataclass
+class Counts:
+    """What became of a delivery: received = accepted + quarantined + unchanged.
+
+    accepted and quarantined count rows that are new to the store; unchanged rows were known to it
+    already. released counts rows held back by earlier nights that are accepted now.
+    """
+
+    source: str
+    received: int = 0
+    accepted: int = 0
+    quarantined: int = 0
+    unchanged: int = 0
+    released: int = 0
+    superseded: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    dates: list[str] = field(default_factory=list)
+    data_version: int = -1
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for ``--json``."""
+        return asdict(self)
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of a later delivery."""
+        for name in ("received", "accepted", "quarantined", "unchanged", "released", "superseded"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for reason, count in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+        self.dates = sorted({*self.dates, *other.dates})
+        self.data_version = other.data_version
+        self.notes += other.notes
+
+
+def collect(settings: Settings, source: str | None = None, **options: Any) -> Counts:
+    """Fetch one delivery from a source and bring it into the store; see ``sources.fetch``."""
+    delivery = sources.fetch(source or settings.source, settings, **options)
+    return ingest(Store.from_settings(settings), delivery, settings)
+
+
+def backfill(
+    settings: Settings,
+    since: date,
+    until: date,
+    path: Path | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> Iterator[tuple[date, Counts]]:
+    """Bring the tcgcsv archives of a range of days into the store, a commit a day.
+
+    Days already stored are skipped, so an interrupted run goes on where it stopped.
+    """
+    from pokewatch.sources import tcgcsv
+
+    if since > until:
+        raise UsageError(f"--since {since} lies after --until {until}")
+    store = Store.from_settings(settings)
+    done = stored_days(store, "tcgcsv", since, until)
+    for day, delivery in tcgcsv.archives(
+        settings, since, until, folder=path, skip=done, jobs=jobs, progress=progress
+    ):
+        yield day, ingest(store, delivery, settings)
+
+
+def stored_days(store: Store, source: str, since: date, until: date) -> set[date]:
+    """Return the days that ``source`` has delivered already."""
+    seen = store.prices(["date", "source"], since=since, until=until).drop_duplicates()
+    return set(seen.loc[seen["source"] == source, "date"].dt.date)
+
+
+def ingest(
+    store: Store, delivery: Delivery, settings: Settings, now: pd.Timestamp | None = None
+) -> Counts:
+    """Bring a delivery through quality into the store; doing it again changes nothing."""
+    now = now or pd.Timestamp.now(tz="UTC")
+    rows = quality.normalise(delivery.observations, delivery.source, now)
+    rows["quarantine_id"] = None
+    described = card_frames.tidy(delivery.cards)
+    counts = store.retry(lambda: _ingest(store, delivery, rows, described, settings, now))
+    store.retry(lambda: save_cards(store, described, rows))
+    if counts.accepted or counts.quarantined or counts.released:
+        store.maintain("prices")
+        store.maintain("quarantine")
+    counts.data_version = store.data_version
+    counts.notes = delivery.notes
+    for note in delivery.notes:
+        log.info("%s: %s", delivery.source, note)
+    return counts
+
+
+def _ingest(
+    store: Store,
+    delivery: Delivery,
+    rows: pd.DataFrame,
+    described: pd.DataFrame,
+    settings: Settings,
+    now: pd.Timestamp,
+) -> Counts:
+    prices, shelf = store.snapshot("prices"), store.snapshot("quarantine")
+    refuse_mixture(prices, rows)
+    touched = set(rows["card_id"].dropna())
+    held = quarantine.held(shelf, touched)
+    known = known_rows(store, prices, rows, held, touched)
+    fresh = rows[~already_stored(rows, known)]
+    fresh = fresh[~quarantine.contains(shelf, fresh)]
+    named = described.dropna(subset=["set_name"])
+    sets = dict(zip(named["card_id"], named["set_name"], strict=True))
+    verdict = quality.check(fresh, known, held, settings, sets)
+    refused = quarantine.shape(verdict.refused, now)
+    superseded = quarantine.superseded(verdict.superseded, now)
+    # First the quarantine, then the prices: killed in between, nothing is lost.
+    quarantine.settle(store, shelf, pd.concat([refused, superseded]), verdict.requalified)
+    store.upsert_prices(prices, verdict.accepted)
+    quarantine.forget(store, verdict.released)
+    accepted = len(verdict.accepted) - len(verdict.released)
+    return Counts(
+        source=delivery.source,
+        received=len(rows),
+        accepted=accepted,
+        quarantined=len(refused),
+        unchanged=len(rows) - accepted - len(refused),
+        released=len(verdict.released),
+        superseded=len(superseded),
+        reasons={str(name): int(n) for name, n in refused["reason"].value_counts().items()},
+        dates=sorted(day.strftime("%Y-%m-%d") for day in verdict.accepted["date"].unique()),
+    )
+
+
+def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
+    """Raise UsageError before simulated prices get into a store of real ones, or the reverse."""
+    if prices.handle is None or rows.empty:
+        return
+    simulated = ds.field("source") == "simulated"
+    incoming = (rows["source"] == "simulated").any()
+    others = prices.handle.to_pyarrow_dataset().scanner(
+        columns=["source"], filter=~simulated if incoming else simulated
+    )
+    if others.head(1).num_rows:
+        new, old = ("simulated", "real") if incoming else ("real", "simulated")
+        raise UsageError(
+            f"this data home holds {old} prices and must not be mixed with {new} ones: set "
+            "POKEWATCH_HOME to another folder"
+        )
+
+
+def known_rows(
+    store: Store, prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
+) -> pd.DataFrame:
+    """Return the accepted rows of the touched cards from a while before the first new one on."""
+    first = min(rows["date"].min(), held["date"].min(), key=lambda day: (pd.isna(day), day))
+    if pd.isna(first):
+        first = pd.Timestamp.max.normalize()
+        touched = set()
+    since = (first - timedelta(days=quality.HISTORY_DAYS)).date()
+    ids = touched if len(touched) <= MANY_CARDS else None
+    known = store.read_prices(prices, card_ids=ids, since=since)
+    return known if ids is not None else known[known["card_id"].isin(touched)]
+
+
+def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
+    """Return which rows say what the store says; a value left out contradicts nothing."""
+    both = rows[[*KEY, *VALUES]].merge(
+        known[[*KEY, *VALUES]], on=KEY, how="left", suffixes=("", "_known")
+    )
+    same = both["market_price"] == both["market_price_known"]
+    for name in VALUES[1:]:
+        same &= both[name].isna() | (both[name] == both[f"{name}_known"])
+    return pd.Series(same.to_numpy(), index=rows.index)
+
+
+def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Add what the delivery says about its cards; every delivered card_id gets a row."""
+    snapshot = store.snapshot("cards")
+    old = to_table(card_frames.tidy(store.cards()), CARDS_SCHEMA)
+    seen = pd.DataFrame({"card_id": rows.loc[rows["problem"] == "", "card_id"].unique()})
+    merged = card_frames.merge(store.cards(), pd.concat([seen, described]))
+    new = to_table(merged, CARDS_SCHEMA)
+    if not new.equals(old):
+        store.replace(snapshot, new, None)

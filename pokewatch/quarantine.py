@@ -1,0 +1,195 @@
+"""The quarantine: what was refused or held back, and how a person overrules it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow.dataset as ds
+
+from pokewatch import quality
+from pokewatch.errors import UsageError
+from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES
+from pokewatch.store import Snapshot, Store, to_frame
+
+MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
+
+
+def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
+    """Return the rows held back for these cards, as ``quality.normalise`` shapes them."""
+    rows = to_frame(shelf.read(where=[ds.field("status") == "held"]))
+    rows = rows[rows["card_id"].isin(touched)]
+    return rows[["quarantine_id", *OBSERVATION_COLUMNS]].assign(
+        dated=True,
+        problem="",
+        raw_price=rows["market_price"].astype("object"),
+        raw_date=rows["date"].astype("object"),
+    )
+
+
+def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
+    """Return which rows lie in the quarantine already, whatever was decided about them."""
+    ids = set(shelf.read(["quarantine_id"])["quarantine_id"].to_pylist())
+    if not ids or rows.empty:
+        return pd.Series(False, index=rows.index)
+    return content_ids(rows).isin(ids)
+
+
+def content_ids(rows: pd.DataFrame) -> pd.Series:
+    """Return an id of each row's content; the n-th identical row of a delivery gets its own."""
+    text = pd.Series("", index=rows.index)
+    day = rows["date"].dt.strftime("%Y-%m-%d").fillna(rows["raw_date"].astype("string"))
+    price = (
+        rows["market_price"]
+        .map(repr)
+        .where(rows["market_price"].notna(), rows["raw_price"].astype("string"))
+    )
+    collected = rows["collected_at"].dt.strftime("%Y-%m-%dT%H:%M:%S").where(rows["dated"], "")
+    parts = [rows["card_id"], day, price, rows["source"], collected]
+    parts += [rows[name].map(repr) for name in VALUES[1:]]
+    for part in parts:
+        text = text + part.astype("string").fillna("").astype("object") + "\x1f"
+    text += text.groupby(text).cumcount().astype(str)
+    return text.map(lambda value: hashlib.sha1(value.encode()).hexdigest()[:16])
+
+
+def shape(refused: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+    """Return rows in the shape of the quarantine table."""
+    names = [name for name in QUARANTINE_SCHEMA.names if name in refused]
+    out = refused[names].copy()
+    out["quarantine_id"] = content_ids(refused)
+    out["card_id"] = out["card_id"].map(lambda value: None if value is None else str(value))
+    out["quarantined_at"] = now
+    dates, prices = refused["raw_date"], refused["raw_price"]
+    dates = dates.where(dates.notna(), refused["date"].astype("string"))
+    prices = prices.where(prices.notna(), refused["market_price"].astype("string"))
+    out["raw"] = [
+        json.dumps({"date": str(day), "market_price": str(price)}, ensure_ascii=False)
+        for day, price in zip(dates, prices, strict=True)
+    ]
+    return out.reindex(columns=QUARANTINE_SCHEMA.names)
+
+
+def settle(store: Store, shelf: Snapshot, new: pd.DataFrame, requalified: pd.DataFrame) -> None:
+    """Add rows to the quarantine and give held ones their final reason, in one commit."""
+    changed = pd.DataFrame(columns=QUARANTINE_SCHEMA.names)
+    if len(requalified):
+        old = to_frame(
+            shelf.read(
+                where=[ds.field("quarantine_id").isin(requalified["quarantine_id"].tolist())]
+            )
+        )
+        decided = requalified.set_index("quarantine_id")
+        changed = old.assign(
+            **{name: old["quarantine_id"].map(decided[name]) for name in decided.columns}
+        )
+        changed = changed[(changed[["reason", "status"]] != old[["reason", "status"]]).any(axis=1)]
+    rows = pd.concat([frame for frame in (new, changed) if len(frame)] or [new])
+    write(store, shelf, rows, rows["quarantine_id"].tolist())
+
+
+def write(store: Store, shelf: Snapshot, rows: pd.DataFrame, ids: list[str]) -> None:
+    """Replace the quarantined rows with these ids by ``rows``, in one commit."""
+    if not ids:
+        return
+    predicate: str | None = None
+    if len(ids) <= MANY_IDS:
+        quoted = ", ".join(f"'{identifier}'" for identifier in ids)  # hex digits of our own
+        predicate = f"quarantine_id in ({quoted})"
+    elif shelf.handle is not None:
+        old = to_frame(shelf.read())
+        rows = pd.concat([old[~old["quarantine_id"].isin(ids)], rows])
+    store.replace(shelf, rows, predicate)
+
+
+def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+    """Return rows that left the store in the shape of the quarantine table."""
+    final = rows.assign(dated=True, raw_date=rows["date"], raw_price=rows["market_price"])
+    return shape(quality.refuse(final, "superseded"), now)
+
+
+def forget(store: Store, ids: list[str]) -> None:
+    """Take rows out of the quarantine."""
+    if not ids:
+        return
+
+    def attempt() -> None:
+        shelf = store.snapshot("quarantine")
+        write(store, shelf, to_frame(shelf.read()).iloc[:0], ids)
+
+    store.retry(attempt)
+
+
+def select(
+    store: Store, ids: Sequence[str] = (), reason: str | None = None, card_id: str | None = None
+) -> pd.DataFrame:
+    """Return quarantined rows by id (unique beginnings do), reason and card.
+
+    Raises UsageError for an id that none or several rows have, and for an unknown reason.
+    """
+    rows = store.quarantine(["held", "refused"])
+    if reason is not None:
+        if reason not in quality.REASONS:
+            raise UsageError(f"unknown reason '{reason}': known are {', '.join(quality.REASONS)}")
+        rows = rows[rows["reason"] == reason]
+    if card_id is not None:
+        rows = rows[rows["card_id"] == card_id]
+    if not ids:
+        return rows
+    chosen = []
+    for prefix in ids:
+        found = rows[rows["quarantine_id"].str.startswith(prefix.lower())]
+        if len(found) != 1:
+            raise UsageError(
+                f"quarantine id '{prefix}' fits {len(found)} rows: take one that "
+                "'pokewatch quarantine list' shows"
+            )
+        chosen.append(found)
+    return pd.concat(chosen).drop_duplicates("quarantine_id")
+
+
+def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
+    """Accept quarantined rows after all; return how many.
+
+    An accepted row of the same card and date makes room and is kept as superseded. Raises
+    UsageError for rows without a usable card, date or price: these cannot become observations.
+    """
+    usable = rows["card_id"].notna() & rows["date"].notna() & (rows["market_price"] > 0)
+    if not usable.all():
+        worst = rows[~usable].iloc[0]
+        raise UsageError(
+            f"row {worst['quarantine_id']} ({worst['reason']}) lacks a usable card, date or price "
+            "and cannot be released: collect it again with the right values"
+        )
+    if rows.duplicated(KEY).any():
+        twice = rows[rows.duplicated(KEY)].iloc[0]
+        raise UsageError(
+            f"several of the rows are for {twice['card_id']} on {twice['date']:%Y-%m-%d}: name the "
+            "one to release by its id"
+        )
+    if rows.empty:
+        return 0
+
+    def attempt() -> None:
+        prices, shelf = store.snapshot("prices"), store.snapshot("quarantine")
+        first, last = rows["date"].min().date(), rows["date"].max().date()
+        known = store.read_prices(prices, since=first, until=last)
+        settle(store, shelf, superseded(known[quality.has_key(known, rows)], now), rows.iloc[:0])
+        store.upsert_prices(prices, rows)
+
+    store.retry(attempt)
+    forget(store, rows["quarantine_id"].tolist())
+    return len(rows)
+
+
+def drop(store: Store, rows: pd.DataFrame) -> int:
+    """Put rows away for good; return how many. Collected again, they stay away."""
+    if rows.empty:
+        return 0
+    gone = rows.assign(status="dropped")
+    store.retry(
+        lambda: write(store, store.snapshot("quarantine"), gone, gone["quarantine_id"].tolist())
+    )
+    return len(gone)
