@@ -10,15 +10,17 @@ from pokewatch.panel import Panel
 SPANS = (1, 3, 7, 14, 30)
 QUIET_DAYS = 30
 
+Features = dict[str, np.ndarray]
 
-def build(panel: Panel) -> dict[str, np.ndarray]:
-    """Return named feature matrices of shape (days, cards), finite everywhere.
+
+def build(panel: Panel) -> Features:
+    """Return named feature matrices of shape (days, cards) or (days, 1), finite everywhere.
 
     Missing inputs (short history, no quotes, no volume) become neutral values, never NaN:
     momenta and distances 0, quotes at their usual place. Units: log price changes, shares, days.
     """
     log_price = np.log(panel.price)
-    out: dict[str, np.ndarray] = {}
+    out: Features = {}
     for span in SPANS:
         out[f"momentum_{span}"] = clip(change(log_price, span))
     for span in (7, 30):
@@ -28,11 +30,17 @@ def build(panel: Panel) -> dict[str, np.ndarray]:
     out["volatility"] = trailing_mean(np.minimum(moves, 0.5), QUIET_DAYS)
     out["unchanged"] = trailing_mean((moves == 0).astype(float), QUIET_DAYS)
     for span in (7, 30):
-        out[f"market_momentum_{span}"] = everyone(row_mean(out[f"momentum_{span}"], panel))
+        # Shape (days, 1): one value for the whole market.
+        out[f"market_momentum_{span}"] = row_mean(out[f"momentum_{span}"], panel)
         out[f"set_momentum_{span}"] = group_mean(out[f"momentum_{span}"], panel)
     out["low_gap"] = quote_gap(panel.low, panel.price)
     out["mid_gap"] = quote_gap(panel.mid, panel.price)
     return {name: np.nan_to_num(matrix) for name, matrix in out.items()}
+
+
+def until(built: Features, row: int) -> Features:
+    """Return the features as they were known at the end of day ``row``."""
+    return {name: matrix[: row + 1] for name, matrix in built.items()}
 
 
 def clip(matrix: np.ndarray, limit: float = 1.0) -> np.ndarray:
@@ -48,7 +56,7 @@ def change(matrix: np.ndarray, span: int) -> np.ndarray:
 
 
 def trailing_mean(matrix: np.ndarray, span: int) -> np.ndarray:
-    """Return the mean of the known values among the last ``span`` rows, the present one included."""
+    """Return the mean of the known values among the last ``span`` rows, this one included."""
     known = ~np.isnan(matrix)
     total = np.cumsum(np.where(known, matrix, 0.0), axis=0)
     count = np.cumsum(known, axis=0)
@@ -64,11 +72,6 @@ def row_mean(matrix: np.ndarray, panel: Panel) -> np.ndarray:
     return np.where(alive, np.nan_to_num(matrix), 0).sum(axis=1, keepdims=True) / np.maximum(
         count, 1
     )
-
-
-def everyone(column: np.ndarray) -> np.ndarray:
-    """Mark a (days, 1) market-wide feature; it broadcasts over the cards."""
-    return column
 
 
 def group_mean(matrix: np.ndarray, panel: Panel) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The market as matrices: long observations become dates x cards, gaps filled from the past only."""
+"""The market as matrices: long observations become dates x cards, gaps filled causally."""
 
 from __future__ import annotations
 

@@ -1,0 +1,213 @@
+"""Walk-forward back-test: fitted on what was known, scored on what came after."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from pokewatch import features, metrics, signals
+from pokewatch.models.baseline import rolling_mean
+from pokewatch.models.forecast import FairValueModel
+from pokewatch.panel import Panel
+from pokewatch.schema import HORIZONS
+from pokewatch.settings import Settings
+
+MODEL = "fair_value"
+STEP = 14  # days between two fits
+FIRST = 0.4  # share of the history before the first fit
+ORIGINS_AT_LEAST = 6
+MAX_SCORED = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
+MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Out-of-sample forecasts of the model, naive and the baseline on the same rows.
+
+    forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, model, signal.
+    """
+
+    forecasts: pd.DataFrame
+    horizons: list[int]
+
+    def scores(self, settings: Settings) -> pd.DataFrame:
+        """Return one row a horizon and model with every score of ``metrics``."""
+        return score_table(self.forecasts, settings)
+
+    def unscored(self) -> list[int]:
+        """Return the horizons without a single scored forecast."""
+        seen = set(self.forecasts["horizon"].unique())
+        return [horizon for horizon in self.horizons if horizon not in seen]
+
+
+def walk_forward(
+    panel: Panel,
+    settings: Settings,
+    horizons: Sequence[int] = HORIZONS,
+    since: date | None = None,
+    until: date | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> Backtest:
+    """Fit at origins every two weeks and forecast the days up to the next origin.
+
+    At an origin the model sees the panel up to that day only, so every target it learns from was
+    known by then. since and until narrow the scored days.
+    """
+    built = features.build(panel)
+    total = len(panel.dates)
+    first = (
+        int(total * FIRST)
+        if since is None
+        else max(panel.dates.searchsorted(pd.Timestamp(since)), 2)
+    )
+    last = (
+        total - 1 if until is None else int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
+    )
+    step = int(np.clip((last - first) // ORIGINS_AT_LEAST, 1, STEP))
+    origins = list(range(int(first), last, step))
+    alive = (~np.isnan(panel.price[first:last])).sum()
+    stride = int(np.ceil(alive / MAX_SCORED)) if len(origins) else 1
+    stride = min(stride, step)
+    tasks = [
+        (
+            origin,
+            [row for row in range(origin, min(origin + step, last)) if (row - first) % stride == 0],
+        )
+        for origin in origins
+    ]
+    bar = tqdm(tasks, desc="walk-forward", unit="fit", disable=not progress)
+    parts = Parallel(n_jobs=jobs)(
+        delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
+        for origin, rows in bar
+        if rows
+    )
+    frames = [part for part in parts if len(part)]
+    if not frames:
+        return Backtest(_no_forecasts(), list(horizons))
+    forecasts = pd.concat(frames, ignore_index=True)
+    return Backtest(with_signals(forecasts, settings), list(horizons))
+
+
+def _no_forecasts() -> pd.DataFrame:
+    names = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper"]
+    return pd.DataFrame(columns=[*names, "origin", "model", "signal"])
+
+
+def _origin(
+    panel: Panel,
+    built: features.Features,
+    origin: int,
+    rows: list[int],
+    horizons: list[int],
+    seed: int,
+) -> pd.DataFrame:
+    model = FairValueModel(horizons, seed).fit(panel.until(origin), features.until(built, origin))
+    forecast = model.predict_days(
+        panel.until(rows[-1]), rows, horizons, features.until(built, rows[-1])
+    )
+    scored = attach_truth(forecast, panel, horizons)
+    scored["origin"] = panel.dates[origin]
+    mean = rolling_mean(panel.price[: rows[-1] + 1])
+    row = panel.dates.get_indexer(scored["date"])
+    column = pd.Index(panel.card_ids).get_indexer(scored["card_id"])
+    unbounded = scored.assign(lower=np.nan, upper=np.nan)
+    return pd.concat(
+        [
+            scored.assign(model=MODEL),
+            unbounded.assign(model="naive", y_hat=scored["price"]),
+            unbounded.assign(model="baseline", y_hat=mean[row, column]),
+        ],
+        ignore_index=True,
+    )
+
+
+def attach_truth(forecast: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
+    """Return forecasts whose price at the end of the horizon is known, with it as ``y``.
+
+    Only rows count whose price at the origin was observed that very day and whose later price
+    was observed at most ``MAX_AGE`` days before its day.
+    """
+    column = pd.Index(panel.card_ids).get_indexer(forecast["card_id"])
+    later = panel.dates.get_indexer(forecast["date"]) + forecast["horizon"].to_numpy()
+    inside = later < len(panel.dates)
+    safe = np.minimum(later, len(panel.dates) - 1)
+    truth = np.where(
+        inside & (panel.age[safe, column] <= MAX_AGE), panel.price[safe, column], np.nan
+    )
+    out = forecast.assign(y=truth)
+    out = out[(out["age"] == 0) & out["y"].notna()]
+    out = out.rename(columns={"market_price": "price", "fair_value": "y_hat"})
+    return out[["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper"]]
+
+
+def with_signals(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Add the signal each forecast would have got: thresholds from earlier, finished cases only."""
+    own = forecasts[forecasts["model"] == MODEL]
+    end = own["date"] + pd.to_timedelta(own["horizon"], unit="D")
+    signal = pd.Series("HOLD", index=forecasts.index, dtype=object)
+    for origin, group in own.groupby("origin"):
+        rules = signals.learn(own[end <= origin], settings)
+        for horizon, rows in group.groupby("horizon"):
+            edge = np.log(rows["y_hat"] / rows["price"]).to_numpy()
+            signal[rows.index] = signals.call(edge, int(horizon), rules)
+    return forecasts.assign(signal=signal)
+
+
+def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return one row a horizon and model, the model's signals scored in its rows."""
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of no rows is reported as NaN
+        for (horizon, model), group in forecasts.groupby(["horizon", "model"], sort=True):
+            row = {"horizon": int(horizon), "model": model, **metrics.score(group, settings.seed)}
+            if model == MODEL:
+                row |= metrics.signal_scores(group, settings.good_move, settings.fee)
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    order = {MODEL: 0, "naive": 1, "baseline": 2}
+    return table.sort_values(
+        ["horizon", "model"], key=lambda part: part.replace(order)
+    ).reset_index(drop=True)
+
+
+def breakdown(forecasts: pd.DataFrame, by: pd.Series) -> pd.DataFrame:
+    """Return rMAE and coverage of the model for every group of ``by`` (aligned) and horizon."""
+    own = forecasts[forecasts["model"] == MODEL]
+    keys = by.reindex(own.index)
+    return pd.DataFrame(
+        [
+            {
+                "horizon": int(horizon),
+                "group": str(name),
+                "n": len(rows),
+                "rmae": metrics.rmae(rows),
+                "coverage": metrics.coverage(rows),
+            }
+            for (horizon, name), rows in own.groupby([own["horizon"], keys])
+        ]
+    )
+
+
+def breakdowns(forecasts: pd.DataFrame, panel: Panel) -> dict[str, list[dict[str, object]]]:
+    """Return rMAE and coverage by month, price band (USD) and product kind."""
+    band = pd.cut(
+        forecasts["price"],
+        [0, 1, 5, 20, 100, np.inf],
+        labels=["< 1", "1-5", "5-20", "20-100", "> 100"],
+    ).astype(str)
+    kind = forecasts["card_id"].map(panel.cards["product_kind"]).fillna("unknown")
+    groups = {"month": forecasts["date"].dt.strftime("%Y-%m"), "price_band": band, "kind": kind}
+    return {
+        name: breakdown(forecasts, by).to_dict("records")
+        for name, by in (groups.items() if len(forecasts) else ())
+    }

@@ -1,0 +1,173 @@
+"""Scores of forecasts: free functions over one long frame, a number a call.
+
+The frame has a row a forecast: card_id, date (origin), horizon (days), price (market price at the
+origin), y (price at the end of the horizon), y_hat, lower, upper (USD; bounds may be NaN), model.
+Every function takes the rows of one model and one horizon.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+RESAMPLES = 1000
+MIN_BLOCKS = 5
+
+
+def log_error(rows: pd.DataFrame) -> pd.Series:
+    """Return absolute errors of log prices."""
+    return np.log(rows["y"] / rows["y_hat"]).abs()
+
+
+def mape(rows: pd.DataFrame) -> float:
+    """Return the mean absolute percentage error, a fraction of the later price."""
+    return float(((rows["y"] - rows["y_hat"]).abs() / rows["y"]).mean())
+
+
+def mdape(rows: pd.DataFrame) -> float:
+    """Return the median absolute percentage error."""
+    return float(((rows["y"] - rows["y_hat"]).abs() / rows["y"]).median())
+
+
+def rmae(rows: pd.DataFrame) -> float:
+    """Return MAE relative to naive on log prices (below 1 is better than "no change")."""
+    naive = np.log(rows["y"] / rows["price"]).abs().mean()
+    return float(log_error(rows).mean() / naive) if naive > 0 else float("nan")
+
+
+def rmae_interval(rows: pd.DataFrame, seed: int = 7, level: float = 0.95) -> tuple[float, float]:
+    """Return a moving-block bootstrap interval of ``rmae`` (Künsch 1989), blocks of dates.
+
+    A block is as long as the horizon, shorter where that would leave fewer than ``MIN_BLOCKS``;
+    (nan, nan) with fewer than ``MIN_BLOCKS`` dates.
+    """
+    daily = pd.DataFrame(
+        {
+            "date": rows["date"].to_numpy(),
+            "model": log_error(rows).to_numpy(),
+            "naive": np.log(rows["y"] / rows["price"]).abs().to_numpy(),
+        }
+    )
+    sums = daily.groupby("date")[["model", "naive"]].sum().sort_index()
+    count = len(sums)
+    if count < MIN_BLOCKS:
+        return float("nan"), float("nan")
+    spacing = max(
+        int(np.median(np.diff(sums.index.to_numpy()).astype("timedelta64[D]").astype(int))), 1
+    )
+    length = int(np.clip(int(rows["horizon"].iloc[0]) // spacing, 1, count // MIN_BLOCKS))
+    rng = np.random.default_rng(seed)
+    blocks = int(np.ceil(count / length))
+    starts = rng.integers(0, count - length + 1, size=(RESAMPLES, blocks))
+    picks = (starts[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1)[:, :count]
+    total = sums.to_numpy()[picks].sum(axis=1)
+    ratios = total[:, 0] / np.maximum(total[:, 1], 1e-12)
+    tail = (1 - level) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def rank_ic(rows: pd.DataFrame) -> float:
+    """Return the mean rank correlation of forecast and real change over non-overlapping dates."""
+    horizon = int(rows["horizon"].iloc[0])
+    dates = np.sort(rows["date"].unique())
+    chosen = [dates[0]]
+    for day in dates[1:]:
+        if (day - chosen[-1]) >= np.timedelta64(horizon, "D"):
+            chosen.append(day)
+    part = rows[rows["date"].isin(chosen)]
+    forecast = np.log(part["y_hat"] / part["price"])
+    real = np.log(part["y"] / part["price"])
+    table = pd.DataFrame({"date": part["date"], "forecast": forecast, "real": real})
+    each = [
+        group["forecast"].corr(group["real"], method="spearman")
+        for _, group in table.groupby("date")
+        if group["forecast"].nunique() > 1 and group["real"].nunique() > 1
+    ]
+    return float(np.mean(each)) if each else float("nan")
+
+
+def hit_rate(rows: pd.DataFrame, move: float = 0.02) -> float:
+    """Return how often the direction was right where the price moved by more than ``move``."""
+    real = rows["y"] / rows["price"] - 1
+    forecast = rows["y_hat"] / rows["price"] - 1
+    moved = (real.abs() > move) & (forecast != 0)
+    return float((np.sign(real[moved]) == np.sign(forecast[moved])).mean())
+
+
+def coverage(rows: pd.DataFrame) -> float:
+    """Return the share of prices inside their interval (promised: 0.8)."""
+    known = rows.dropna(subset=["lower", "upper"])
+    # A cent of tolerance: prices are whole cents, bounds are not.
+    inside = (known["y"] >= known["lower"] - 0.005) & (known["y"] <= known["upper"] + 0.005)
+    return float(inside.mean())
+
+
+def width(rows: pd.DataFrame) -> float:
+    """Return the mean interval width as a fraction of the price at the origin."""
+    return float(((rows["upper"] - rows["lower"]) / rows["price"]).mean())
+
+
+def winkler(rows: pd.DataFrame, level: float = 0.8) -> float:
+    """Return the mean interval score (Gneiting and Raftery 2007) as a fraction of the price."""
+    known = rows.dropna(subset=["lower", "upper"])
+    below = (known["lower"] - known["y"]).clip(lower=0)
+    above = (known["y"] - known["upper"]).clip(lower=0)
+    score = known["upper"] - known["lower"] + 2 / (1 - level) * (below + above)
+    return float((score / known["price"]).mean())
+
+
+def score(rows: pd.DataFrame, seed: int = 7) -> dict[str, float]:
+    """Return every score of one model at one horizon."""
+    low, high = rmae_interval(rows, seed)
+    return {
+        "n": len(rows),
+        "dates": int(rows["date"].nunique()),
+        "mape": mape(rows),
+        "mdape": mdape(rows),
+        "rmae": rmae(rows),
+        "rmae_low": low,
+        "rmae_high": high,
+        "rank_ic": rank_ic(rows),
+        "hit_rate": hit_rate(rows),
+        "coverage": coverage(rows),
+        "width": width(rows),
+        "winkler": winkler(rows),
+    }
+
+
+def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str, float]:
+    """Return how BUY and SELL calls did; rows carry ``signal`` as it was given at the time.
+
+    precision: share of calls right (a move of ``good_move`` that way within the horizon),
+    recall, base_rate, lift = precision / base_rate; return_after_fees: mean gain of buying at
+    a BUY and selling at the end of the horizon, fees paid.
+    """
+    move = rows["y"] / rows["price"] - 1
+    out: dict[str, float] = {}
+    for side, sign in (("BUY", 1), ("SELL", -1)):
+        good = sign * move >= good_move
+        called = rows["signal"] == side
+        calls = int(called.sum())
+        base = float(good.mean())
+        precision = float(good[called].mean()) if calls else float("nan")
+        name = side.lower()
+        out[f"{name}_calls"] = calls
+        out[f"{name}_share"] = calls / len(rows)
+        out[f"{name}_base_rate"] = base
+        out[f"{name}_precision"] = precision
+        out[f"{name}_recall"] = float(good[called].sum() / good.sum()) if good.any() else np.nan
+        out[f"{name}_lift"] = precision / base if base else float("nan")
+    bought = rows["signal"] == "BUY"
+    gains = (1 + move[bought]) * (1 - fee) - 1
+    out["return_after_fees"] = float(gains.mean()) if len(gains) else float("nan")
+    out["flip_rate"] = flip_rate(rows)
+    return out
+
+
+def flip_rate(rows: pd.DataFrame) -> float:
+    """Return the share of calls that differ from the card's call at the scored date before."""
+    ordered = rows.sort_values(["card_id", "date"])
+    same_card = ordered["card_id"] == ordered["card_id"].shift()
+    changed = ordered["signal"] != ordered["signal"].shift()
+    return float(changed[same_card].mean()) if same_card.any() else float("nan")

@@ -1,0 +1,292 @@
+"""The jobs of a night, one function each; command line, notebooks and pipeline call these."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pokewatch import backtest, quality, signals, tracking
+from pokewatch.cards import Resolver
+from pokewatch.collect import collect
+from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
+from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
+from pokewatch.settings import Settings
+from pokewatch.store import Store
+from pokewatch.tracking import TrainedModel
+
+log = logging.getLogger(__name__)
+
+SIGNAL_HORIZON = 7
+
+
+def open_panel(
+    settings: Settings, until: date | None = None, data_version: int | None = None
+) -> tuple[Panel, int]:
+    """Return the panel of all prices up to a day, and the data version it was read at."""
+    store = Store.from_settings(settings)
+    snapshot = store.snapshot("prices", data_version)
+    prices = store.read_prices(snapshot, PANEL_COLUMNS, until=until)
+    return Panel.from_prices(prices, store.cards(), until), snapshot.version
+
+
+def train(
+    settings: Settings,
+    as_of: date | None = None,
+    data_version: int | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> TrainedModel:
+    """Score by walk-forward, fit on everything up to ``as_of``, pass the gate, register.
+
+    The model is always saved; it becomes champion only if its ``verdict`` passed.
+    """
+    panel, version = open_panel(settings, as_of, data_version)
+    tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
+    scores = tested.scores(settings)
+    own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
+    verdict = tracking.judge(scores, tested.forecasts, panel, tracking.champion(settings))
+    last = f"{panel.dates[-1]:%Y-%m-%d}"
+    trained = TrainedModel(
+        name=f"fair-value-{last}-v{version}",
+        model=FairValueModel(HORIZONS, settings.seed).fit(panel),
+        rules=signals.learn(own, settings),
+        as_of=last,
+        data_version=version,
+        sources=sources(settings, data_version),
+        scores=scores.to_dict("records"),
+        verdict=verdict,
+        code_version=tracking.code_version(),
+    )
+    tracking.save(settings, trained)
+    if verdict.passed:
+        tracking.promote(settings, trained.name, verdict.reasons)
+    return trained
+
+
+def sources(settings: Settings, data_version: int | None = None) -> list[str]:
+    """Return the names of the sources whose prices are in the store."""
+    store = Store.from_settings(settings)
+    rows = store.read_prices(store.snapshot("prices", data_version), ["source"])
+    return sorted(rows["source"].unique())
+
+
+def predict(
+    settings: Settings,
+    cards: Sequence[str] | None = None,
+    on: date | None = None,
+    horizons: Sequence[int] | None = None,
+    model: str = "champion",
+    data_version: int | None = None,
+) -> pd.DataFrame:
+    """Return fair value, interval and signal, columns ``PREDICTION_COLUMNS``.
+
+    cards: ids or aliases (default: every card with a price). Without a champion the forecast is
+    naive with intervals, and its ``model`` says so.
+    """
+    panel, version = open_panel(settings, on, data_version)
+    trained = _model(settings, model)
+    if trained is None:
+        fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
+        name, rules = "naive", {}
+        log.warning("no model has passed the gate yet: fair values are naive, every signal HOLD")
+    else:
+        fitted, name, rules = trained.model, trained.name, trained.rules
+        if panel.dates[-1] < pd.Timestamp(trained.as_of):
+            log.warning(
+                "model '%s' has seen prices up to %s, after %s: this is no honest forecast; train "
+                "with --as-of first",
+                name,
+                trained.as_of,
+                f"{panel.dates[-1]:%Y-%m-%d}",
+            )
+    forecast = fitted.predict(panel, horizons=horizons)
+    if cards is not None:
+        wanted = resolve(settings, cards)
+        unpriced = sorted(set(wanted) - set(forecast["card_id"]))
+        if unpriced:
+            day = f"{panel.dates[-1]:%Y-%m-%d}"
+            raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
+        forecast = forecast[forecast["card_id"].isin(wanted)].reset_index(drop=True)
+    return signals.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY)
+
+
+def _model(settings: Settings, name: str) -> TrainedModel | None:
+    if name == "champion":
+        return tracking.champion(settings)
+    return tracking.load(settings, name)
+
+
+def resolve(settings: Settings, cards: Sequence[str]) -> list[str]:
+    """Return canonical ids for what a user typed."""
+    resolver = Resolver(Store.from_settings(settings).cards())
+    return [resolver(text) for text in cards]
+
+
+def predict_all(
+    settings: Settings,
+    on: date | None = None,
+    horizons: Sequence[int] | None = None,
+    model: str = "champion",
+) -> pd.DataFrame:
+    """Predict every card and keep the predictions in the store."""
+    predictions = predict(settings, None, on, horizons, model)
+    Store.from_settings(settings).save_predictions(predictions)
+    return predictions
+
+
+def best_signals(
+    settings: Settings,
+    on: date | None = None,
+    horizon: int = SIGNAL_HORIZON,
+    model: str = "champion",
+) -> pd.DataFrame:
+    """Return a day's BUY and SELL, the largest expected moves first, with names."""
+    predictions = predict(settings, on=on, horizons=[horizon], model=model)
+    called = predictions[predictions["signal"] != "HOLD"]
+    order = (called["fair_value"] / called["market_price"] - 1).abs().sort_values(ascending=False)
+    names = Store.from_settings(settings).cards()[["card_id", "name", "set_name", "printing"]]
+    listed = called.loc[order.index].merge(names, on="card_id", how="left")
+    return listed[[*PREDICTION_COLUMNS, "name", "set_name", "printing"]]
+
+
+def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
+    """Return cards that match ``text`` with their last accepted price and its date."""
+    store = Store.from_settings(settings)
+    known = store.cards()
+    found = Resolver(known).search(text) if text else known
+    prices = store.prices(["card_id", "date", "market_price"], card_ids=found["card_id"])
+    last = (
+        prices.groupby("card_id")
+        .tail(1)
+        .rename(columns={"market_price": "last_price", "date": "last_date"})
+    )
+    columns = ["card_id", "aliases", "name", "set_name", "printing", "last_price", "last_date"]
+    return found.merge(last, on="card_id", how="left")[columns]
+
+
+WRITERS = {
+    ".parquet": lambda frame, to: frame.to_parquet(to, index=False),
+    ".csv": lambda frame, to: frame.to_csv(to, index=False, date_format="%Y-%m-%d"),
+    ".json": lambda frame, to: frame.to_json(to, orient="records", date_format="iso", indent=1),
+}
+
+
+def check_output(path: Path) -> None:
+    """Raise UsageError for a file name whose format is not known, before any work is done."""
+    if path.suffix.lower() not in WRITERS:
+        raise UsageError(f"--output '{path}' must end in {', '.join(WRITERS)}")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as .parquet, .csv or .json, complete or not at all."""
+    check_output(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        WRITERS[path.suffix.lower()](frame, draft)
+        draft.replace(path)
+    except OSError as error:
+        raise PokewatchError(f"'{path}' could not be written: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """Return coverage, freshness, quarantine counts, data version and the champion's score."""
+    store = Store.from_settings(settings)
+    prices = store.prices(["card_id", "date", "market_price", "source"])
+    quarantined = store.quarantine(["held", "refused"])
+    reasons = quarantined["reason"].value_counts().sort_index()
+    present = tracking.champion(settings)
+    out: dict[str, Any] = {
+        "home": str(settings.home),
+        "store": store.root,
+        "data_version": store.data_version,
+        "observations": len(prices),
+        "cards": 0,
+        "cards_known": len(store.cards()),
+        "sources": {},
+        "first_date": None,
+        "last_date": None,
+        "days_old": None,
+        "coverage": None,
+        "repeated_days": [],
+        "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
+        "held": int((quarantined["status"] == "held").sum()),
+        "champion": None,
+    }
+    if len(prices):
+        last = prices["date"].max()
+        alive = prices[prices["date"] > last - pd.Timedelta(days=30)]
+        today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
+        out |= {
+            "cards": int(prices["card_id"].nunique()),
+            "sources": {str(k): int(v) for k, v in prices["source"].value_counts().items()},
+            "first_date": f"{prices['date'].min():%Y-%m-%d}",
+            "last_date": f"{last:%Y-%m-%d}",
+            "days_old": int((today - last).days),
+            "coverage": float((alive["date"] == last).sum() / max(alive["card_id"].nunique(), 1)),
+            "repeated_days": [f"{day:%Y-%m-%d}" for day in quality.repeated_days(prices)],
+        }
+    if present is not None:
+        row = present.score(tracking.GATE_HORIZON)
+        out["champion"] = {
+            "name": present.name,
+            "as_of": present.as_of,
+            "data_version": present.data_version,
+            **{name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")},
+        }
+    return out
+
+
+def run(
+    settings: Settings,
+    source: str | None = None,
+    on: date | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Do the whole night: collect, train, predict, report; return what each step said.
+
+    A gate that says no is part of a normal night: the champion stays, and the result tells why.
+    """
+    from pokewatch import report as reports
+
+    started = time.monotonic()
+
+    def said(text: str, *values: Any) -> None:
+        log.info("%5.1f s  " + text, time.monotonic() - started, *values)
+
+    counts = collect(settings, source, on=on)
+    said(
+        "collected from %s: %d received, %d accepted, %d quarantined, %d unchanged",
+        counts.source,
+        counts.received,
+        counts.accepted,
+        counts.quarantined,
+        counts.unchanged,
+    )
+    trained = train(settings, on, jobs=jobs, progress=progress)
+    said("trained %s; champion: %s", trained.name, "; ".join(trained.verdict.reasons))
+    predictions = predict_all(settings, on)
+    calls = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"].value_counts()
+    said("predicted %d cards: %s", predictions["card_id"].nunique(), dict(calls))
+    written = reports.write_report(settings, on)
+    said("report written")
+    return {
+        "collected": counts.as_dict(),
+        "model": trained.name,
+        "champion": trained.verdict.passed,
+        "reasons": trained.verdict.reasons,
+        "signals": {str(name): int(number) for name, number in calls.items()},
+        "report": str(written),
+    }

@@ -1,0 +1,222 @@
+"""Trained models on disk, the champion among them, and the gate that guards its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pokewatch.backtest import MODEL, attach_truth
+from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.models.forecast import FairValueModel
+from pokewatch.panel import Panel
+from pokewatch.settings import PROJECT, Settings
+from pokewatch.signals import Rule, Rules
+
+GATE_HORIZON = 7
+TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
+COMPARED_DATES = 5
+
+
+@dataclass
+class Verdict:
+    """What the gate said about a challenger, and why."""
+
+    passed: bool
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TrainedModel:
+    """A fitted model with everything that is needed to use and to trust it.
+
+    scores: the walk-forward score table; as_of: last day the model has seen.
+    """
+
+    name: str
+    model: FairValueModel
+    rules: Rules
+    as_of: str
+    data_version: int
+    sources: list[str]
+    scores: list[dict[str, Any]]
+    verdict: Verdict
+    code_version: str = ""
+
+    def score(self, horizon: int, model: str = MODEL) -> dict[str, Any]:
+        """Return one row of the score table, empty where that was not scored."""
+        rows = [r for r in self.scores if r["horizon"] == horizon and r["model"] == model]
+        return rows[0] if rows else {}
+
+
+def code_version() -> str:
+    """Return the git commit of the project, empty outside a checkout."""
+    command = ["git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def save(settings: Settings, trained: TrainedModel) -> Path:
+    """Write a trained model into its own folder, complete or not at all."""
+    settings.models_dir.mkdir(parents=True, exist_ok=True)
+    target = settings.models_dir / trained.name
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.models_dir))
+    trained.model.save(draft / "model.json")
+    about = {
+        "name": trained.name,
+        "as_of": trained.as_of,
+        "data_version": trained.data_version,
+        "sources": trained.sources,
+        "code_version": trained.code_version,
+        "verdict": asdict(trained.verdict),
+        "rules": [rule.as_dict() for rule in trained.rules.values()],
+        "scores": plain(trained.scores),
+    }
+    (draft / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    draft.rename(target)
+    return target
+
+
+def load(settings: Settings, name: str) -> TrainedModel:
+    """Read a trained model by name, ``champion`` included; UsageError for an unknown one."""
+    real = champion_name(settings) if name == "champion" else name
+    known = names(settings)
+    if real not in known:
+        listed = ", ".join(known) or "none yet: run 'pokewatch train'"
+        raise UsageError(f"unknown model '{name}': there are {listed}")
+    folder = settings.models_dir / real
+    model = FairValueModel.load(folder / "model.json")
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        rules = [Rule.from_dict(values) for values in about["rules"]]
+        return TrainedModel(
+            name=about["name"],
+            model=model,
+            rules={(rule.side, rule.horizon): rule for rule in rules},
+            as_of=about["as_of"],
+            data_version=int(about["data_version"]),
+            sources=about["sources"],
+            scores=about["scores"],
+            verdict=Verdict(**about["verdict"]),
+            code_version=about["code_version"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PokewatchError(
+            f"model '{folder}' is damaged ({error!r}): train it again with 'pokewatch train'"
+        ) from error
+
+
+def names(settings: Settings) -> list[str]:
+    """Return the names of all trained models, oldest first."""
+    folders = settings.models_dir.glob("*/about.json")
+    return [path.parent.name for path in sorted(folders) if path.parent.name[0] != "."]
+
+
+def champion_name(settings: Settings) -> str | None:
+    """Return the name of the champion, None before the first."""
+    path = settings.models_dir / "champion.json"
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PokewatchError(
+            f"'{path}' cannot be read ({error!r}): delete it and run 'pokewatch train'"
+        ) from error
+
+
+def champion(settings: Settings) -> TrainedModel | None:
+    """Return the champion, None before the first."""
+    name = champion_name(settings)
+    return None if name is None else load(settings, name)
+
+
+def promote(settings: Settings, name: str, reasons: list[str]) -> None:
+    """Make a model the champion, in one atomic step."""
+    path = settings.models_dir / "champion.json"
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps({"name": name, "reasons": reasons}, indent=1), encoding="utf-8")
+    draft.replace(path)
+
+
+def judge(
+    scores: pd.DataFrame, forecasts: pd.DataFrame, panel: Panel, present: TrainedModel | None
+) -> Verdict:
+    """Say whether a challenger may become champion.
+
+    Its 7-day rMAE interval must lie below 1, and on the days after the present champion's
+    training its error must not exceed the champion's by more than 1 %.
+    """
+    row = (
+        scores[(scores["horizon"] == GATE_HORIZON) & (scores["model"] == MODEL)]
+        if len(scores)
+        else scores
+    )
+    if row.empty:
+        return Verdict(
+            False, [f"no {GATE_HORIZON}-day forecast could be scored: history too short"]
+        )
+    rmae, low, high = (float(row[name].iloc[0]) for name in ("rmae", "rmae_low", "rmae_high"))
+    said = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    if not high < 1:
+        why = "too few days to tell" if np.isnan(high) else "not proved better than no change"
+        return Verdict(False, [f"{said}: {why}"])
+    reasons = [f"{said} lies below 1"]
+    if present is None:
+        return Verdict(True, [*reasons, "there was no champion"])
+    ratio = against(present, forecasts, panel)
+    if ratio is None:
+        return Verdict(
+            True, [*reasons, f"no new days to compare with '{present.name}' on: same recipe, newer"]
+        )
+    compared = f"error is {ratio:.3f} of the champion's ('{present.name}') on the same later days"
+    return Verdict(ratio <= TOLERANCE, [*reasons, compared])
+
+
+def against(present: TrainedModel, forecasts: pd.DataFrame, panel: Panel) -> float | None:
+    """Return the challenger's error over the champion's on days after the champion's training.
+
+    None with fewer than ``COMPARED_DATES`` such days.
+    """
+    own = forecasts[
+        (forecasts["model"] == MODEL)
+        & (forecasts["horizon"] == GATE_HORIZON)
+        & (forecasts["date"] > pd.Timestamp(present.as_of))
+    ]
+    days = np.sort(own["date"].unique())
+    if len(days) < COMPARED_DATES or GATE_HORIZON not in present.model.fits:
+        return None
+    rows = panel.dates.get_indexer(pd.DatetimeIndex(days))
+    theirs = attach_truth(
+        present.model.predict_days(panel, rows.tolist(), [GATE_HORIZON]), panel, [GATE_HORIZON]
+    )
+    both = own.merge(theirs[["card_id", "date", "y_hat"]], on=["card_id", "date"])
+    mine = np.log(both["y"] / both["y_hat_x"]).abs().mean()
+    other = np.log(both["y"] / both["y_hat_y"]).abs().mean()
+    return float(mine / other) if other > 0 else None
+
+
+def plain(value: Any) -> Any:
+    """Return JSON-ready values: NaN and infinity become null, NumPy numbers plain ones."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
