@@ -174,10 +174,9 @@ def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     if table.empty:
         return table
-    order = {MODEL: 0, "naive": 1, "baseline": 2}
-    return table.sort_values(
-        ["horizon", "model"], key=lambda part: part.replace(order)
-    ).reset_index(drop=True)
+    rank = table["model"].map({MODEL: 0, "naive": 1, "baseline": 2})
+    ordered = table.assign(rank=rank).sort_values(["horizon", "rank"])
+    return ordered.drop(columns="rank").reset_index(drop=True)
 
 
 def breakdown(forecasts: pd.DataFrame, by: pd.Series) -> pd.DataFrame:

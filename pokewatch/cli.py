@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Annotated
 
 from pokewatch import __version__
-
-if TYPE_CHECKING:
-    import typer
 
 
 def main() -> None:
@@ -17,12 +13,13 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # answered before anything heavy is imported
         sys.stdout.write(f"pokewatch {__version__}\n")
         return
+    from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)
     try:
-        build_app()()
+        app()
     except PokewatchError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
@@ -32,29 +29,3 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was committed stays, run it again to go on\n")
         sys.exit(1)
-
-
-def build_app() -> typer.Typer:
-    """Return the typer application with every command."""
-    import typer
-
-    from pokewatch import commands
-
-    app = typer.Typer(
-        help="Watches Pokémon trading-card prices: fair values, signals and an honest back-test.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-    @app.callback()
-    def options(
-        version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-    ) -> None:
-        if version:
-            sys.stdout.write(f"pokewatch {__version__}\n")
-            raise typer.Exit
-
-    commands.register(app)
-    return app

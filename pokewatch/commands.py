@@ -39,23 +39,20 @@ class QuarantineAction(StrEnum):
     drop = "drop"
 
 
-def register(app: typer.Typer) -> None:
-    """Add every command to the application."""
-    for function in (
-        collect,
-        backfill,
-        status,
-        quarantine,
-        train,
-        backtest,
-        predict,
-        signals,
-        report,
-        cards,
-        notebook,
-        run,
-    ):
-        app.command()(function)
+app = typer.Typer(
+    help="Watches Pokémon trading-card prices: fair values, signals and an honest back-test.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 def day(text: str | None, option: str) -> date | None:
@@ -95,6 +92,7 @@ def show_counts(counts: Counts, as_json: bool) -> None:
     output.show_pairs(shown)
 
 
+@app.command()
 def collect(
     source: Annotated[str | None, typer.Option(help="simulated, file or tcgcsv.")] = None,
     path: Annotated[Path | None, typer.Option(help="The file of source 'file'.")] = None,
@@ -131,6 +129,7 @@ def collect(
     show_counts(counts, json)
 
 
+@app.command()
 def backfill(
     since: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="First day.")],
     until: Annotated[
@@ -176,6 +175,7 @@ def backfill(
         sys.stdout.write(f"nothing to do: every archived day from {first} to {last} is stored\n")
 
 
+@app.command()
 def status(json: JsonFlag = False) -> None:
     """Show coverage, freshness, quarantine, data version and the champion's score."""
     from pokewatch import nightly, output
@@ -187,6 +187,7 @@ def status(json: JsonFlag = False) -> None:
         output.show_pairs({name.replace("_", " "): value for name, value in found.items()})
 
 
+@app.command()
 def quarantine(
     action: Annotated[QuarantineAction, typer.Argument(help="list, release or drop.")],
     ids: Annotated[
@@ -228,6 +229,7 @@ def quarantine(
         sys.stdout.write(f"{action.value}: {done} rows\n")
 
 
+@app.command()
 def train(
     as_of: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help="Use prices up to this day only.")
@@ -286,6 +288,7 @@ def show_scores(scores: Any) -> None:
         output.show_table(own[["horizon", *[name for name in second if name in own]]])
 
 
+@app.command()
 def backtest(
     since: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help="First scored day.")
@@ -337,6 +340,7 @@ def backtest(
         )
 
 
+@app.command()
 def predict(
     card: Annotated[list[str] | None, typer.Argument(help="Ids or aliases.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Every card; kept in the store.")] = False,
@@ -373,6 +377,7 @@ def predict(
         )
 
 
+@app.command()
 def signals(
     date: DateOption = None, model: ModelOption = "champion", json: JsonFlag = False
 ) -> None:
@@ -390,6 +395,7 @@ def signals(
         out.show_table(found[[*names, "reason"]], limit=50)
 
 
+@app.command()
 def report(
     date: DateOption = None,
     output: Annotated[Path | None, typer.Option(help="Also copy the HTML file here.")] = None,
@@ -406,6 +412,7 @@ def report(
         sys.stdout.write(f"{written}\n")
 
 
+@app.command()
 def cards(
     text: Annotated[str | None, typer.Argument(help="Words of an id, alias, name or set.")] = None,
     json: JsonFlag = False,
@@ -421,6 +428,7 @@ def cards(
         out.show_table(found, limit=50)
 
 
+@app.command()
 def notebook(
     name: Annotated[str, typer.Argument(help="A notebook's name, as 04_nightly_report.")],
     parameter: Annotated[
@@ -440,6 +448,7 @@ def notebook(
         sys.stdout.write(f"{written}\n")
 
 
+@app.command()
 def run(
     source: Annotated[str | None, typer.Option(help="Where prices come from.")] = None,
     date: DateOption = None,

@@ -15,6 +15,7 @@ from pokewatch.settings import Settings
 
 MIN_CALLS = 50  # past calls without which a threshold proves nothing
 QUANTILES = np.linspace(0.80, 0.999, 60)
+LEAST_MOVE = 0.01  # no call for an expected move below 1 %
 THIN_UNCHANGED = 0.95
 THIN_SALES = 5.0  # sales in 30 days
 
@@ -75,19 +76,17 @@ def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
 
 def _rule(side: str, horizon: int, edge: np.ndarray, good: np.ndarray, settings: Settings) -> Rule:
     base = float(good.mean()) if len(good) else float("nan")
-    ahead = edge[edge > 0]
-    if len(ahead) < MIN_CALLS or not base > 0:
+    if not base > 0:
         return Rule(side, horizon, base_rate=base)
-    for threshold in np.unique(np.quantile(edge, QUANTILES)):
-        called = (edge >= threshold) & (edge > 0)
+    for threshold in np.unique(np.maximum(np.quantile(edge, QUANTILES), LEAST_MOVE)):
+        called = edge >= threshold
         calls = int(called.sum())
         if calls < MIN_CALLS:
             break
         precision = float(good[called].mean())
         if precision >= min(settings.signal_lift * base, 0.95):
             recall = float(good[called].sum() / good.sum())
-            limit = float(max(threshold, edge[called].min()))
-            return Rule(side, horizon, limit, precision, base, recall, calls)
+            return Rule(side, horizon, float(threshold), precision, base, recall, calls)
     return Rule(side, horizon, base_rate=base)
 
 

@@ -1,0 +1,80 @@
+# `make run` and `make test` do the set-up themselves; all of it lands in .venv.
+# Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
+
+.PHONY: help setup run test lint lab lock
+.DEFAULT_GOAL := help
+
+# Tried in order; a pyenv shim may exist and still not run, so each is asked.
+supported := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' >/dev/null 2>&1
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	"$$python" $(supported) && { echo "$$python"; break; }; done)
+python := .venv/bin/python
+notebooks := $(wildcard notebooks/*.ipynb)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export ZENML_ANALYTICS_OPT_IN := false
+export ZENML_AUTO_OPEN_DASHBOARD := false
+# With ZenML's traceback on, notebook cells that fail pass under nbval.
+export ZENML_ENABLE_RICH_TRACEBACK := false
+export ZENML_LOGGING_COLORS_DISABLED := true
+
+# Compiled once into .venv, imports cost a third of the time in every later process.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Kernels of the nightly run and of the tests leave nothing in the home folder.
+run test: export IPYTHONDIR := $(CURDIR)/.venv/var/ipython
+run test: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
+run test: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
+
+# uv reads none of pip's configuration: hand it pip's index and certificate where it has no own.
+define uv_from_pip
+pip_setting() { $(python) -m pip config list | sed -n "s/^.*\.$$1='\(.*\)'$$/\1/p" | head -n 1; }; \
+index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$$(pip_setting index-url)}}; \
+cert=$${SSL_CERT_FILE:-$$(pip_setting cert)}; \
+[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+[ -z "$$cert" ] || export SSL_CERT_FILE="$$cert"
+endef
+
+help: ## list the targets (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.stamp ## create .venv with the locked packages; instant when nothing has changed
+
+run: .venv/.stamp ## the nightly job on the simulated market; the last line is the report's path
+	@.venv/bin/pokewatch run
+
+test: lint ## lint, then every test and every notebook
+	@$(python) -m pytest -n 2 --dist loadscope -p no:fugue_test --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg tests $(notebooks)
+
+lint: .venv/.stamp ## ruff (lint and format) and mypy
+	@$(python) -m ruff check
+	@$(python) -m ruff format --check
+	@$(python) -m mypy
+
+lab: .venv/.stamp ## JupyterLab in notebooks/, on loopback, behind a token; options: LAB_ARGS
+	@.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $(LAB_ARGS)
+
+lock: $(python) ## requirements.lock from pyproject.toml; newer versions: LOCK_ARGS=--upgrade
+	@$(python) -m pip install -qq uv
+	@$(uv_from_pip); $(python) -m uv pip compile --quiet --no-header --no-annotate --all-extras \
+		--group dev --universal $(LOCK_ARGS) pyproject.toml -o requirements.lock
+
+$(python):
+	@'$(PYTHON)' $(supported) || { echo "PokeWatch needs Python 3.11 or 3.12, which" \
+		"'$(or $(PYTHON),python3)' is not: install one, or name one: make" \
+		"$(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@'$(PYTHON)' -m venv --clear .venv || { rm -rf .venv; exit 1; }
+
+# pip, which obeys all of its own configuration, is the second try.
+.venv/.stamp: $(python) pyproject.toml requirements.lock
+	@echo 'Setting up .venv: the first time takes a minute or two' >&2
+	@$(python) -m pip install -qq uv
+	@$(uv_from_pip); \
+	{ $(python) -m uv pip sync --quiet --python $(python) requirements.lock && \
+	  $(python) -m uv pip install --quiet --python $(python) --no-deps -e .; } || \
+	{ echo 'uv could not install the packages; trying pip' >&2; \
+	  $(python) -m pip install -qq -r requirements.lock && \
+	  $(python) -m pip install -qq --no-deps -e .; }
+	@touch $@

@@ -1,0 +1,172 @@
+"""tcgcsv.com: TCGplayer's daily prices, live here and from its archive (``archives``)."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.schema import CARD_COLUMNS, Delivery
+from pokewatch.settings import Settings
+from pokewatch.sources.http import Client
+from pokewatch.sources.tcgcsv_archive import archive_date, archives, read_archive
+from pokewatch.sources.tcgcsv_frames import (
+    SOURCE,
+    answer_rows,
+    price_frames,
+    product_id,
+    usable_categories,
+)
+
+__all__ = ["archive_date", "archives", "fetch", "last_updated", "read_archive"]
+
+# With the service down, every further group would only cost its full round of retries.
+FAILURES_IN_A_ROW = 10
+
+
+def last_updated(settings: Settings) -> datetime:
+    """Return the UTC moment of the newest live snapshot."""
+    with Client(settings.tcgcsv_url, settings) as client:
+        return _last_updated(client)
+
+
+def fetch(settings: Settings, on: date | None = None, progress: bool = False) -> Delivery:
+    """Return the live snapshot of the categories in the settings.
+
+    Prices are USD; ``date`` is the UTC date of the service's last update. Code cards are left
+    out. A group that fails is noted and the others are kept.
+
+    Raises SourceError when nothing usable came, UsageError when ``on`` is another day than the
+    snapshot's or a category cannot be used.
+    """
+    categories = usable_categories(settings.tcgcsv_categories)
+    notes: list[str] = []
+    rows: list[dict[str, Any]] = []
+    products: dict[int, dict[str, Any]] = {}
+    succeeded = failed_in_a_row = 0
+    with Client(settings.tcgcsv_url, settings) as client:
+        updated = _last_updated(client)
+        if on is not None and on != updated.date():
+            raise UsageError(
+                f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; "
+                f"use 'pokewatch backfill --since {on} --until {on}'"
+            )
+        groups = _groups(client, categories, notes)
+        shown = progress and sys.stderr.isatty()
+        bar = tqdm(groups, desc=SOURCE, unit=" groups", disable=not shown)
+        for done, (category, group) in enumerate(bar):
+            try:
+                group_rows, group_products = _group(client, category, group)
+            except SourceError as error:
+                notes.append(f"group {group['groupId']} of category {category} failed: {error}")
+                failed_in_a_row += 1
+                if failed_in_a_row == FAILURES_IN_A_ROW and len(groups) - done > 1:
+                    notes.append(
+                        f"{FAILURES_IN_A_ROW} groups in a row failed, "
+                        f"{len(groups) - done - 1} groups were not asked for; run collect again"
+                    )
+                    break
+                continue
+            succeeded += 1
+            failed_in_a_row = 0
+            rows += group_rows
+            products |= group_products
+        if not succeeded:
+            raise SourceError(
+                f"tcgcsv at {settings.tcgcsv_url} delivered no group of categories {categories}: "
+                f"{notes[0] if notes else 'it lists none'}; run collect again later"
+            )
+        if _last_updated(client).date() != updated.date():
+            raise SourceError(
+                f"tcgcsv went on from {updated.date()} to the next day while its prices were "
+                "read, so they mix two days; run collect again"
+            )
+    if codes := {key for key, product in products.items() if product["code_card"]}:
+        notes.append(f"{len(codes)} code cards left out")
+        rows = [row for row in rows if product_id(row) not in codes]
+    observations, cards = price_frames(rows, updated.date(), datetime.now(UTC), notes)
+    facts = [products.get(key, {}) for key in cards["product_id"]]
+    for column in CARD_COLUMNS:
+        if column not in cards:
+            cards[column] = pd.Series([fact.get(column) for fact in facts], dtype="object")
+    cards["aliases"] = pd.Series([[] for _ in facts], dtype="object")
+    return Delivery(observations, SOURCE, cards[CARD_COLUMNS], notes)
+
+
+def _groups(
+    client: Client, categories: list[int], notes: list[str]
+) -> list[tuple[int, dict[str, Any]]]:
+    groups: list[tuple[int, dict[str, Any]]] = []
+    for category in categories:
+        try:
+            rows = answer_rows(client.get_json(f"/tcgplayer/{category}/groups"))
+        except SourceError as error:
+            notes.append(f"the groups of category {category} failed: {error}")
+            continue
+        usable = [row for row in rows if type(row.get("groupId")) is int]
+        if len(usable) < len(rows):
+            notes.append(f"category {category}: {len(rows) - len(usable)} groups without an id")
+        groups += [(category, row) for row in usable]
+    return groups
+
+
+def _group(
+    client: Client, category: int, group: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+    address = f"/tcgplayer/{category}/{group['groupId']}"
+    products = answer_rows(client.get_json(f"{address}/products"))
+    rows = answer_rows(client.get_json(f"{address}/prices"))
+    return rows, {
+        key: _facts(product, group)
+        for product in products
+        if (key := product_id(product)) is not None
+    }
+
+
+def _facts(product: dict[str, Any], group: dict[str, Any]) -> dict[str, Any]:
+    extended = product.get("extendedData")
+    data = {
+        item.get("name"): item.get("value")
+        for item in (extended if isinstance(extended, list) else [])
+        if isinstance(item, dict) and isinstance(item.get("name"), str)
+    }
+    name = _text(product.get("name"))
+    return {
+        "name": name,
+        "set_name": _text(group.get("name")),
+        "number": _text(data.get("Number")),
+        "rarity": _text(data.get("Rarity")),
+        "product_kind": "single" if "Number" in data or "Rarity" in data else "sealed",
+        "release_date": _release_date(group.get("publishedOn")),
+        "code_card": name is not None and "code card" in name.lower(),
+    }
+
+
+def _release_date(published: Any) -> date | None:
+    # Groups without a known date are served with the moment of the update, ending in Z.
+    if not isinstance(published, str) or not published.endswith("T00:00:00"):
+        return None
+    try:
+        return date.fromisoformat(published[:10])
+    except ValueError:
+        return None
+
+
+def _last_updated(client: Client) -> datetime:
+    text = client.get_text("/last-updated.txt").strip()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SourceError(
+            f"tcgcsv's last-updated.txt reads '{text[:80]}', which is no date; "
+            "check POKEWATCH_TCGCSV_URL, or run collect again later"
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,219 @@
+"""tcgcsv's archive: one 7z file of prices a day, since 2024-02-08."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Container, Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import py7zr
+from joblib import Parallel, delayed, effective_n_jobs
+from tqdm import tqdm
+
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.schema import Delivery
+from pokewatch.settings import Settings
+from pokewatch.sources.http import Client, NotFoundError
+from pokewatch.sources.tcgcsv_frames import SOURCE, answer_rows, price_frames, usable_categories
+from pokewatch.sources.unpack import DamagedArchiveError, unpack
+
+log = logging.getLogger(__name__)
+
+FIRST_ARCHIVE = date(2024, 2, 8)
+# An archive carries no time: the service publishes a day's prices shortly after 20:00 UTC
+# (its last-updated.txt reads 20:05), so that is when they were known.
+PUBLISHED = time(20, 5, tzinfo=UTC)
+DAYS_AHEAD = 4
+
+_member = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d+)/(\d+)/prices", re.ASCII)
+_filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.7z", re.ASCII)
+
+
+def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
+    """Return one day from an archive file ``prices-YYYY-MM-DD*.7z``.
+
+    Prices are USD. Archives hold no names: cards have ``card_id, product_id, printing`` only,
+    and code cards cannot be told from others. A group whose JSON is broken is noted.
+
+    Raises SourceError for a file that is damaged, of another date than its name says, or without
+    any group of the categories; UsageError for a category that cannot be used.
+    """
+    wanted = usable_categories(categories)
+    day = archive_date(path)
+    if day is None:
+        raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
+    notes: list[str] = []
+    rows: list[dict[str, Any]] = []
+    read = set()
+    for name, content in _members(path, wanted):
+        member = _member.fullmatch(name)
+        if member is None:
+            notes.append(f"{path.name}: member '{name}' comes twice; only the first one is read")
+            continue
+        if member[1] != day.isoformat():
+            raise SourceError(
+                f"'{path}' holds prices of {member[1]}, its name says {day}; "
+                "delete or rename it and run backfill again"
+            )
+        try:
+            rows += answer_rows(orjson.loads(content))
+        except (orjson.JSONDecodeError, SourceError) as error:
+            notes.append(f"{path.name}: group {member[3]} of category {member[2]} failed: {error}")
+            continue
+        read.add(int(member[2]))
+    if not read:
+        raise SourceError(
+            f"'{path}' holds no readable group of categories {wanted}"
+            + (f" ({notes[0]})" if notes else "")
+            + "; check POKEWATCH_TCGCSV_CATEGORIES, or delete it and run backfill again"
+        )
+    notes += [f"{path.name}: no group of category {c}" for c in wanted if c not in read]
+    published = datetime.combine(day, PUBLISHED)
+    observations, cards = price_frames(rows, day, published, notes)
+    return Delivery(observations, SOURCE, cards, notes)
+
+
+def archives(
+    settings: Settings,
+    since: date,
+    until: date,
+    folder: Path | None,
+    skip: Container[date],
+    jobs: int = 1,
+    progress: bool = False,
+) -> Iterator[tuple[date, Delivery]]:
+    """Yield the archived days from ``since`` to ``until`` (both included) in order.
+
+    Days in ``skip`` are left out. Archives come from ``folder``, or are downloaded once into
+    ``<home>/archives``; a day without one is logged and left out. ``jobs`` archives are decoded
+    at once (joblib; its backend can be changed from outside), with a few days held in memory.
+
+    Raises UsageError for a range that is empty or has no archive at all, and, after all other
+    days were yielded, SourceError that names every archive that could not be read.
+    """
+    categories = usable_categories(settings.tcgcsv_categories)
+    if since > until:
+        raise UsageError(f"--since {since} lies after --until {until}; swap them")
+    if jobs == 0:
+        raise UsageError("--jobs 0: give a number of processes, or -1 for all processors")
+    if folder is None:
+        since, until = max(since, FIRST_ARCHIVE), min(until, datetime.now(UTC).date())
+        if since > until:
+            raise UsageError(f"tcgcsv's archive holds {FIRST_ARCHIVE} to today; change the range")
+    span = [since + timedelta(days=n) for n in range((until - since).days + 1)]
+    days = [day for day in span if day not in skip]
+    files = _downloaded(settings, days) if folder is None else _local(folder, days)
+    return _decoded(files, len(days), len(days) < len(span), categories, jobs, progress)
+
+
+def archive_date(path: Path) -> date | None:
+    """Return the date in an archive's file name, None if it is not one."""
+    name = _filename.fullmatch(path.name)
+    try:
+        return date.fromisoformat(name[1]) if name else None
+    except ValueError:
+        return None
+
+
+def _decoded(
+    files: Iterator[tuple[date, Path | None]],
+    total: int,
+    some_stored: bool,
+    categories: list[int],
+    jobs: int,
+    progress: bool,
+) -> Iterator[tuple[date, Delivery]]:
+    jobs = max(1, min(effective_n_jobs(jobs), total))
+    broken: list[str] = []
+    missing = 0
+    shown = progress and sys.stderr.isatty()
+    with (
+        # Threads, because each of them mostly waits for its unpacking process.
+        Parallel(n_jobs=jobs, prefer="threads", return_as="generator") as parallel,
+        tqdm(desc=SOURCE, total=total, unit=" days", disable=not shown) as bar,
+    ):
+        # Batches, because joblib keeps decoding however slowly its results are taken.
+        while batch := list(islice(files, DAYS_AHEAD * jobs)):
+            found = [(day, path) for day, path in batch if path is not None]
+            missing += len(batch) - len(found)
+            bar.update(len(batch) - len(found))
+            results = parallel(delayed(_decode)(path, categories) for _, path in found)
+            for (day, _), result in zip(found, results, strict=True):
+                bar.update()
+                if isinstance(result, SourceError):
+                    log.warning("%s left out: %s", day, result)
+                    broken.append(str(result))
+                else:
+                    yield day, result
+    if total and missing == total and not some_stored:
+        raise UsageError(
+            "no archive of any day in the range was found; check --since, --until and --path"
+        )
+    if broken:
+        more = f" | and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise SourceError(
+            f"{len(broken)} archives could not be read: " + " | ".join(broken[:3]) + more
+        )
+
+
+def _decode(path: Path, categories: list[int]) -> Delivery | SourceError:
+    # Returned, not raised: one damaged day must not end the work on the others.
+    try:
+        return read_archive(path, categories)
+    except SourceError as error:
+        return error
+
+
+def _local(folder: Path, days: list[date]) -> Iterator[tuple[date, Path | None]]:
+    if not folder.is_dir():
+        raise UsageError(f"'{folder}' is not a folder; --path takes the folder of the archives")
+    found: dict[date, Path] = {}
+    # Where a day has several files the original name wins, because "mini" sorts before "ppmd".
+    for path in sorted(folder.glob("prices-*.7z")):
+        if day := archive_date(path):
+            found[day] = path
+    if absent := [day for day in days if day not in found]:
+        shown = ", ".join(map(str, absent[:10])) + (" ..." if len(absent) > 10 else "")
+        log.warning("'%s' has no archive of %d days: %s", folder, len(absent), shown)
+    return ((day, found.get(day)) for day in days)
+
+
+def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
+    with Client(settings.tcgcsv_url, settings) as client:
+        for day in days:
+            name = f"prices-{day}.ppmd.7z"
+            path = settings.home / "archives" / name
+            try:
+                if not path.exists():
+                    client.download(f"/archive/tcgplayer/{name}", path)
+            except NotFoundError:
+                log.warning("tcgcsv has no archive of %s; the day is left out", day)
+                yield day, None
+                continue
+            if not py7zr.is_7zfile(path):
+                path.unlink()
+                raise SourceError(
+                    f"{settings.tcgcsv_url} sent something else than an archive for {day}; "
+                    "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
+                )
+            yield day, path
+
+
+def _members(path: Path, categories: list[int]) -> list[tuple[str, bytes]]:
+    wanted = "|".join(map(str, categories))
+    try:
+        return unpack(path, rf"\d{{4}}-\d{{2}}-\d{{2}}/({wanted})/\d+/prices")
+    except DamagedArchiveError as error:
+        raise SourceError(
+            f"archive '{path}' is damaged ({error}); delete it and run backfill again"
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            f"archive '{path}' cannot be read ({error.strerror}); check its path and permissions"
+        ) from error

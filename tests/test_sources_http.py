@@ -1,0 +1,344 @@
+"""The HTTP client against a local server: patience, politeness, limits and clear messages."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from pokewatch import __version__
+from pokewatch.errors import SourceError
+from pokewatch.settings import Settings, load_settings
+from pokewatch.sources import http
+from pokewatch.sources.http import Client, NotFoundError
+
+
+class Pauses(list[float]):
+    """Stands in for sleeping and the clock: every pause is noted and passes at once."""
+
+    now = 1000.0
+
+    def wait(self, seconds: float) -> None:
+        self.append(seconds)
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
+
+
+def settings(**overrides: object) -> Settings:
+    values = {"request_interval": 0, "request_attempts": 3, "request_timeout": 5, "contact": ""}
+    return load_settings(**(values | overrides))
+
+
+@pytest.fixture
+def client(httpserver: HTTPServer, pauses: Pauses) -> Iterator[Client]:
+    with Client(
+        httpserver.url_for("/"), settings(), wait=pauses.wait, clock=pauses.clock
+    ) as client:
+        yield client
+
+
+def answers(httpserver: HTTPServer, *responses: Response) -> list[Request]:
+    """Serve the responses one after the other, the last for ever; return the requests seen."""
+    seen: list[Request] = []
+
+    def handler(request: Request) -> Response:
+        seen.append(request)
+        return responses[min(len(seen), len(responses)) - 1]
+
+    httpserver.expect_request("/data").respond_with_handler(handler)
+    return seen
+
+
+def cut_short() -> Response:
+    response = Response(b'{"a": [1, 2')
+    response.headers["Content-Length"] = "1000"
+    return response
+
+
+OK = b'{"a": 1}'
+
+
+def test_json_and_text_are_returned(httpserver: HTTPServer, client: Client) -> None:
+    seen = answers(httpserver, Response(OK))
+    assert client.get_json("/data", params={"q": "x y"}) == {"a": 1}
+    assert client.get_text("/data") == '{"a": 1}'
+    assert seen[0].args["q"] == "x y"
+
+
+def test_a_path_in_the_base_url_is_kept(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/mirror/data").respond_with_data(OK)
+    with Client(httpserver.url_for("/mirror"), settings()) as client:
+        assert client.get_json("/data") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("contact", "expected"),
+    [
+        ("me@example.org", f"PokeWatch/{__version__} (+me@example.org)"),
+        ("", f"PokeWatch/{__version__}"),
+        ("zoë\r\nX-Bad: 1", f"PokeWatch/{__version__} (+zoX-Bad: 1)"),
+    ],
+)
+def test_the_user_agent_names_program_and_contact(
+    httpserver: HTTPServer, contact: str, expected: str
+) -> None:
+    seen = answers(httpserver, Response(OK))
+    with Client(httpserver.url_for("/"), settings(contact=contact)) as client:
+        client.get_json("/data")
+    assert seen[0].headers["User-Agent"] == expected
+    assert "X-Bad" not in seen[0].headers
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
+def test_a_passing_failure_is_tried_again(
+    httpserver: HTTPServer, client: Client, pauses: Pauses, status: int
+) -> None:
+    seen = answers(httpserver, Response(status=status), Response(OK))
+    assert client.get_json("/data") == {"a": 1}
+    assert len(seen) == 2
+    assert len(pauses) == 1
+    assert 0 <= pauses[0] <= http.BACKOFF_CAP
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        ("7", 7, 7),
+        ("0", 0, 0),
+        ("86400", http.RETRY_AFTER_CAP, http.RETRY_AFTER_CAP),
+        (format_datetime(datetime.now(UTC) + timedelta(days=2), usegmt=True), 600, 600),
+        (format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True), 0, 1),
+        ("soon", 0, 1),
+        ("-5", 0, 1),
+    ],
+    ids=["seconds", "none", "too long", "far date", "past date", "words", "negative"],
+)
+def test_retry_after_is_honoured_and_capped(
+    httpserver: HTTPServer, client: Client, pauses: Pauses, value: str, low: float, high: float
+) -> None:
+    answers(httpserver, Response(status=429, headers={"Retry-After": value}), Response(OK))
+    client.get_json("/data")
+    assert len(pauses) == 1
+    assert low <= pauses[0] <= high
+
+
+def test_a_date_in_retry_after_counts_from_now(
+    httpserver: HTTPServer, client: Client, pauses: Pauses
+) -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=300), usegmt=True)
+    answers(httpserver, Response(status=503, headers={"Retry-After": moment}), Response(OK))
+    client.get_json("/data")
+    assert 240 < pauses[0] <= 300
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 418])
+def test_a_lasting_failure_is_asked_once(
+    httpserver: HTTPServer, client: Client, pauses: Pauses, status: int
+) -> None:
+    seen = answers(httpserver, Response(status=status))
+    with pytest.raises(SourceError, match=rf"/data: .*{status}") as caught:
+        client.get_json("/data")
+    assert len(seen) == 1
+    assert pauses == []
+    assert isinstance(caught.value, NotFoundError) == (status == 404)
+
+
+def test_it_gives_up_after_the_set_number_of_tries(
+    httpserver: HTTPServer, client: Client, pauses: Pauses
+) -> None:
+    seen = answers(httpserver, Response(status=500))
+    with pytest.raises(SourceError, match=r"answered 500 \(3 tries\); run again later"):
+        client.get_json("/data")
+    assert len(seen) == 3
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda: Response(b'{"a": '), "malformed or cut short"),
+        (lambda: Response(b""), "malformed or cut short"),
+        (lambda: Response(b"\xff\xfe"), "malformed or cut short"),
+        (lambda: Response(b"\n<html>Just a moment</html>"), "web page instead of JSON"),
+        (cut_short, "the connection failed"),
+        (lambda: Response(b"no gzip", headers={"Content-Encoding": "gzip"}), "connection failed"),
+    ],
+)
+def test_an_unusable_body_is_asked_for_again_then_explained(
+    httpserver: HTTPServer, client: Client, bad: object, message: str
+) -> None:
+    seen = answers(httpserver, bad(), Response(OK), bad(), bad(), bad())  # type: ignore[operator]
+    assert client.get_json("/data") == {"a": 1}
+    assert len(seen) == 2
+    with pytest.raises(SourceError, match=message):
+        client.get_json("/data")
+    assert len(seen) == 5
+
+
+def test_a_silent_service_times_out(httpserver: HTTPServer, pauses: Pauses) -> None:
+    done = threading.Event()
+    calls = []
+
+    def silent(_: Request) -> Response:
+        calls.append(1)
+        done.wait(10)
+        return Response(OK)
+
+    httpserver.expect_request("/data").respond_with_handler(silent)
+    quick = settings(request_timeout=0.05, request_attempts=1)
+    try:
+        with (
+            Client(httpserver.url_for("/"), quick, wait=pauses.wait) as client,
+            pytest.raises(SourceError, match=r"no answer within 0.05 s \(1 try\)"),
+        ):
+            client.get_json("/data")
+    finally:
+        done.set()
+    assert len(calls) == 1
+
+
+def test_a_trickling_answer_ends(httpserver: HTTPServer) -> None:
+    answers(httpserver, Response(OK))
+    ticks = itertools.count(step=100)  # every look at the clock finds 100 s gone
+    with (
+        Client(
+            httpserver.url_for("/"), settings(request_attempts=1), clock=lambda: float(next(ticks))
+        ) as client,
+        pytest.raises(SourceError, match="too slowly"),
+    ):
+        client.get_json("/data")
+
+
+def test_nobody_listening_is_a_source_error(pauses: Pauses) -> None:
+    with (
+        Client("http://127.0.0.1:9", settings(), wait=pauses.wait) as client,
+        pytest.raises(SourceError, match="the connection failed"),
+    ):
+        client.get_json("/data")
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("url", ["tcgcsv.com", "ftp://tcgcsv.com", "http://a\tb"])
+def test_an_address_that_cannot_be_asked_is_not_tried_again(url: str, pauses: Pauses) -> None:
+    def ask() -> None:
+        with Client(url, settings(), wait=pauses.wait) as client:
+            client.get_json("/data")
+
+    with pytest.raises(SourceError, match=r"mend the service's URL"):
+        ask()
+    assert pauses == []
+
+
+def test_the_interval_lies_between_any_two_requests(httpserver: HTTPServer, pauses: Pauses) -> None:
+    answers(httpserver, Response(OK))
+    with Client(
+        httpserver.url_for("/"),
+        settings(request_interval=30),
+        wait=pauses.wait,
+        clock=pauses.clock,
+    ) as client:
+        client.get_json("/data")
+        client.get_json("/data")
+        pauses.now += 12
+        client.get_json("/data")
+        pauses.now += 40
+        client.get_json("/data")
+    assert pauses == pytest.approx([30, 18])
+
+
+def test_an_oversize_answer_is_refused(
+    httpserver: HTTPServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "JSON_LIMIT", 1000)
+    monkeypatch.setattr(http, "ARCHIVE_LIMIT", 1000)
+    seen = answers(httpserver, Response(b'"' + b"x" * 2000 + b'"'))
+    with pytest.raises(SourceError, match="larger than"):
+        client.get_json("/data")
+    with pytest.raises(SourceError, match="larger than"):
+        client.download("/data", tmp_path / "big")
+    assert len(seen) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_hold_no_secret(httpserver: HTTPServer, pauses: Pauses) -> None:
+    answers(httpserver, Response(status=401), Response(status=500))
+    url = httpserver.url_for("/").replace("http://", "http://user:hunter2@")
+    with Client(url, settings(), headers={"X-Api-Key": "s3cret"}, wait=pauses.wait) as client:
+        for _ in range(2):
+            with pytest.raises(SourceError) as caught:
+                client.get_json("/data", params={"token": "t0ken"})
+            assert httpserver.host in str(caught.value)
+            for secret in ("hunter2", "s3cret", "t0ken"):
+                assert secret not in str(caught.value)
+
+
+def test_a_key_is_not_carried_over_a_redirect(httpserver: HTTPServer, pauses: Pauses) -> None:
+    answers(httpserver, Response(status=302, headers={"Location": httpserver.url_for("/other")}))
+    httpserver.expect_request("/other").respond_with_data(OK)
+    base = httpserver.url_for("/")
+    with Client(base, settings(), wait=pauses.wait) as client:
+        assert client.get_json("/data") == {"a": 1}
+    with (
+        Client(base, settings(), headers={"X-Api-Key": "k"}, wait=pauses.wait) as client,
+        pytest.raises(SourceError, match="302"),
+    ):
+        client.get_json("/data")
+
+
+def test_a_download_appears_only_when_complete(
+    httpserver: HTTPServer, client: Client, tmp_path: Path
+) -> None:
+    target = tmp_path / "new" / "prices.7z"
+    seen_early = []
+
+    def body() -> Iterator[bytes]:
+        yield b"a" * 100_000
+        seen_early.append(target.exists())
+        yield b"b" * 100_000
+
+    httpserver.expect_request("/data").respond_with_handler(lambda _: Response(body()))
+    assert client.download("/data", target) == target
+    assert target.read_bytes() == b"a" * 100_000 + b"b" * 100_000
+    assert seen_early == [False]
+    assert [path.name for path in target.parent.iterdir()] == ["prices.7z"]
+
+
+def test_an_interrupted_download_leaves_nothing(
+    httpserver: HTTPServer, client: Client, tmp_path: Path
+) -> None:
+    seen = answers(httpserver, cut_short())
+    with pytest.raises(SourceError, match="the connection failed"):
+        client.download("/data", tmp_path / "prices.7z")
+    assert len(seen) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_retried_download_starts_afresh(
+    httpserver: HTTPServer, client: Client, tmp_path: Path
+) -> None:
+    answers(httpserver, cut_short(), Response(OK))
+    client.download("/data", tmp_path / "prices.7z")
+    assert (tmp_path / "prices.7z").read_bytes() == OK
+
+
+def test_a_target_that_cannot_be_written_is_named(
+    httpserver: HTTPServer, client: Client, tmp_path: Path
+) -> None:
+    answers(httpserver, Response(OK))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SourceError, match=r"prices\.7z' cannot be written"):
+        client.download("/data", tmp_path / "file" / "prices.7z")
