@@ -21,6 +21,7 @@ from pokewatch.store import Snapshot, Store, to_table
 
 log = logging.getLogger(__name__)
 
+COMPLETE = 0.95  # of the rows of the day before; fewer, and a snapshot is pulled again
 MANY_CARDS = 2000  # above it cards are picked in memory instead of by name
 
 
@@ -60,9 +61,31 @@ class Counts:
 
 
 def collect(settings: Settings, source: str | None = None, **options: Any) -> Counts:
-    """Fetch one delivery from a source and bring it into the store; see ``sources.fetch``."""
-    delivery = sources.fetch(source or settings.source, settings, **options)
-    return ingest(Store.from_settings(settings), delivery, settings)
+    """Fetch one delivery from a source and bring it into the store; see ``sources.fetch``.
+
+    tcgcsv is asked for its date first: a snapshot that is stored already is not pulled again.
+    """
+    name = source or settings.source
+    store = Store.from_settings(settings)
+    if name == "tcgcsv" and options.get("on") is None:
+        from pokewatch.sources import tcgcsv
+
+        newest = tcgcsv.last_updated(settings).date()
+        if is_complete(store, name, newest):
+            note = f"the snapshot of {newest} is stored already: nothing was pulled"
+            log.info("%s: %s", name, note)
+            return Counts(name, data_version=store.data_version, notes=[note])
+    return ingest(store, sources.fetch(name, settings, **options), settings)
+
+
+def is_complete(store: Store, source: str, day: date) -> bool:
+    """Return whether a day holds about as many rows of a source as the stored day before it."""
+    since = day - timedelta(days=quality.HISTORY_DAYS)
+    rows = store.prices(["date", "source"], since=since, until=day)
+    sizes = rows.loc[rows["source"] == source, "date"].value_counts().sort_index()
+    if pd.Timestamp(day) not in sizes.index:
+        return False
+    return len(sizes) == 1 or bool(sizes.iloc[-1] >= COMPLETE * sizes.iloc[-2])
 
 
 def backfill(
@@ -128,7 +151,9 @@ def _ingest(
     touched = set(rows["card_id"].dropna())
     held = quarantine.held(shelf, touched)
     known = known_rows(store, prices, rows, held, touched)
-    fresh = rows[~already_stored(rows, known)]
+    same, later = already_stored(rows, known)
+    rows = rows.assign(refresh=later)
+    fresh = rows[~same | later]
     fresh = fresh[~quarantine.contains(shelf, fresh)]
     named = described.dropna(subset=["set_name"])
     sets = dict(zip(named["card_id"], named["set_name"], strict=True))
@@ -139,7 +164,8 @@ def _ingest(
     quarantine.settle(store, shelf, pd.concat([refused, superseded]), verdict.requalified)
     store.upsert_prices(prices, verdict.accepted)
     quarantine.forget(store, verdict.released)
-    accepted = len(verdict.accepted) - len(verdict.released)
+    news = verdict.accepted[verdict.accepted["refresh"].eq(False)]
+    accepted = len(news) - len(verdict.released)
     return Counts(
         source=delivery.source,
         received=len(rows),
@@ -149,7 +175,7 @@ def _ingest(
         released=len(verdict.released),
         superseded=len(superseded),
         reasons={str(name): int(n) for name, n in refused["reason"].value_counts().items()},
-        dates=sorted(day.strftime("%Y-%m-%d") for day in verdict.accepted["date"].unique()),
+        dates=sorted(day.strftime("%Y-%m-%d") for day in news["date"].unique()),
     )
 
 
@@ -184,15 +210,22 @@ def known_rows(
     return known if ids is not None else known[known["card_id"].isin(touched)]
 
 
-def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
-    """Return which rows say what the store says; a value left out contradicts nothing."""
-    both = rows[[*KEY, *VALUES]].merge(
-        known[[*KEY, *VALUES]], on=KEY, how="left", suffixes=("", "_known")
+def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return which rows say what the store says, and which of these were collected later.
+
+    A value left out contradicts nothing. A later collection of the same price is worth its
+    timestamp: it must win over what was collected in between.
+    """
+    both = rows[[*KEY, *VALUES, "collected_at"]].merge(
+        known[[*KEY, *VALUES, "collected_at"]], on=KEY, how="left", suffixes=("", "_known")
     )
     same = both["market_price"] == both["market_price_known"]
     for name in VALUES[1:]:
         same &= both[name].isna() | (both[name] == both[f"{name}_known"])
-    return pd.Series(same.to_numpy(), index=rows.index)
+    complete = both[VALUES].notna() | both[[f"{name}_known" for name in VALUES]].isna().to_numpy()
+    later = same & complete.all(axis=1) & (both["collected_at"] > both["collected_at_known"])
+    later &= rows["dated"].to_numpy()
+    return pd.Series(same.to_numpy(), rows.index), pd.Series(later.to_numpy(), rows.index)
 
 
 def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> None:

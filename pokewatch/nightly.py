@@ -93,7 +93,19 @@ def predict(
     naive with intervals, and its ``model`` says so.
     """
     panel, version = open_panel(settings, on, data_version)
-    trained = _model(settings, model)
+    wanted = None if cards is None else resolve(settings, cards)
+    return predict_panel(settings, panel, version, _model(settings, model), horizons, wanted)
+
+
+def predict_panel(
+    settings: Settings,
+    panel: Panel,
+    version: int,
+    trained: TrainedModel | None,
+    horizons: Sequence[int] | None = None,
+    card_ids: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return predictions for the last day of a panel, as ``predict`` does; None: naive."""
     if trained is None:
         fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
         name, rules = "naive", {}
@@ -109,13 +121,12 @@ def predict(
                 f"{panel.dates[-1]:%Y-%m-%d}",
             )
     forecast = fitted.predict(panel, horizons=horizons)
-    if cards is not None:
-        wanted = resolve(settings, cards)
-        unpriced = sorted(set(wanted) - set(forecast["card_id"]))
+    if card_ids is not None:
+        unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
             day = f"{panel.dates[-1]:%Y-%m-%d}"
             raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
-        forecast = forecast[forecast["card_id"].isin(wanted)].reset_index(drop=True)
+        forecast = forecast[forecast["card_id"].isin(card_ids)].reset_index(drop=True)
     return signals.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY)
 
 

@@ -142,17 +142,18 @@ def check(
     rows = rows.assign(quarantine_id=None)
     absurd = (rows["problem"] == "") & (rows["market_price"] > settings.max_price)
     rows.loc[absurd, "problem"] = "price_absurd"
-    bad = rows["problem"] != ""
-    refused = [refuse(rows[bad], rows.loc[bad, "problem"])]
-    candidates = rows[~bad]
-    twice = candidates.duplicated([*KEY, *VALUES])
+    faulty = rows[rows["problem"] != ""]
+    refused = [refuse(faulty, faulty["problem"])]
+    candidates = rows[rows["problem"] == ""]
+    candidates = candidates.sort_values("collected_at", kind="stable")
+    twice = candidates.duplicated([*KEY, *VALUES], keep="last")
     refused.append(refuse(candidates[twice], "duplicate"))
     candidates = stack([candidates[~twice], held])
     shared = shared_curves(candidates, known, settings, sets or {})
     refused.append(refuse(candidates[shared], "shared_curve"))
     candidates = candidates[~shared]
 
-    settled = known.assign(stored=True, quarantine_id=None)
+    settled = known.assign(stored=True, quarantine_id=None, refresh=False)
     replaced = [settled.iloc[:0]]
     order = candidates.sort_values(["collected_at", "market_price"], ascending=[True, False])
     layer = order.groupby(KEY, sort=False).cumcount()
@@ -160,11 +161,12 @@ def check(
         older = is_older(chosen, settled)
         refused.append(refuse(chosen[older], "superseded"))
         judged = judge(chosen[~older], settled, settings)
-        refused.append(refuse(judged[judged["reason"] != ""], judged["reason"]))
+        wrong = judged[judged["reason"] != ""]
+        refused.append(refuse(wrong, wrong["reason"]))
         good = judged[judged["reason"] == ""]
         gone = has_key(settled, good)
         replaced.append(settled[gone])
-        settled = stack([settled[~gone], good[settled.columns]])
+        settled = stack([settled[~gone], good])
     lost = stack(replaced)
     accepted = settled[~settled["stored"]]
     refused.append(refuse(lost[~lost["stored"]], "superseded"))
@@ -196,9 +198,7 @@ def refuse(rows: pd.DataFrame, reason: str | pd.Series) -> pd.DataFrame:
     """Return rows marked with why they are refused; a ``jump`` is held, all else is final."""
     marked = rows.assign(reason=reason)
     marked["status"] = np.where(marked["reason"] == "jump", "held", "refused")
-    if "detail" not in marked:
-        marked["detail"] = None
-    marked["detail"] = marked["detail"].fillna(marked["reason"].map(REASONS))
+    marked["detail"] = marked["reason"].map(REASONS)
     return marked
 
 
@@ -209,10 +209,18 @@ def has_key(frame: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
 
 
 def is_older(rows: pd.DataFrame, settled: pd.DataFrame) -> np.ndarray:
-    """Return which rows were collected before the settled row of the same card and date."""
-    newest = settled[[*KEY, "collected_at"]].rename(columns={"collected_at": "settled_at"})
-    both = rows[[*KEY, "collected_at"]].merge(newest, on=KEY, how="left")
-    return (both["collected_at"] < both["settled_at"]).to_numpy()
+    """Return which rows lose against the settled row of the same card and date.
+
+    The earlier collection does; of two collected at once the higher price, whichever came first.
+    """
+    columns = ["collected_at", "market_price"]
+    both = rows[[*KEY, *columns]].merge(
+        settled[[*KEY, *columns]], on=KEY, how="left", suffixes=("", "_settled")
+    )
+    earlier = both["collected_at"] < both["collected_at_settled"]
+    at_once = both["collected_at"] == both["collected_at_settled"]
+    higher = both["market_price"] > both["market_price_settled"]
+    return (earlier | (at_once & higher)).to_numpy()
 
 
 def judge(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:

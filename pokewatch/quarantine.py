@@ -23,6 +23,7 @@ def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
     rows = rows[rows["card_id"].isin(touched)]
     return rows[["quarantine_id", *OBSERVATION_COLUMNS]].assign(
         dated=True,
+        refresh=False,
         problem="",
         raw_price=rows["market_price"].astype("object"),
         raw_date=rows["date"].astype("object"),
@@ -46,7 +47,9 @@ def content_ids(rows: pd.DataFrame) -> pd.Series:
         .map(repr)
         .where(rows["market_price"].notna(), rows["raw_price"].astype("string"))
     )
-    collected = rows["collected_at"].dt.strftime("%Y-%m-%dT%H:%M:%S").where(rows["dated"], "")
+    collected = (
+        rows["collected_at"].dt.strftime("%Y-%m-%dT%H:%M:%S").where(rows["dated"].astype(bool), "")
+    )
     parts = [rows["card_id"], day, price, rows["source"], collected]
     parts += [rows[name].map(repr) for name in VALUES[1:]]
     for part in parts:

@@ -169,7 +169,7 @@ class Store:
         """Return the observations of a pinned prices table, as ``prices`` does."""
         where = list(date_range(since, until))
         if card_ids is not None:
-            where.append(ds.field("card_id").isin(list(card_ids)))
+            where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
         table = snapshot.read(columns or schema.OBSERVATION_COLUMNS, where)
         order = [(name, "ascending") for name in schema.KEY if name in table.column_names]
         return to_frame(table.sort_by(order) if order else table)

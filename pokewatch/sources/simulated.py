@@ -19,7 +19,6 @@ from pokewatch.settings import Settings
 SOURCE = "simulated"
 EPOCH = date(2025, 1, 1)
 FAULT_COLUMNS = ["card_id", "date", "fault", "collected_at"]
-
 SNAPSHOT_TIME = timedelta(hours=20, minutes=5)
 Market = dict[str, np.ndarray]
 
@@ -39,7 +38,7 @@ PRODUCTS: list[tuple[str | None, str, int, float]] = [
     (None, "Collection Box", 1, 30.0),
     (None, "Booster Pack", 1, 6.0),
 ]
-CHEAPEST = 0.06
+CHEAPEST, DEAREST = 0.06, 2_000.0
 TWO_PRINTINGS = (7, 8)
 COURIER_NUMBER, BROKEN_NAME_SETS = 12, (2, 5)
 NEW_SET_NUMBERS = (16, 17, 18, 19)
@@ -100,16 +99,16 @@ def _deliver(
     cards, typical = _cards(settings.seed)
     released = np.array([(day - EPOCH).days for day in cards["release_date"]])
     market = _simulate(settings.seed, last + 1, typical, released, cards["product_kind"])
-    slots = np.arange(last + 1) + np.random.default_rng([settings.seed, 3]).integers(CALENDAR)
-    slots %= CALENDAR
+    shift = np.random.default_rng([settings.seed, 3]).integers(CALENDAR)
+    slots = (np.arange(last + 1) + shift) % CALENDAR
     market = _repeat_days(market, slots, released)
     # Second printings are spared, so that cards that share a false curve are unrelated.
     victims = np.flatnonzero((released < 0) & (cards["printing"] != "Reverse Holofoil"))
     planted = _plant(settings.seed, market, slots, victims)
 
-    day, card = np.nonzero(released <= np.arange(last + 1)[:, None])
-    recent = day > last - days
-    observations, listed = _rows(market, cards, day[recent], card[recent], planted)
+    window = np.arange(last + 1)[:, None]
+    day, card = np.nonzero((released <= window) & (window > last - days))
+    observations, listed = _rows(market, cards, day, card, planted)
 
     cards = cards[released <= last].reset_index(drop=True)
     broken = cards.loc[cards["name"].str.contains("Ã"), ["card_id"]].assign(fault="broken_name")
@@ -133,9 +132,7 @@ def _cards(seed: int) -> tuple[pd.DataFrame, np.ndarray]:
             sealed = rarity is None
             name = f"{set_name} {label}" if sealed else names[number] + label
             if number == COURIER_NUMBER:
-                name = "Poké Courier"
-                # Read as cp1252, UTF-8 turns into the broken names that real deliveries show.
-                name = name.encode().decode("cp1252") if k in BROKEN_NAME_SETS else name
+                name = "PokÃ© Courier" if k in BROKEN_NAME_SETS else "Poké Courier"
             printings = ["Normal" if sealed or price < 2 else "Holofoil"]
             printings += ["Reverse Holofoil"] * (number in TWO_PRINTINGS)
             for printing in printings:
@@ -151,11 +148,7 @@ def _cards(seed: int) -> tuple[pd.DataFrame, np.ndarray]:
 def _simulate(
     seed: int, days: int, typical: np.ndarray, released: np.ndarray, kinds: pd.Series
 ) -> Market:
-    """Run the market from ``EPOCH`` for ``days`` days; one random generator a day.
-
-    Returns:
-        True values by name (USD, sales), each an array of days (rows) by cards (columns).
-    """
+    """Return the true ``VALUES`` by name, each an array of days since ``EPOCH`` by cards."""
     rng, cards = np.random.default_rng([seed, 2]), len(typical)
     groups = np.unique(released, return_inverse=True)[1]
     volatility = np.where(kinds == "sealed", 0.6, 1.0) * rng.lognormal(0.0, 0.35, cards)
@@ -165,7 +158,7 @@ def _simulate(
     trend_scale = 0.0012 * volatility * rng.lognormal(0.0, 1.0, cards).clip(0, 4)
     trend = 3.5 * trend_scale * rng.standard_normal(cards)
     shown, regime, set_trend = value.copy(), 1.0, np.zeros(groups.max() + 1)
-    low, mid, high = (np.zeros(cards) for _ in range(3))
+    spreads = np.zeros((3, cards))
     history = []
     for day in range(days):
         rng = np.random.default_rng([seed, EPOCH.toordinal() + day])
@@ -181,25 +174,21 @@ def _simulate(
         value = value + common + set_trend[groups] + trend + jumps
         # A weak pull keeps levels plausible over years without showing within months.
         value += 0.006 * volatility * rng.standard_normal(cards) - 0.004 * (value - typical)
-        value = np.maximum(value, np.log(CHEAPEST))
+        value = value.clip(np.log(CHEAPEST), np.log(DEAREST))
         sales = rng.poisson(sales_rate)
         catch_up = 0.4 * (value - shown) + 0.007 * volatility * rng.standard_normal(cards)
         shown = np.where(new, value, shown + np.where(sales > 0, catch_up, 0.0))
         relisted = (rng.random(cards) < 0.3) | (day == 0) | new
-        low = np.where(relisted, rng.normal(-0.15, 0.1, cards), low)
-        mid = np.where(relisted, rng.exponential(0.12, cards), mid)
-        high = np.where(relisted, rng.exponential(1.0, cards), high)
-        prices = [shown, shown + low, shown + mid, shown + mid + high]
-        usd = np.exp(prices).round(2).clip(0.01)
+        lower, upper = rng.normal(-0.15, 0.1, cards), rng.exponential(0.12, cards)
+        asked = [lower, upper, upper + rng.exponential(1.0, cards).clip(0, 5)]
+        spreads = np.where(relisted, asked, spreads)
+        usd = np.exp([shown, *(shown + spreads)]).round(2).clip(0.01)
         history.append(np.vstack([usd, np.where(shows_volume, sales, np.nan)]))
     return dict(zip(VALUES, np.stack(history, axis=1), strict=True))
 
 
 def _repeat_days(market: Market, slots: np.ndarray, released: np.ndarray) -> Market:
-    """Return the market with some whole days that repeat the day before; adds ``moved``.
-
-    ``moved`` marks the (day, card) pairs whose price should have moved.
-    """
+    """Return the market with repeated days; ``moved`` marks the prices that they hide."""
     repeated = {name: values.copy() for name, values in market.items()}
     prices = market["market_price"]
     moved = np.zeros(prices.shape, dtype=bool)

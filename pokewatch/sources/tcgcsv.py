@@ -88,7 +88,8 @@ def fetch(settings: Settings, on: date | None = None, progress: bool = False) ->
     if codes := {key for key, product in products.items() if product["code_card"]}:
         notes.append(f"{len(codes)} code cards left out")
         rows = [row for row in rows if product_id(row) not in codes]
-    observations, cards = price_frames(rows, updated.date(), datetime.now(UTC), notes)
+    # The service's own time, not ours: pulled twice, a snapshot is the same delivery.
+    observations, cards = price_frames(rows, updated.date(), updated, notes)
     facts = [products.get(key, {}) for key in cards["product_id"]]
     for column in CARD_COLUMNS:
         if column not in cards:

@@ -1,0 +1,378 @@
+"""The nightly report as a reader and an attacker meet it; notebooks and their parameters."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from pokewatch import nightly, plots, report, report_facts, report_page, watchlist
+from pokewatch.collect import ingest
+from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.report_facts import Night
+from pokewatch.schema import Delivery
+from pokewatch.settings import Settings, load_settings
+from pokewatch.store import Store
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(1)>'
+LAST = date(2026, 3, 1)
+WATCHED = """
+- {card: "501:Normal", quantity: 2, cost: 4.5, note: "<i>mine</i>"}
+- {card: base1-2}
+- {card: nowhere-1}
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home = tmp_path_factory.mktemp("home")
+    (home / "watchlist.yaml").write_text(WATCHED, encoding="utf-8")
+    settings = load_settings(home=home, watchlist=home / "watchlist.yaml", store="")
+    days = pd.date_range(end=pd.Timestamp(LAST), periods=60)
+    rng = np.random.default_rng(7)
+    ids = [f"{number}:Normal" for number in range(501, 512)] + ["<b>nameless</b>"]
+    steps = rng.normal(0.002, 0.03, (len(days), len(ids))).cumsum(axis=0)
+    frame = pd.DataFrame(5 * np.exp(steps).round(2), days, ids)
+    rows = frame.rename_axis("date").reset_index()
+    observations = rows.melt("date", var_name="card_id", value_name="market_price")
+    zero = observations.tail(1).assign(card_id="501:Normal", market_price=0.0)
+    cards = pd.DataFrame(
+        {
+            "card_id": ids[:-1],
+            "name": [SCRIPT, IMAGE, *[f"Card {number}" for number in range(9)]],
+            "set_name": [IMAGE, SCRIPT, *["Base"] * 9],
+            "aliases": [[f"base1-{number}"] for number in range(1, 12)],
+        }
+    )
+    delivery = Delivery(pd.concat([observations, zero]), "simulated", cards)
+    ingest(Store.from_settings(settings), delivery, settings)
+    nightly.train(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def written(settings: Settings) -> Path:
+    return report.write_report(settings, copy_to=settings.home / "elsewhere" / "copy.html")
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> str:
+    return written.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def night(settings: Settings) -> Night:
+    return report_facts.load(settings)
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of notebooks in place of the project's."""
+    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
+    return tmp_path
+
+
+class Tags(HTMLParser):
+    """Collects a page's tags, where they point to, and any event handlers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "data")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+
+def put_notebook(folder: Path, name: str, parameters: str, code: str) -> None:
+    cells = [nbformat.v4.new_code_cell(text) for text in (parameters, code)]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def outputs(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(out.get("text", "") for cell in cells for out in cell.get("outputs", []))
+
+
+def test_report_files_agree(settings: Settings, written: Path) -> None:
+    assert written == settings.reports_dir / "2026-03-01.html"
+    latest = settings.reports_dir / "latest.html"
+    copy = settings.home / "elsewhere" / "copy.html"
+    assert written.read_bytes() == latest.read_bytes() == copy.read_bytes()
+    assert written.with_suffix(".ipynb").exists()
+    assert not list(settings.reports_dir.glob(".*"))
+    assert not list(settings.reports_dir.glob("*.failed.ipynb"))
+
+
+def test_page_loads_nothing_and_runs_nothing(page: str) -> None:
+    tags = Tags()
+    tags.feed(page)
+    assert tags.found.isdisjoint({"script", "img", "iframe", "link", "object", "base", "form"})
+    assert tags.links
+    assert all(link.startswith("#") for link in tags.links)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert "default-src 'none'" in page
+    assert "papermill" not in page.lower()
+    assert page.count("<title>") == 1
+
+
+def test_values_are_escaped(page: str) -> None:
+    assert "<img" not in page
+    assert "<i>mine" not in page
+    assert "<b>nameless" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_reader_is_told_what_this_is(page: str) -> None:
+    assert "SIMULATED MARKET" in page
+    assert "Not financial advice" in page
+    assert "unknown card 'nowhere-1'" in html.unescape(page)
+    assert "market price is zero or negative" in page.lower()
+
+
+def test_earlier_date_sees_nothing_later(settings: Settings) -> None:
+    early = report_facts.load(settings, date(2026, 2, 1))
+    assert early.on == early.last_date == pd.Timestamp("2026-02-01")
+    assert report_facts.movers(early, 30)["card_id"].notna().all()
+
+
+def test_signals_are_listed_with_their_count(night: Night) -> None:
+    calls = night.calls.assign(signal="HOLD")
+    calls.loc[calls.index[:3], "signal"] = "BUY"
+    calls.loc[calls.index[:3], "fair_value"] = calls["market_price"].iloc[:3] * [1.1, 1.3, 1.2]
+    called = replace(night, calls=calls, champion=night.scored)
+    assert report_facts.called(called, "BUY")["expected"].round(6).tolist() == [0.3, 0.2, 0.1]
+    shown = report_page.signals(called, top=2).data
+    assert "3 cards, the first 2" in shown
+    assert "+30.0\u00a0%" in shown
+    assert "3 to buy, 0 to sell" in report_page.headline(called).data
+
+
+def test_without_a_champion_it_is_said_plainly(night: Night) -> None:
+    naive = replace(night, champion=None)
+    assert "No calls tonight" in report_page.headline(naive).data
+    assert "NAIVE FAIR VALUES" in report_page.headline(naive).data
+    assert "<table" not in report_page.signals(naive).data
+    untrained = replace(naive, scored=None)
+    assert "No model has been trained" in report_page.model(untrained).data
+
+
+@pytest.mark.parametrize(
+    ("rmae", "low", "high", "words"),
+    [
+        (0.9, 0.85, 0.95, "10.0 % smaller"),
+        (1.1, 1.05, 1.2, "the better forecast"),
+        (0.98, 0.9, 1.05, "may well be chance"),
+        (0.98, float("nan"), float("nan"), "Too early to tell"),
+    ],
+)
+def test_verdict_follows_the_figures(
+    night: Night, rmae: float, low: float, high: float, words: str
+) -> None:
+    row = {"horizon": 7, "model": "fair_value", "n": 900, "dates": 30, "coverage": 0.6}
+    scores = [row | {"rmae": rmae, "rmae_low": low, "rmae_high": high}]
+    assert night.scored is not None
+    said = report_facts.verdict(replace(night, scored=replace(night.scored, scores=scores)))
+    assert words in said[0]
+    assert "too narrow: 60 %" in said[-1]
+
+
+def test_watchlist_is_valued(night: Night) -> None:
+    held = night.held.set_index("card")
+    now = night.history("501:Normal").iloc[-1]
+    assert held.loc["501:Normal", "value"] == pytest.approx(2 * now)
+    assert held.loc["501:Normal", "gain"] == pytest.approx(2 * (now - 4.5))
+    assert held.loc["base1-2", "card_id"] == "502:Normal"
+    assert "unknown card" in held.loc["nowhere-1", "problem"]
+    week_ago = sum(night.history(card).iloc[-8] * n for card, n in [("501:Normal", 2)])
+    week_ago += night.history("502:Normal").iloc[-8]
+    worth = held["value"].sum()
+    assert watchlist.total_change(night.held, 7) == pytest.approx(worth / week_ago - 1)
+
+
+def test_simulated_watchlist_on_real_prices_is_one_kind_line(
+    settings: Settings, night: Night, tmp_path: Path
+) -> None:
+    path = tmp_path / "watchlist.yaml"
+    path.write_text("- {card: sim1-18}\n- {card: '900013:Holofoil'}\n", encoding="utf-8")
+    moved = settings.model_copy(update={"watchlist": path})
+    held, problem = report_facts.watched(moved, night.cards, night.panel, simulated=False)
+    assert held.empty
+    assert "simulated market only" in problem
+
+
+def test_bad_watchlist_does_not_cost_the_report(
+    settings: Settings, night: Night, tmp_path: Path
+) -> None:
+    path = tmp_path / "watchlist.yaml"
+    path.write_text("- {card: a, cost: <b>}\n", encoding="utf-8")
+    moved = settings.model_copy(update={"watchlist": path})
+    held, problem = report_facts.watched(moved, night.cards, night.panel, simulated=False)
+    shown = report_page.headline(replace(night, held=held, watch_problem=problem)).data
+    assert "entry 1 (line 1)" in shown
+    assert "&lt;b&gt;" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- {card: a}\n\n- {card: b, quantity: 0}\n", r"entry 2 \(line 3\): quantity=0"),
+        ("- {card: a, quantity: 1.5}\n", r"entry 1 \(line 1\): quantity=1.5"),
+        ("- {card: a, cost: -1}\n", "cost=-1"),
+        ("- {card: a, cost: .nan}\n", "cost=nan"),
+        ("- {quantity: 1}\n", "'card' is missing"),
+        ("- {card: ''}\n", "card=''"),
+        ("- {card: a, price: 3}\n", "unknown field 'price', known are card, quantity, cost, note"),
+        ("- a\n", "is 'a': write each card as"),
+        ("card: a\n", "must be a list of cards"),
+        ("- {card: a\n- b", "line 2 is no YAML"),
+    ],
+)
+def test_watchlist_errors_name_file_line_and_mend(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "watchlist.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=words) as caught:
+        watchlist.load(path)
+    assert "'watchlist.yaml'" in str(caught.value)
+
+
+def test_watchlist_reads_numbers_as_ids_and_empty_as_empty(tmp_path: Path) -> None:
+    path = tmp_path / "watchlist.yaml"
+    path.write_text("- {card: 451396, note: 7}\n", encoding="utf-8")
+    assert watchlist.load(path) == [watchlist.Entry(card="451396", note="7")]
+    path.write_text("# nothing yet\n", encoding="utf-8")
+    assert watchlist.load(path) == []
+    with pytest.raises(UsageError, match=r"there is no 'gone\.yaml' yet"):
+        watchlist.load(tmp_path / "gone.yaml")
+
+
+def test_failing_notebook_keeps_the_old_report(
+    settings: Settings, written: Path, notebooks: Path
+) -> None:
+    before = {path: path.read_bytes() for path in settings.reports_dir.glob("*.*")}
+    put_notebook(notebooks, report.REPORT, 'date: str = ""', "1 / 0")
+    with pytest.raises(PokewatchError, match=r"ZeroDivisionError: division by zero.*failed\.ipynb"):
+        report.write_report(settings)
+    failed = settings.reports_dir / "2026-03-01.failed.ipynb"
+    assert "ZeroDivisionError" in failed.read_text(encoding="utf-8")
+    failed.unlink()
+    assert {path: path.read_bytes() for path in settings.reports_dir.glob("*.*")} == before
+
+
+def test_report_needs_prices_and_a_file_name(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no prices are stored"):
+        report.write_report(load_settings(home=tmp_path, store=""))
+    with pytest.raises(UsageError, match="is a folder"):
+        report.write_report(settings, copy_to=tmp_path)
+
+
+def test_notebook_gets_typed_parameters_settings_and_our_interpreter(
+    settings: Settings, notebooks: Path
+) -> None:
+    code = (
+        "import sys, json\n"
+        "from pokewatch.settings import get_settings\n"
+        "print(json.dumps([sys.executable, str(get_settings().home), get_settings().store,"
+        " get_settings().tcgcsv_categories, count, text]))"
+    )
+    put_notebook(notebooks, "n", 'count: int = 1\ntext: str = "a"', code)
+    hostile = '"; raise SystemExit  # \\" {x} $HOME'
+    moved = settings.model_copy(update={"store": "/nowhere/$HOME", "tcgcsv_categories": [3, 85]})
+    done = report.run_notebook(moved, "n", report.parse_parameters(["count=5", f"text={hostile}"]))
+    assert done == settings.reports_dir / "notebooks" / "n.ipynb"
+    values = json.loads(outputs(done))
+    assert values == [
+        report.sys.executable,
+        str(settings.home),
+        "/nowhere/$HOME",
+        [3, 85],
+        5,
+        hostile,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"nope": "1"}, "no parameter 'nope': it takes date, top"),
+        ({"top; import os": "1"}, "no parameter 'top; import os'"),
+        ({"top": "many"}, "top='many' must be of type int"),
+        ({"top": "1.5"}, "top=1.5 must be of type int"),
+        ({"top": "true"}, "top=True must be of type int"),
+        ({"top": [1]}, "must be of type int"),
+        ({"date": 20260301}, "must be of type str"),
+    ],
+)
+def test_parameters_are_checked_before_anything_runs(
+    parameters: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        report.check_parameters(report.REPORT, parameters)
+
+
+@pytest.mark.parametrize(
+    "pair", ["top", "=1", "top;import os=1", "a b=1", "x\nimport os\ny=1", "os.system('x')=1"]
+)
+def test_parameter_names_are_names(pair: str) -> None:
+    with pytest.raises(UsageError, match="must read KEY=VALUE"):
+        report.parse_parameters([pair])
+
+
+def test_parameters_parse_to_text_once() -> None:
+    assert report.parse_parameters(["date=2026-03-01", "a=b=c"]) == {
+        "date": "2026-03-01",
+        "a": "b=c",
+    }
+    with pytest.raises(UsageError, match="named twice"):
+        report.parse_parameters(["a=1", "a=2"])
+
+
+@pytest.mark.parametrize(
+    "name", ["../04_nightly_report", "/etc/passwd", "04_nightly_report.ipynb", "", ".", "a/b"]
+)
+def test_notebook_names_are_no_paths(settings: Settings, name: str) -> None:
+    with pytest.raises(UsageError, match=r"unknown notebook .*04_nightly_report"):
+        report.run_notebook(settings, name, {})
+
+
+def test_charts_are_small_inline_svg_with_the_pages_colours() -> None:
+    days = pd.date_range("2026-01-01", periods=90)
+    prices = pd.Series(np.linspace(10, 12, 90), days)
+    for axes in (plots.sparkline(prices), plots.price_chart(prices, 7, simulated=True)):
+        drawn = plots.svg(axes, IMAGE)
+        assert len(drawn) < 6000
+        assert "<img" not in drawn
+        assert "<style" not in drawn
+        assert "var(--accent" in drawn or "var(--up" in drawn
+    assert "simulated" in drawn
+    assert "$12.00" in drawn
+
+
+def test_charts_take_missing_prices_and_scores() -> None:
+    days = pd.date_range("2026-01-01", periods=3)
+    nothing = pd.Series([np.nan] * 3, days)
+    row = {"horizon": 7, "model": "fair_value", "rmae": 1.0, "coverage": np.nan}
+    scores = pd.DataFrame([row | {"rmae_low": np.nan, "rmae_high": np.nan}])
+    for axes in (
+        plots.sparkline(nothing),
+        plots.price_chart(nothing),
+        plots.skill(scores),
+        plots.interval_coverage(scores),
+    ):
+        assert plots.svg(axes, "empty").startswith("<svg")
