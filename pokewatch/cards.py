@@ -104,6 +104,7 @@ class Resolver:
 
     def _hint(self, text: str) -> str:
         like = self.search(text).head(SUGGESTIONS)["card_id"].tolist()
+        like = like or self._aliases.get(text.split(":")[0].strip(), [])[:SUGGESTIONS]
         if not like:
             pool = [*self._ids, *self._aliases]
             close = get_close_matches(text.lower(), pool, n=SUGGESTIONS, cutoff=0.75)

@@ -185,10 +185,10 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         return
     simulated = ds.field("source") == "simulated"
     incoming = (rows["source"] == "simulated").any()
-    others = prices.handle.to_pyarrow_dataset().scanner(
-        columns=["source"], filter=~simulated if incoming else simulated
+    others = prices.handle.to_pyarrow_dataset().count_rows(
+        filter=~simulated if incoming else simulated
     )
-    if others.head(1).num_rows:
+    if others:
         new, old = ("simulated", "real") if incoming else ("real", "simulated")
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "

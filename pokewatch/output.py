@@ -30,8 +30,8 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
             out[column] = text.astype("object").where(out[column].notna(), None)
         else:
             values = out[column].astype("object")
-            missing = values.map(lambda value: value is None or value is pd.NA or value != value)
-            out[column] = values.where(~missing, None)
+            missing = [pd.api.types.is_scalar(value) and pd.isna(value) for value in values]
+            out[column] = values.mask(pd.Series(missing, index=out.index, dtype=bool), None)
     rows: list[dict[str, Any]] = [
         {str(key): _json_value(value) for key, value in row.items()}
         for row in out.to_dict("records")

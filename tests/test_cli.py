@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from builders import curve, market
+
+from pokewatch.schema import PREDICTION_COLUMNS
+
+
+def run(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "from pokewatch.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"POKEWATCH_HOME": str(home), "NO_COLOR": "1"} | environment,
+        check=False,
+    )
+
+
+def answer(home: Path, *arguments: str, code: int = 0):
+    done = run(home, *arguments, "--json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    rows = pd.concat([market(30, 160, momentum=0.8), curve("bad:Normal", [9.0, 0.0])])
+    rows["tcgdex_id"] = "sim-" + rows["card_id"].str.split(":").str[0]
+    rows["name"] = "Card " + rows["card_id"].str.split(":").str[0]
+    rows.to_parquet(folder / "prices.parquet")
+    first = answer(folder, "collect", "--source", "file", "--path", str(folder / "prices.parquet"))
+    assert (first["received"], first["accepted"], first["quarantined"]) == (4802, 4801, 1)
+    trained = answer(folder, "train")
+    assert trained["champion"] is True
+    return folder
+
+
+def test_collecting_again_changes_nothing(home):
+    path = str(home / "prices.parquet")
+    again = answer(home, "collect", "--source", "file", "--path", path)
+    assert (again["accepted"], again["quarantined"], again["unchanged"]) == (0, 0, 4802)
+    assert again["data_version"] == 0
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "json"])
+def test_predictions_are_written_in_the_order_of_the_contract(home, tmp_path, ending):
+    path = tmp_path / f"p.{ending}"
+    done = run(home, "predict", "--all", "--horizon", "7", "--horizon", "30", "--output", str(path))
+    assert done.returncode == 0, done.stderr
+    read = {"parquet": pd.read_parquet, "csv": pd.read_csv, "json": pd.read_json}[ending]
+    frame = read(path)
+    assert list(frame.columns) == PREDICTION_COLUMNS
+    assert len(frame) == 2 * 31
+    assert sorted(frame["horizon"].unique()) == [7, 30]
+    assert frame.drop(columns="reason").notna().all().all()
+
+
+def test_cards_are_found_by_id_and_alias(home):
+    rows = answer(home, "predict", "3:Normal", "sim-4", "--horizon", "7")
+    assert [row["card_id"] for row in rows] == ["3:Normal", "4:Normal"]
+    assert rows[0]["lower"] <= rows[0]["fair_value"] <= rows[0]["upper"]
+    found = answer(home, "cards", "card 29")
+    assert [(row["card_id"], row["aliases"]) for row in found] == [("29:Normal", ["sim-29"])]
+    assert found[0]["last_date"] == "2025-06-09"
+
+
+def test_a_forecast_for_an_earlier_day_uses_that_days_price(home):
+    rows = answer(home, "predict", "3:Normal", "--date", "2025-03-01", "--horizon", "7")
+    prices = pd.read_parquet(home / "prices.parquet").set_index(["card_id", "date"])
+    assert rows[0]["date"] == "2025-03-01"
+    assert rows[0]["market_price"] == prices.loc[("3:Normal", "2025-03-01"), "market_price"]
+
+
+def test_status_shows_what_there_is(home):
+    found = answer(home, "status")
+    assert found["cards"] == 31
+    assert found["last_date"] == "2025-06-09"
+    assert found["quarantined"] == {"price_not_positive": 1}
+    assert found["champion"]["rmae_high"] < 1
+    assert found["data_version"] == 0
+
+
+def test_a_backtest_shows_the_model_beside_naive(home, tmp_path):
+    path = tmp_path / "f.parquet"
+    found = answer(home, "backtest", "--horizon", "7", "--horizon", "200", "--output", str(path))
+    assert [row["model"] for row in found["scores"]] == ["fair_value", "naive", "baseline"]
+    assert found["unscored_horizons"] == [200]
+    assert {"month", "price_band", "kind"} == set(found["by"])
+    assert {"card_id", "date", "y", "y_hat", "model"} <= set(pd.read_parquet(path).columns)
+
+
+def test_the_quarantine_can_be_listed_released_and_dropped(tmp_path):
+    rows = pd.concat([curve("1:Normal", [10.0, 10.0, 45.0]), curve("2:Normal", [3.0, 0.0])])
+    rows.to_csv(tmp_path / "p.csv", index=False)
+    collect = ("collect", "--source", "file", "--path", str(tmp_path / "p.csv"))
+    answer(tmp_path, *collect)
+    listed = {row["reason"]: row for row in answer(tmp_path, "quarantine", "list")}
+    assert set(listed) == {"jump", "price_not_positive"}
+    refused = run(tmp_path, "quarantine", "release", listed["price_not_positive"]["quarantine_id"])
+    assert refused.returncode == 2
+    assert "cannot be released" in refused.stderr
+    assert run(tmp_path, "quarantine", "release").returncode == 2
+    assert answer(tmp_path, "quarantine", "release", "--reason", "jump")["rows"] == 1
+    bad = listed["price_not_positive"]["quarantine_id"][:8]
+    assert answer(tmp_path, "quarantine", "drop", bad)["rows"] == 1
+    assert answer(tmp_path, "quarantine", "list") == []
+    again = answer(tmp_path, *collect)
+    assert (again["accepted"], again["quarantined"], again["unchanged"]) == (0, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["collect", "--source", "ebay"], 2, "unknown source 'ebay'"),
+        (["collect", "--source", "file"], 2, "--path"),
+        (["collect", "--map", "price"], 2, "OURS=THEIRS"),
+        (["predict"], 2, "name the cards to predict, or say --all"),
+        (["predict", "nobody"], 2, "unknown card 'nobody'"),
+        (["predict", "--all", "--output", "p.xlsx"], 2, "must end in .parquet, .csv, .json"),
+        (["predict", "--all", "--date", "03/01/2025"], 2, "write it as YYYY-MM-DD"),
+        (["predict", "--all", "--horizon", "3"], 2, "choose among [1, 7, 14, 30]"),
+        (["predict", "--all", "--date", "1999-01-01"], 2, "no prices are stored up to 1999"),
+        (["train", "--data-version", "77"], 2, "data version 77"),
+        (["predict", "--all", "--model", "nobody"], 2, "unknown model 'nobody'"),
+        (["backfill", "--since", "2025-02-31"], 2, "no day of the calendar"),
+        (["nonsense"], 2, "No such command"),
+        (["quarantine", "list", "--reason", "why"], 2, "unknown reason 'why'"),
+    ],
+)
+def test_wrong_requests_exit_2_and_say_what_to_mend(home, arguments, code, message):
+    done = run(home, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_is_named(tmp_path):
+    done = run(tmp_path, "status", POKEWATCH_FEE="lots")
+    assert done.returncode == 2
+    assert "POKEWATCH_FEE='lots'" in done.stderr
+
+
+def test_a_gate_that_says_no_exits_3(tmp_path):
+    market(30, 12).to_csv(tmp_path / "p.csv", index=False)
+    answer(tmp_path, "collect", "--source", "file", "--path", str(tmp_path / "p.csv"))
+    done = run(tmp_path, "train", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["champion"] is False
+    assert "is no champion" in done.stderr
+
+
+def test_simulated_and_real_prices_are_never_mixed(home):
+    done = run(home, "collect", "--source", "simulated")
+    assert done.returncode == 2
+    assert "set POKEWATCH_HOME to another folder" in done.stderr
+
+
+def test_every_command_explains_itself():
+    from typer.main import get_command
+
+    from pokewatch.commands import app
+
+    commands = get_command(app).commands
+    expected = "collect backfill status quarantine train backtest predict signals report cards"
+    assert set(commands) == {*expected.split(), "notebook", "run"}
+    for name, command in commands.items():
+        assert command.help, name
+        for parameter in command.params:
+            assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
+
+
+def test_the_version_is_answered_without_heavy_imports(tmp_path):
+    code = (
+        "import sys; sys.argv = ['pokewatch', '--version']; from pokewatch.cli import main; main();"
+        "sys.exit(any(name in sys.modules for name in ('pandas', 'typer', 'pydantic')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("pokewatch ")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pokewatch import metrics
+
+
+def rows(price, y, y_hat, lower=None, upper=None, dates=None, horizon=7) -> pd.DataFrame:
+    count = len(price)
+    return pd.DataFrame(
+        {
+            "card_id": [f"{n}:Normal" for n in range(count)],
+            "date": pd.to_datetime(dates if dates is not None else ["2025-01-01"] * count),
+            "horizon": horizon,
+            "price": price,
+            "y": y,
+            "y_hat": y_hat,
+            "lower": lower if lower is not None else np.nan,
+            "upper": upper if upper is not None else np.nan,
+        }
+    )
+
+
+def test_errors_by_hand():
+    frame = rows([10.0, 10.0], [11.0, 8.0], [11.0, 10.0])
+    assert metrics.mape(frame) == pytest.approx(0.125)
+    assert metrics.mdape(frame) == pytest.approx(0.125)
+    naive = abs(np.log(1.1)) + abs(np.log(0.8))
+    assert metrics.rmae(frame) == pytest.approx(abs(np.log(0.8)) / naive)
+    assert metrics.rmae(frame.assign(y_hat=frame["price"])) == 1.0
+
+
+def test_intervals_by_hand():
+    frame = rows([10.0, 10.0], [11.0, 8.0], [10.0, 10.0], [9.0, 9.0], [12.0, 12.0])
+    assert metrics.coverage(frame) == 0.5
+    assert metrics.width(frame) == pytest.approx(0.3)
+    assert metrics.winkler(frame) == pytest.approx((3 + 3 + 10 * 1) / 2 / 10)
+
+
+def test_direction_counts_only_real_moves():
+    frame = rows([10.0] * 4, [11, 9, 10.1, 12], [10.5, 10.5, 9.0, 10.0])
+    assert metrics.hit_rate(frame) == 0.5
+
+
+def test_rank_ic_skips_overlapping_dates():
+    days = pd.date_range("2025-01-01", periods=9).repeat(3)
+    y = np.tile([9.0, 10.0, 11.0], 9)
+    y_hat = y.copy()
+    y_hat[(days > "2025-01-01") & (days < "2025-01-08")] = np.tile([11.0, 10.0, 9.0], 6)
+    frame = rows([10.0] * 27, y, y_hat, dates=days)
+    assert metrics.rank_ic(frame) == pytest.approx(1.0)  # days 1 and 8 only
+
+
+def test_the_bootstrap_interval_holds_the_value_and_knows_when_it_knows_nothing():
+    rng = np.random.default_rng(1)
+    days = pd.date_range("2025-01-01", periods=100).repeat(10)
+    y = 10 * np.exp(rng.normal(0, 0.1, 1000))
+    better = rows([10.0] * 1000, y, 10 * (y / 10) ** 0.2, dates=days)
+    low, high = metrics.rmae_interval(better)
+    assert low <= metrics.rmae(better) <= high < 1
+    noise = rows([10.0] * 1000, y, 10 * np.exp(rng.normal(0, 0.02, 1000)), dates=days)
+    low, high = metrics.rmae_interval(noise)
+    assert high > 1
+    few = better[better["date"] < "2025-01-04"]
+    assert np.isnan(metrics.rmae_interval(few)).all()
+
+
+def test_a_shared_shock_widens_the_interval():
+    rng = np.random.default_rng(2)
+    days = pd.date_range("2025-01-01", periods=60).repeat(50)
+    alone = rng.normal(0, 0.1, 3000)
+    together = np.repeat(rng.normal(0, 0.1, 60), 50)
+    widths = []
+    for shock in (alone, together):
+        y = 10 * np.exp(shock)
+        low, high = metrics.rmae_interval(rows([10.0] * 3000, y, [10.3] * 3000, dates=days))
+        widths.append(high - low)
+    assert widths[1] > 2 * widths[0]
+
+
+def test_signals_by_hand():
+    frame = rows([10.0] * 5, [11, 10, 9, 9, 11], [10.0] * 5)
+    frame["signal"] = ["BUY", "BUY", "SELL", "HOLD", "HOLD"]
+    found = metrics.signal_scores(frame, good_move=0.05, fee=0.1)
+    assert (found["buy_calls"], found["buy_precision"], found["buy_recall"]) == (2, 0.5, 0.5)
+    assert found["buy_lift"] == pytest.approx(0.5 / 0.4)
+    assert found["sell_precision"] == 1.0
+    assert found["return_after_fees"] == pytest.approx(((1.1 * 0.9 - 1) + (1.0 * 0.9 - 1)) / 2)
+
+
+def test_flips_are_counted_within_a_card():
+    frame = pd.DataFrame(
+        {
+            "card_id": ["a", "a", "a", "b"],
+            "date": pd.to_datetime(["2025-01-01", "2025-01-02", "2025-01-03", "2025-01-01"]),
+            "signal": ["BUY", "HOLD", "HOLD", "SELL"],
+        }
+    )
+    assert metrics.flip_rate(frame) == 0.5

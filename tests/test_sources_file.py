@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.sources import fetch
+from pokewatch.sources.file import fetch as fetch_file
+
+ROWS = pd.DataFrame(
+    {
+        "card_id": ["1:Normal", "1:Normal"],
+        "date": ["2025-01-01", "2025-01-02"],
+        "market_price": [1.5, 2.5],
+        "name": ["Eevee", "Eevee"],
+        "colour": ["brown", "brown"],
+    }
+)
+
+
+def written(tmp_path: Path, rows: pd.DataFrame, name: str = "prices.csv") -> Path:
+    path = tmp_path / name
+    rows.to_parquet(path) if name.endswith(".parquet") else rows.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["prices.csv", "prices.parquet"])
+def test_csv_and_parquet_deliver_the_same(tmp_path, name):
+    delivery = fetch_file(written(tmp_path, ROWS, name))
+    assert delivery.observations["card_id"].tolist() == ["1:Normal", "1:Normal"]
+    assert delivery.observations["market_price"].astype(float).tolist() == [1.5, 2.5]
+    assert delivery.cards[["card_id", "name"]].to_numpy().tolist() == [["1:Normal", "Eevee"]]
+    assert delivery.notes == ["columns not used: colour"]
+
+
+def test_other_column_names_are_mapped_and_ids_built(tmp_path):
+    rows = pd.DataFrame({"set": ["SV01"], "what": ["Mew"], "usd": [3.0], "day": ["2025-01-01"]})
+    delivery = fetch_file(
+        written(tmp_path, rows),
+        columns={"market_price": "usd", "date": "day"},
+        id_template="{set}|{what}",
+    )
+    assert delivery.observations["card_id"].tolist() == ["sv01|mew"]
+    assert delivery.observations["market_price"].tolist() == ["3.0"]
+
+
+def test_product_id_and_printing_make_the_canonical_id(tmp_path):
+    rows = ROWS.drop(columns="card_id").assign(product_id=7, printing="Holofoil")
+    assert set(fetch_file(written(tmp_path, rows)).observations["card_id"]) == {"7:Holofoil"}
+
+
+def test_a_day_narrows_the_rows_or_dates_a_file_without_dates(tmp_path):
+    path = written(tmp_path, ROWS)
+    assert len(fetch_file(path, on=date(2025, 1, 2)).observations) == 1
+    undated = written(tmp_path, ROWS.drop(columns="date"), "undated.csv")
+    assert set(fetch_file(undated, on=date(2025, 1, 2)).observations["date"]) == {
+        pd.Timestamp("2025-01-02")
+    }
+
+
+def test_an_id_of_an_incomplete_row_is_missing_not_invented(tmp_path):
+    rows = pd.DataFrame({"a": ["x", None], "date": "2025-01-01", "market_price": 1.0})
+    ids = fetch_file(written(tmp_path, rows), id_template="{a}|y").observations["card_id"]
+    assert ids.tolist() == ["x|y", None]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": {"price": "market_price"}}, "unknown column price: known are card_id"),
+        ({"columns": {"volume": "sold"}}, "names sold, which .* does not have"),
+        ({"id_template": "{set}"}, "names 'set'.* it has card_id, colour"),
+        ({"id_template": "fixed"}, "names no column"),
+        ({"id_template": "{card_id.__class__}"}, "names 'card_id.__class__'"),
+        ({"id_template": "{card_id"}, "is no template"),
+    ],
+)
+def test_what_is_wrong_with_a_mapping_is_named(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        fetch_file(written(tmp_path, ROWS), **options)
+
+
+def test_missing_columns_are_named_with_the_mend(tmp_path):
+    path = written(tmp_path, ROWS.drop(columns=["date", "market_price"]))
+    with pytest.raises(UsageError, match=r"no column for date, market_price .* --map OURS=THEIRS"):
+        fetch_file(path)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        fetch_file(tmp_path / "none.csv")
+    other = tmp_path / "prices.xlsx"
+    other.write_bytes(b"PK")
+    with pytest.raises(UsageError, match="no CSV or Parquet"):
+        fetch_file(other)
+    broken = tmp_path / "prices.parquet"
+    broken.write_bytes(b"PAR1 garbage")
+    with pytest.raises(SourceError, match=r"prices.parquet' cannot be read"):
+        fetch_file(broken)
+
+
+def test_sources_and_their_options_are_checked(tmp_path):
+    from pokewatch.settings import load_settings
+
+    config = load_settings(home=tmp_path)
+    with pytest.raises(UsageError, match="unknown source 'ebay': choose one of simulated, file"):
+        fetch("ebay", config)
+    with pytest.raises(UsageError, match="needs the file"):
+        fetch("file", config)
+    with pytest.raises(UsageError, match="takes no --path"):
+        fetch("simulated", config, path=tmp_path)

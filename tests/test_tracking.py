@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from builders import delivery, market
+
+from pokewatch import nightly, tracking
+from pokewatch.collect import ingest
+from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.settings import Settings, load_settings
+from pokewatch.store import Store
+
+MARKET = market(30, 160, momentum=0.8)
+DAY = pd.Timestamp("2025-05-10").date()
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Settings:
+    config = load_settings(home=tmp_path_factory.mktemp("home"))
+    ingest(Store.from_settings(config), delivery(MARKET), config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(config) -> tracking.TrainedModel:
+    return nightly.train(config, as_of=DAY)
+
+
+def test_a_model_that_beats_no_change_becomes_champion(config, trained):
+    assert trained.verdict.passed
+    assert tracking.champion_name(config) == trained.name
+    assert trained.as_of == "2025-05-10"
+    assert trained.score(7)["rmae_high"] < 1
+
+
+def test_a_loaded_model_is_the_saved_one(config, trained):
+    loaded = tracking.load(config, trained.name)
+    assert loaded.model.to_json() == trained.model.to_json()
+    assert {key: repr(rule) for key, rule in loaded.rules.items()} == {
+        key: repr(rule) for key, rule in trained.rules.items()
+    }
+
+
+def test_training_up_to_a_day_ignores_what_came_later(config, trained, tmp_path):
+    other = load_settings(home=tmp_path)
+    known = MARKET[MARKET["date"] <= pd.Timestamp(DAY)]
+    ingest(Store.from_settings(other), delivery(known), other)
+    alone = nightly.train(other)
+    assert alone.model.to_json() == trained.model.to_json()
+    assert alone.scores == trained.scores or repr(alone.scores) == repr(trained.scores)
+
+
+def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch):
+    from pokewatch.models.forecast import FairValueModel
+
+    honest = FairValueModel.predict_days
+
+    def upside_down(self, *args, **options):
+        forecast = honest(self, *args, **options)
+        forecast["fair_value"] = forecast["market_price"] ** 2 / forecast["fair_value"]
+        return forecast
+
+    monkeypatch.setattr(FairValueModel, "predict_days", upside_down)
+    bad = nightly.train(config)
+    assert not bad.verdict.passed
+    assert "not proved better than no change" in bad.verdict.reasons[0]
+    assert tracking.champion_name(config) == trained.name
+    assert bad.name in tracking.names(config)
+
+
+def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
+    panel, _ = nightly.open_panel(config)
+    tested = nightly.backtest.walk_forward(panel, config)
+    scores = tested.scores(config)
+    assert tracking.judge(scores, tested.forecasts, panel, trained).passed
+    worse = tested.forecasts.copy()
+    own = worse["model"] == "fair_value"
+    worse.loc[own, "y_hat"] = worse.loc[own, "price"]
+    verdict = tracking.judge(scores, worse, panel, trained)
+    assert not verdict.passed
+    assert "of the champion's" in verdict.reasons[-1]
+
+
+def test_too_short_a_history_is_no_proof(tmp_path):
+    config = load_settings(home=tmp_path)
+    ingest(Store.from_settings(config), delivery(market(30, 12)), config)
+    trained = nightly.train(config)
+    assert not trained.verdict.passed
+    predictions = nightly.predict(config)
+    assert set(predictions["model"]) == {"naive"}
+    assert set(predictions["signal"]) == {"HOLD"}
+    assert (predictions["fair_value"] == predictions["market_price"]).all()
+    assert (predictions["upper"] > predictions["lower"]).all()
+
+
+def test_unknown_and_damaged_models_are_named(config, trained):
+    with pytest.raises(UsageError, match=f"unknown model 'x': there are .*{trained.name}"):
+        tracking.load(config, "x")
+    with pytest.raises(UsageError, match="unknown model"):
+        tracking.load(config, "../" + trained.name)
+    about = config.models_dir / trained.name / "about.json"
+    whole = about.read_text()
+    about.write_text(whole[:100])
+    with pytest.raises(PokewatchError, match="is damaged"):
+        tracking.load(config, trained.name)
+    about.write_text(whole)
