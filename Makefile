@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	"$$python" $(supported) && { echo "$$python"; break; }; done)
 python := .venv/bin/python
 notebooks := $(wildcard notebooks/*.ipynb)
+# The notebooks are tested on a simulated market of a fixed day, apart from the user's data.
+market := $(CURDIR)/.venv/var/market
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -44,8 +46,9 @@ setup: .venv/.stamp ## create .venv with the locked packages; instant when nothi
 run: .venv/.stamp ## the nightly job on the simulated market; the last line is the report's path
 	@.venv/bin/pokewatch run
 
-test: lint ## lint, then every test and every notebook
-	@$(python) -m pytest -n 2 --dist loadscope -p no:fugue_test --nbval --nbval-current-env \
+test: lint ## lint, the nightly job, then every test and every notebook
+	@rm -rf $(market) && POKEWATCH_HOME=$(market) .venv/bin/pokewatch run --date 2026-06-30
+	@POKEWATCH_HOME=$(market) $(python) -m pytest -n 2 --dist loadscope -p no:fugue_test --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg tests $(notebooks)
 
 lint: .venv/.stamp ## ruff (lint and format) and mypy

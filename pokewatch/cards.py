@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import cached_property
 
 import ftfy
 import pandas as pd
@@ -116,15 +117,13 @@ class Resolver:
 
     def search(self, text: str) -> pd.DataFrame:
         """Return the cards whose id, alias, name or set contains every word of ``text``."""
-        haystack = (
-            self.cards[["card_id", "name", "set_name", "number"]]
-            .astype("string")
-            .fillna("")
-            .agg(" ".join, axis=1)
-            + " "
-            + self.cards["aliases"].map(lambda names: " ".join(names if names is not None else []))
-        ).str.casefold()
         match = pd.Series(True, index=self.cards.index)
         for word in text.casefold().split():
-            match &= haystack.str.contains(word, regex=False)
+            match &= self._haystack.str.contains(word, regex=False)
         return self.cards[match]
+
+    @cached_property
+    def _haystack(self) -> pd.Series:
+        words = self.cards[["card_id", "name", "set_name", "number"]].astype("string").fillna("")
+        aliases = self.cards["aliases"].map(lambda names: " ".join(names) if len(names) else "")
+        return words.agg(" ".join, axis=1).add(" ").add(aliases).str.casefold()

@@ -185,9 +185,7 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         return
     simulated = ds.field("source") == "simulated"
     incoming = (rows["source"] == "simulated").any()
-    others = prices.handle.to_pyarrow_dataset().count_rows(
-        filter=~simulated if incoming else simulated
-    )
+    others = prices.dataset().count_rows(filter=~simulated if incoming else simulated)
     if others:
         new, old = ("simulated", "real") if incoming else ("real", "simulated")
         raise UsageError(

@@ -290,7 +290,8 @@ def run(
     said("trained %s; champion: %s", trained.name, "; ".join(trained.verdict.reasons))
     predictions = predict_all(settings, on)
     calls = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"].value_counts()
-    said("predicted %d cards: %s", predictions["card_id"].nunique(), dict(calls))
+    listed = ", ".join(f"{number} {name}" for name, number in calls.items())
+    said("predicted %d cards: %s", predictions["card_id"].nunique(), listed)
     written = reports.write_report(settings, on)
     said("report written")
     return {

@@ -106,6 +106,16 @@ def empty_cards() -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype="object") for column in CARD_COLUMNS})
 
 
+def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the frames below each other; empty ones have no say in the column types."""
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    return (
+        filled[0].reset_index(drop=True)
+        if len(filled) == 1
+        else pd.concat(filled, ignore_index=True)
+    )
+
+
 @dataclass
 class Delivery:
     """What a source hands over, exactly as received.

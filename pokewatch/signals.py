@@ -181,8 +181,8 @@ def _reasons(
         here = (rows["signal"] == side) & (rows["horizon"] == horizon)
         verb = "rose" if side == "BUY" else "fell"
         text[here] += (
-            f"; {rule.precision:.0%} of {rule.calls:,} past calls like it {verb} enough"
-            f" ({rule.base_rate:.0%} of all cards did)"
+            f"; {rule.precision * 100:.0f} % of {rule.calls:,} past calls like it {verb} enough"
+            f" ({rule.base_rate * 100:.0f} % of all cards did)"
         )
     text += "."
     text = text.where(

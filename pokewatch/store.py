@@ -10,11 +10,14 @@ from functools import reduce
 from operator import and_
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs as fs
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -52,6 +55,19 @@ class Snapshot:
         """Table version, -1 while the table does not exist."""
         return -1 if self.handle is None else self.handle.version()
 
+    def dataset(self) -> ds.Dataset:
+        """Return the table for scanning; only while it exists."""
+        if self.handle is None:
+            raise StoreError(f"table '{self.name}' is empty: collect prices first")
+        location = self.handle.table_uri
+        path = url2pathname(urlparse(location).path) if location.startswith("file:") else location
+        native = None
+        # deltalake's own file system calls Python from Arrow's threads, which aborts the process
+        # when one of them is still reading ahead at its end; Arrow's local one does not.
+        if "://" not in path:
+            native = fs.SubTreeFileSystem(path, fs.LocalFileSystem())
+        return self.handle.to_pyarrow_dataset(filesystem=native)
+
     def read(
         self, columns: list[str] | None = None, where: Iterable[pc.Expression] = ()
     ) -> pa.Table:
@@ -62,8 +78,7 @@ class Snapshot:
             return pa.schema([table_schema.field(name) for name in names]).empty_table()
         conditions = list(where)
         try:
-            dataset = self.handle.to_pyarrow_dataset()
-            found = dataset.to_table(
+            found = self.dataset().to_table(
                 columns=names, filter=reduce(and_, conditions) if conditions else None
             )
         except (DeltaError, OSError, pa.ArrowException) as error:
@@ -80,6 +95,8 @@ class Store:
     def __init__(self, root: str | Path, retention_days: int = 30):
         """Open the store at a folder or URL; nothing is written until the first commit."""
         self.root = str(root)
+        if "%" in self.root:  # Delta would decode it as a URL and look elsewhere
+            raise UsageError(f"the data home '{root}' has a '%' in its name: choose another folder")
         self.retention_days = retention_days
         # Without etags two writers to one object store could both win.
         self._options = {"conditional_put": "etag"} if self.root.startswith("s3://") else None

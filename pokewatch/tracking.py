@@ -120,9 +120,10 @@ def load(settings: Settings, name: str) -> TrainedModel:
 
 
 def names(settings: Settings) -> list[str]:
-    """Return the names of all trained models, oldest first."""
+    """Return the names of all trained models, the one written first first."""
     folders = settings.models_dir.glob("*/about.json")
-    return [path.parent.name for path in sorted(folders) if path.parent.name[0] != "."]
+    written = sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+    return [path.parent.name for path in written if path.parent.name[0] != "."]
 
 
 def champion_name(settings: Settings) -> str | None:
@@ -170,10 +171,12 @@ def judge(
             False, [f"no {GATE_HORIZON}-day forecast could be scored: history too short"]
         )
     rmae, low, high = (float(row[name].iloc[0]) for name in ("rmae", "rmae_low", "rmae_high"))
+    if np.isnan(high):
+        few = f"{GATE_HORIZON}-day rMAE {rmae:.3f} on too few days to tell whether it is luck"
+        return Verdict(False, [few])
     said = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
-    if not high < 1:
-        why = "too few days to tell" if np.isnan(high) else "not proved better than no change"
-        return Verdict(False, [f"{said}: {why}"])
+    if high >= 1:
+        return Verdict(False, [f"{said}: not proved better than no change"])
     reasons = [f"{said} lies below 1"]
     if present is None:
         return Verdict(True, [*reasons, "there was no champion"])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch import nightly, plots, report, report_facts, report_page, watchlist
+from pokewatch import nightly, plots, report, report_facts, report_page, report_verdict, watchlist
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.report_facts import Night
@@ -152,6 +152,16 @@ def test_earlier_date_sees_nothing_later(settings: Settings) -> None:
     assert report_facts.movers(early, 30)["card_id"].notna().all()
 
 
+def test_sections_take_the_first_days(settings: Settings) -> None:
+    first = report_facts.load(settings, date(2026, 1, 3))
+    assert len(first.panel.dates) < 7
+    assert 'In 30 days</dt><dd><span class="flat">–' in report_page.portfolio(first).data
+    assert "Needs 31 days of history" in report_page.movers(first).data
+    assert "HINDSIGHT" in report_page.headline(replace(first, champion=first.scored)).data
+    for section in (report_page.market, report_page.model, report_page.quarantine):
+        assert "<section" in section(first).data
+
+
 def test_signals_are_listed_with_their_count(night: Night) -> None:
     calls = night.calls.assign(signal="HOLD")
     calls.loc[calls.index[:3], "signal"] = "BUY"
@@ -188,7 +198,7 @@ def test_verdict_follows_the_figures(
     row = {"horizon": 7, "model": "fair_value", "n": 900, "dates": 30, "coverage": 0.6}
     scores = [row | {"rmae": rmae, "rmae_low": low, "rmae_high": high}]
     assert night.scored is not None
-    said = report_facts.verdict(replace(night, scored=replace(night.scored, scores=scores)))
+    said = report_verdict.verdict(replace(night.scored, scores=scores), night.settings)
     assert words in said[0]
     assert "too narrow: 60 %" in said[-1]
 
@@ -278,6 +288,8 @@ def test_failing_notebook_keeps_the_old_report(
 def test_report_needs_prices_and_a_file_name(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no prices are stored"):
         report.write_report(load_settings(home=tmp_path, store=""))
+    with pytest.raises(UsageError, match="no prices are stored up to 2020-01-01"):
+        report.write_report(settings, date(2020, 1, 1))
     with pytest.raises(UsageError, match="is a folder"):
         report.write_report(settings, copy_to=tmp_path)
 

@@ -85,8 +85,8 @@ def test_each_call_says_why_and_how_such_calls_did(decided):
     row = decided.loc["steady:Normal"]
     assert row["signal"] == "BUY"
     assert row["reason"] == (
-        "Up 1 % in two weeks; +20.0 % expected in 7 days; 44% of 250 past calls like it rose "
-        "enough (10% of all cards did)."
+        "Up 1 % in two weeks; +20.0 % expected in 7 days; 44 % of 250 past calls like it rose "
+        "enough (10 % of all cards did)."
     )
 
 

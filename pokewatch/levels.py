@@ -1,0 +1,139 @@
+"""Is this price plausible for this card? Jumps are held back, spikes refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pokewatch.schema import KEY, stack
+from pokewatch.settings import Settings
+
+RECENT = 5  # accepted prices whose median is a card's own level
+SAME_LEVEL = np.log(1.25)  # two held prices this close confirm each other
+
+
+def judge(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return ``rows`` with ``reason`` "", "jump" (held) or "isolated_spike", day after day.
+
+    A price further than ``jump_factor`` from the median of the card's last ``RECENT`` accepted
+    prices starts a chain of held rows; ``jump_confirmations`` later observations at the same
+    level release the chain, an observation back at the old level makes it an isolated spike.
+    """
+    marks = np.zeros(len(known) + len(rows), dtype=bool)
+    marks[len(known) :] = True
+    columns = [*KEY, "market_price", "low_price", "mid_price", "collected_at"]
+    both = stack([known[columns], rows[columns]]).assign(new=marks)
+    both["row"] = np.arange(len(both))
+    both = both.sort_values(["date", "new", "collected_at"], kind="stable")
+    # An accepted row and its would-be replacement stand on one date: they take separate turns.
+    turn = both.groupby(KEY, sort=False).cumcount()
+    both = both.assign(turn=turn).sort_values(["date", "turn"], kind="stable")
+    card = pd.factorize(both["card_id"])[0]
+    levels = Levels(int(card.max()) + 1 if len(card) else 0, settings)
+    day = both["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    step = np.flatnonzero(np.r_[True, np.diff(day * 64 + both["turn"].to_numpy()) != 0])
+    price = both["market_price"].to_numpy()
+    trusted = ~both["new"].to_numpy() | quotes_agree(both)
+    row = both["row"].to_numpy()
+    for first, last in zip(step, np.r_[step[1:], len(both)], strict=True):
+        here = slice(first, last)
+        levels.observe(day[first], card[here], price[here], trusted[here], row[here])
+    reason = np.full(len(both), "", dtype=object)
+    reason[levels.rows("held")] = "jump"
+    reason[levels.rows("spike")] = "isolated_spike"
+    return rows.assign(reason=reason[len(known) :])
+
+
+def quotes_agree(rows: pd.DataFrame) -> np.ndarray:
+    """Return where the day's own listings bracket the price: a second witness for a jump."""
+    price, low, mid = (rows[name] for name in ("market_price", "low_price", "mid_price"))
+    return ((low <= price * 1.25) & (price <= mid * 1.25) & (mid <= price * 3)).to_numpy()
+
+
+class Levels:
+    """Each card's own level and the chain of prices held back against it."""
+
+    def __init__(self, cards: int, settings: Settings):
+        """Start ``cards`` cards without any observation."""
+        self.settings = settings
+        self.recent = np.full((RECENT, cards), np.nan)
+        self.count = np.zeros(cards, dtype=np.int64)
+        self.seen = np.zeros(cards, dtype=np.int64)
+        self.first_row = np.full(cards, -1, dtype=np.int64)
+        self.chains: dict[int, list[list[tuple[int, float]]]] = {}
+        self.spikes: list[int] = []
+
+    def rows(self, state: str) -> np.ndarray:
+        """Return the row numbers that are ``held`` or ``spike`` after the last observation."""
+        if state == "spike":
+            return np.array(self.spikes, dtype=np.int64)
+        held = [row for chains in self.chains.values() for chain in chains for row, _ in chain]
+        return np.array(held, dtype=np.int64)
+
+    def level(self, card: np.ndarray) -> np.ndarray:
+        """Return the median log price of the last accepted observations (NaN: none)."""
+        ordered = np.sort(self.recent[:, card], axis=0)
+        filled = np.minimum(self.count[card], RECENT)
+        column = np.arange(len(card))
+        low = ordered[np.maximum(filled - 1, 0) // 2, column]
+        return (low + ordered[filled // 2 if RECENT > 1 else 0, column]) / 2
+
+    def observe(
+        self, day: int, card: np.ndarray, price: np.ndarray, trusted: np.ndarray, row: np.ndarray
+    ) -> None:
+        """Take the observations of one day, at most one a card."""
+        log_price = np.log(price)
+        level = self.level(card)
+        gap = np.maximum(day - self.seen[card], 1)
+        # After weeks without an observation a larger move is plausible.
+        limit = np.log(self.settings.jump_factor) * (1 + (gap - 1) / 30)
+        far = np.abs(log_price - level) > limit
+        large = np.abs(price - np.exp(level)) > self.settings.jump_floor
+        jumped = far & large & ~trusted & (self.count[card] > 0)
+        calm = ~jumped
+        self.accept(day, card[calm], log_price[calm])
+        fresh = calm & (self.first_row[card] == -1)
+        self.first_row[card[fresh]] = np.where(trusted[fresh], -2, row[fresh])
+        for position in np.flatnonzero(jumped):
+            self.hold(day, int(card[position]), float(log_price[position]), int(row[position]))
+        if self.chains:
+            pending = np.isin(card[calm], list(self.chains))
+            for position in np.flatnonzero(calm)[pending]:
+                self.resolve(int(card[position]), float(log_price[position]))
+
+    def accept(self, day: int, card: np.ndarray, log_price: np.ndarray) -> None:
+        """Add accepted prices to their cards' levels."""
+        self.recent[self.count[card] % RECENT, card] = log_price
+        self.count[card] += 1
+        self.seen[card] = day
+
+    def hold(self, day: int, card: int, log_price: float, row: int) -> None:
+        """Add an implausible price to its card's chain; release the chain once confirmed."""
+        chains = self.chains.setdefault(card, [])
+        if chains and abs(chains[-1][-1][1] - log_price) <= SAME_LEVEL:
+            chains[-1].append((row, log_price))
+        else:
+            chains.append([(row, log_price)])
+        if len(chains[-1]) <= self.settings.jump_confirmations:
+            return
+        confirmed = chains.pop()
+        old, new = float(self.level(np.array([card]))[0]), confirmed[-1][1]
+        low, high = min(old, new) - SAME_LEVEL, max(old, new) + SAME_LEVEL
+        # Earlier held prices on the way from the old level to the new one were true as well.
+        self.spikes.extend(
+            row for chain in chains for row, held in chain if not low <= held <= high
+        )
+        if self.count[card] == 1 and self.first_row[card] >= 0:
+            self.spikes.append(int(self.first_row[card]))  # the lone first price was the wrong one
+        del self.chains[card]
+        self.recent[:, card] = np.nan
+        self.count[card] = 0
+        self.first_row[card] = -2
+        for _, price in confirmed:
+            self.accept(day, np.array([card]), np.array([price]))
+
+    def resolve(self, card: int, log_price: float) -> None:
+        """End a card's chains after an accepted price: taken back, or confirmed by it."""
+        for chain in self.chains.pop(card):
+            if abs(chain[-1][1] - log_price) > SAME_LEVEL:
+                self.spikes.extend(row for row, _ in chain)

@@ -1,0 +1,224 @@
+"""The sections of the nightly report as HTML; every value is escaped by the templates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+from markupsafe import Markup
+
+from pokewatch import nightly, plots, report_facts, watchlist
+from pokewatch.errors import UsageError
+from pokewatch.report_facts import Night
+from pokewatch.report_templates import is_known, read_template, render, usd
+from pokewatch.report_verdict import scores, verdict
+from pokewatch.schema import HORIZONS
+from pokewatch.settings import get_settings
+
+MOVERS_SHOWN = 4  # a side and span, at most
+HELD_SHOWN = 10
+
+
+def open_night(on: str = "") -> Night:
+    """Return everything the sections show, for a date ("" is the newest)."""
+    try:
+        day = date.fromisoformat(on) if on else None
+    except ValueError as error:
+        raise UsageError(f"date '{on}' is no date: write it as YYYY-MM-DD") from error
+    return report_facts.load(get_settings(), day)
+
+
+def style() -> HTML:
+    """Return the report's style sheet, for looking at the sections in a notebook."""
+    return HTML(f"<style>{read_template('report.css')}</style>")
+
+
+def headline(night: Night) -> HTML:
+    """Return title, sources, freshness, and the banners nobody should miss."""
+    priced = night.held.dropna(subset=["value"])
+    today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
+    sides = night.calls["signal"].value_counts()
+    return _render(
+        "headline",
+        night=night,
+        buy=int(sides.get("BUY", 0)),
+        sell=int(sides.get("SELL", 0)),
+        copies=int(priced["quantity"].sum()),
+        worth=float(priced["value"].sum()),
+        week=watchlist.total_change(night.held, 7),
+        unusable=night.watch_problem.startswith(report_facts.UNUSABLE),
+        days_old=(today - night.last_date).days,
+        early=night.champion is not None and night.on < pd.Timestamp(night.champion.as_of),
+        verdict=verdict(night.scored, night.settings)[0],
+    )
+
+
+def market(night: Night) -> HTML:
+    """Return the market index and the day's coverage."""
+    index = report_facts.market_index(night.panel, night.settings.stale_days)
+    changes = {
+        span: index.iloc[-1] / index.iloc[-1 - span] - 1 if len(index) > span else math.nan
+        for span in (1, 7, 30)
+    }
+    label = f"Market index from {index.iloc[0]:.0f} to {index.iloc[-1]:.1f}"
+    chart = Markup(plots.svg(plots.market_index(index, night.simulated), label))
+    return _render("market", night=night, chart=chart, changes=changes, days=len(index) - 1)
+
+
+def signals(night: Night, top: int = 10) -> HTML:
+    """Return the day's BUY and SELL: the ``top`` largest expected moves of each."""
+    top = max(top, 1)
+    found = {side: report_facts.called(night, side) for side in ("BUY", "SELL")}
+    sides = [
+        {"side": side, "count": len(rows), "rows": [_card(night, row) for row in _rows(rows, top)]}
+        for side, rows in found.items()
+    ]
+    horizon, floor = nightly.SIGNAL_HORIZON, report_facts.FLOOR
+    return _render("signals", night=night, sides=sides, horizon=horizon, floor=floor, top=top)
+
+
+def portfolio(night: Night) -> HTML:
+    """Return the watchlist: its value, what it gained, and a row a card."""
+    held = night.held
+    priced = held[held["problem"].isna()]
+    costed = priced.dropna(subset=["cost"])
+    rows = []
+    for row in _rows(priced):
+        call = night.calls.loc[row["card_id"]]
+        before = {span: row[f"value_{span}"] for span in watchlist.SPANS}
+        changes = {span: row["value"] / was - 1 if was else None for span, was in before.items()}
+        rows.append(
+            _card(night, row)
+            | {name: call[name] for name in ("signal", "reason", "stale", "thin")}
+            | {"changes": changes}
+        )
+    return _render(
+        "watchlist",
+        night=night,
+        problem=night.watch_problem,
+        rows=rows,
+        unknown=list(_rows(held[held["problem"].notna()])),
+        worth=float(priced["value"].sum()),
+        copies=int(priced["quantity"].sum()),
+        totals={span: watchlist.total_change(held, span) for span in watchlist.SPANS},
+        cost=float((costed["cost"] * costed["quantity"]).sum()),
+        costed=len(costed),
+        gain_total=float(costed["gain"].sum()),
+        file=night.settings.watchlist.name,
+    )
+
+
+def movers(night: Night, top: int = 10) -> HTML:
+    """Return the biggest rises and falls over 1, 7 and 30 days with small charts."""
+    shown = max(min(top, MOVERS_SHOWN), 1)
+    spans = []
+    for span in report_facts.MOVER_SPANS:
+        table = report_facts.movers(night, span)
+        sides = {
+            "up": table[table["change"] > 0].head(shown),
+            "down": table[table["change"] < 0].iloc[::-1].head(shown),
+        }
+        spans.append(
+            {
+                "days": span,
+                "known": len(night.panel.dates) > span,
+                "sides": {
+                    name: [_mover(night, row, span) for row in _rows(rows)]
+                    for name, rows in sides.items()
+                },
+            }
+        )
+    floor, stale = report_facts.FLOOR, night.settings.stale_days
+    history = len(night.panel.dates)
+    return _render("movers", night=night, spans=spans, floor=floor, stale=stale, history=history)
+
+
+def model(night: Night) -> HTML:
+    """Return the walk-forward scores beside naive and baseline, with a verdict in words."""
+    table = pd.DataFrame() if night.scored is None else scores(night.scored)
+    charts = []
+    lines: list[dict[str, Any]] = []
+    if len(table):
+        labels = ["Error saved against no change, by horizon", "Interval coverage, by horizon"]
+        drawn = [
+            plots.skill(table, night.simulated),
+            plots.interval_coverage(table, simulated=night.simulated),
+        ]
+        charts = [Markup(plots.svg(*pair)) for pair in zip(drawn, labels, strict=True)]
+        for horizon, rows in table.groupby("horizon"):
+            by_model = rows.set_index("model").to_dict("index")
+            lines.append({"horizon": int(horizon), **by_model})
+    missing = [h for h in HORIZONS if h not in {line["horizon"] for line in lines}]
+    return _render(
+        "model",
+        night=night,
+        lines=lines,
+        charts=charts,
+        verdict=verdict(night.scored, night.settings),
+        missing=missing if lines else [],
+        history=len(night.panel.dates),
+    )
+
+
+def quarantine(night: Night) -> HTML:
+    """Return what was refused, by reason, the rows held back, and repeated days."""
+    held = night.quarantine[night.quarantine["status"] == "held"]
+    rows = [_card(night, row, spark=False) for row in _rows(held, HELD_SHOWN)]
+    return _render(
+        "quarantine",
+        night=night,
+        reasons=list(_rows(report_facts.quarantined(night))),
+        total=len(night.quarantine),
+        held=len(held),
+        rows=rows,
+    )
+
+
+def footer(night: Night) -> HTML:
+    """Return how the figures were made, and what they are not."""
+    written = pd.Timestamp.now(tz="UTC")
+    return _render("footer", night=night, written=written, horizon=nightly.SIGNAL_HORIZON)
+
+
+def _render(section: str, **values: Any) -> HTML:
+    return HTML(render(f"report_{section}.html", **values))
+
+
+def _rows(table: pd.DataFrame, top: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield rows as dicts, missing values as None."""
+    part = (table if top is None else table.head(top)).astype("object")
+    for row in part.where(part.notna(), None).to_dict("records"):
+        yield {str(key): value for key, value in row.items()}
+
+
+def _card(night: Night, row: dict[str, Any], spark: bool = True) -> dict[str, Any]:
+    """Add what a reader recognises a card by, and its last 90 days."""
+    card_id = row["card_id"]
+    known = night.cards.loc[card_id] if card_id in night.cards.index else pd.Series(dtype=object)
+    title = known.get("name")
+    where = [known.get(name) for name in ("set_name", "number", "printing")]
+    where[1] = f"#{where[1]}" if is_known(where[1]) else None
+    if not is_known(title):
+        where.insert(0, "name not known")
+    out = row | {
+        "title": str(title) if is_known(title) else str(card_id),
+        "where": " · ".join(str(part) for part in where if is_known(part)),
+    }
+    if spark:
+        history = night.history(card_id)
+        known_prices = history.dropna()
+        first, last = known_prices.iloc[0], known_prices.iloc[-1]
+        label = f"price over {len(known_prices)} days, from {usd(first)} to {usd(last)}"
+        out["spark"] = Markup(plots.svg(plots.sparkline(history), label))
+    return out
+
+
+def _mover(night: Night, row: dict[str, Any], span: int) -> dict[str, Any]:
+    out = _card(night, row, spark=False)
+    chart = plots.price_chart(night.history(row["card_id"]), span, night.simulated)
+    label = f"price, {usd(row['before'])} {span} days ago, {usd(row['price'])} now"
+    return out | {"chart": Markup(plots.svg(chart, label))}
