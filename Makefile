@@ -80,4 +80,4 @@ $(python):
 	{ echo 'uv could not install the packages; trying pip' >&2; \
 	  $(python) -m pip install -qq -r requirements.lock && \
 	  $(python) -m pip install -qq --no-deps -e .; }
-	@touch $@
+	@mkdir -p .venv/var && touch $@
