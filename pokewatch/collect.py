@@ -125,6 +125,7 @@ def ingest(
     now = now or pd.Timestamp.now(tz="UTC")
     rows = quality.normalise(delivery.observations, delivery.source, now)
     rows["quarantine_id"] = None
+    rows["copy"] = quarantine.count_copies(rows)
     described = card_frames.tidy(delivery.cards)
     counts = store.retry(lambda: _ingest(store, delivery, rows, described, settings, now))
     store.retry(lambda: save_cards(store, described, rows))
@@ -198,7 +199,8 @@ def known_rows(
     store: Store, prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
 ) -> pd.DataFrame:
     """Return the accepted rows of the touched cards from a while before the first new one on."""
-    first = min(rows["date"].min(), held["date"].min(), key=lambda day: (pd.isna(day), day))
+    waiting = held.loc[held["reason"] != "shared_curve", "date"]
+    first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
         touched = set()

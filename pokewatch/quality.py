@@ -133,7 +133,8 @@ def check(
 
     rows: ``normalise`` output that is neither in the store nor in the quarantine yet.
     known: accepted rows of the same cards from ``HISTORY_DAYS`` before the first of ``rows`` on.
-    held: rows held back before (``quarantine_id`` set).
+    held: rows held back before (``quarantine_id`` set), and those refused for a shared curve that
+        may go on (``reason`` shared_curve).
     sets: card_id -> set name, where known: boxes of one set may share a curve.
     """
     rows = rows.assign(quarantine_id=None)
@@ -145,8 +146,10 @@ def check(
     candidates = candidates.sort_values("collected_at", kind="stable")
     twice = candidates.duplicated([*KEY, *VALUES], keep="last")
     refused.append(refuse(candidates[twice], "duplicate"))
-    candidates = stack([candidates[~twice], held])
-    shared = shared_curves(candidates, known, settings, sets or {})
+    seen = held["reason"] == "shared_curve"
+    candidates = stack([candidates[~twice], held[~seen].drop(columns="reason")])
+    with_seen = stack([candidates, held[seen].drop(columns="reason")])
+    shared = shared_curves(with_seen, known, settings, sets or {})[: len(candidates)]
     refused.append(refuse(candidates[shared], "shared_curve"))
     candidates = candidates[~shared]
 

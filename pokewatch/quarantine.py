@@ -18,12 +18,17 @@ MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in 
 
 
 def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
-    """Return the rows held back for these cards, as ``quality.normalise`` shapes them."""
-    rows = to_frame(shelf.read(where=[ds.field("status") == "held"]))
+    """Return what is still open about these cards, as ``quality.normalise`` shapes rows.
+
+    Rows held back, and rows refused for a shared curve, which may go on; ``reason`` tells which.
+    """
+    curve = (ds.field("status") == "refused") & (ds.field("reason") == "shared_curve")
+    rows = to_frame(shelf.read(where=[(ds.field("status") == "held") | curve]))
     rows = rows[rows["card_id"].isin(touched)]
-    return rows[["quarantine_id", *OBSERVATION_COLUMNS]].assign(
+    return rows[["quarantine_id", "reason", *OBSERVATION_COLUMNS]].assign(
         dated=True,
         refresh=False,
+        copy=0,
         problem="",
         raw_price=rows["market_price"].astype("object"),
         raw_date=rows["date"].astype("object"),
@@ -39,23 +44,34 @@ def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
 
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:
-    """Return an id of each row's content; the n-th identical row of a delivery gets its own."""
+    """Return an id of each row's content; ``copy`` tells identical rows of a delivery apart."""
+    text = content(rows) + rows["copy"].astype(str)
+    return text.map(lambda value: hashlib.sha1(value.encode()).hexdigest()[:16])
+
+
+def content(rows: pd.DataFrame) -> pd.Series:
+    """Return all that a row says as one text; a value that cannot be used stands as received."""
     text = pd.Series("", index=rows.index)
     day = rows["date"].dt.strftime("%Y-%m-%d").fillna(rows["raw_date"].astype("string"))
-    price = (
-        rows["market_price"]
-        .map(repr)
-        .where(rows["market_price"].notna(), rows["raw_price"].astype("string"))
-    )
-    collected = (
-        rows["collected_at"].dt.strftime("%Y-%m-%dT%H:%M:%S").where(rows["dated"].astype(bool), "")
-    )
+    usable = rows["market_price"].notna()
+    price = rows["market_price"].map(repr).where(usable, rows["raw_price"].astype("string"))
+    collected = rows["collected_at"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    collected = collected.where(rows["dated"].astype(bool), "")
     parts = [rows["card_id"], day, price, rows["source"], collected]
     parts += [rows[name].map(repr) for name in VALUES[1:]]
     for part in parts:
         text = text + part.astype("string").fillna("").astype("object") + "\x1f"
-    text += text.groupby(text).cumcount().astype(str)
-    return text.map(lambda value: hashlib.sha1(value.encode()).hexdigest()[:16])
+    return text
+
+
+def count_copies(rows: pd.DataFrame) -> pd.Series:
+    """Return for each row of a delivery how many identical ones stand before it."""
+    copies = pd.Series(0, index=rows.index)
+    again = rows.duplicated([*KEY, *VALUES, "problem"], keep=False)
+    if again.any():
+        text = content(rows[again])
+        copies[again] = text.groupby(text).cumcount()
+    return copies
 
 
 def shape(refused: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
@@ -109,7 +125,7 @@ def write(store: Store, shelf: Snapshot, rows: pd.DataFrame, ids: list[str]) -> 
 
 def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Return rows that left the store in the shape of the quarantine table."""
-    final = rows.assign(dated=True, raw_date=rows["date"], raw_price=rows["market_price"])
+    final = rows.assign(copy=0, dated=True, raw_date=rows["date"], raw_price=rows["market_price"])
     return shape(quality.refuse(final, "superseded"), now)
 
 

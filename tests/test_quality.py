@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from builders import curve, delivery
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pokewatch import quality
@@ -28,6 +28,8 @@ def store(config: Settings) -> Store:
 def reasons(store: Store) -> dict[str, int]:
     return store.quarantine()["reason"].value_counts().to_dict()
 
+
+FAULTY = {"card_id": "1:Normal", "date": None, "market_price": 0, "low_price": None, "volume": 1}
 
 anything = st.one_of(
     st.none(),
@@ -56,6 +58,7 @@ received = st.lists(
 
 
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@example(first=[FAULTY], second=[FAULTY, FAULTY])
 @given(first=received, second=received)
 def test_every_received_row_ends_in_exactly_one_place(tmp_path_factory, first, second):
     config = load_settings(home=tmp_path_factory.mktemp("home"))
@@ -185,13 +188,17 @@ def test_a_wrong_first_price_does_not_hold_up_the_card(store, config):
     assert reasons(store) == {"isolated_spike": 1}
 
 
-SHARED = [0.70, 0.90, 1.41, 1.55, 1.66, 2.90, 1.87, 1.88, 2.30, 2.10, 1.55, 1.44]
+SHARED = [0.70, 0.90, 1.41, 1.55, 1.55, 1.55, 1.66, 2.90, 1.87, 1.88, 2.30, 2.10, 1.55, 1.44]
 
 
-def test_the_same_curve_on_unrelated_cards_is_refused(store, config):
+@pytest.mark.parametrize("nightly", [False, True])
+def test_the_same_curve_on_unrelated_cards_is_refused(store, config, nightly):
     frames = [curve(f"{n}:Normal", [200.0 + n] * 10 + SHARED) for n in range(3)]
-    own = [curve(f"{n}:Normal", np.linspace(10 + n, 11 + n, 22).round(2)) for n in range(3, 20)]
-    ingest(store, delivery(*frames, *own), config)
+    own = [curve(f"{n}:Normal", np.linspace(10 + n, 11 + n, 24).round(2)) for n in range(3, 20)]
+    rows = pd.concat([*frames, *own])
+    nights = [night for _, night in rows.groupby("date")] if nightly else [rows]
+    for night in nights:
+        ingest(store, delivery(night), config)
     assert reasons(store) == {"shared_curve": 3 * len(SHARED)}
 
 
