@@ -12,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch import backtest, quality, signals, tracking
+from pokewatch import backtest, quality, registry, signals
 from pokewatch.cards import Resolver
 from pokewatch.collect import collect
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
 from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.registry import TrainedModel
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store import Store
-from pokewatch.tracking import TrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def train(
     tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     scores = tested.scores(settings)
     own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
-    verdict = tracking.judge(scores, tested.forecasts, panel, tracking.champion(settings))
+    verdict = registry.judge(scores, tested.forecasts, panel, registry.champion(settings))
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     trained = TrainedModel(
         name=f"fair-value-{last}-v{version}",
@@ -64,11 +64,11 @@ def train(
         sources=sources(settings, data_version),
         scores=scores.to_dict("records"),
         verdict=verdict,
-        code_version=tracking.code_version(),
+        code_version=registry.code_version(),
     )
-    tracking.save(settings, trained)
+    registry.save(settings, trained)
     if verdict.passed:
-        tracking.promote(settings, trained.name, verdict.reasons)
+        registry.promote(settings, trained.name, verdict.reasons)
     return trained
 
 
@@ -132,8 +132,8 @@ def predict_panel(
 
 def _model(settings: Settings, name: str) -> TrainedModel | None:
     if name == "champion":
-        return tracking.champion(settings)
-    return tracking.load(settings, name)
+        return registry.champion(settings)
+    return registry.load(settings, name)
 
 
 def resolve(settings: Settings, cards: Sequence[str]) -> list[str]:
@@ -217,7 +217,7 @@ def status(settings: Settings) -> dict[str, Any]:
     prices = store.prices(["card_id", "date", "market_price", "source"])
     quarantined = store.quarantine(["held", "refused"])
     reasons = quarantined["reason"].value_counts().sort_index()
-    present = tracking.champion(settings)
+    present = registry.champion(settings)
     out: dict[str, Any] = {
         "home": str(settings.home),
         "store": store.root,
@@ -249,7 +249,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "repeated_days": [f"{day:%Y-%m-%d}" for day in quality.repeated_days(prices)],
         }
     if present is not None:
-        row = present.score(tracking.GATE_HORIZON)
+        row = present.score(registry.GATE_HORIZON)
         out["champion"] = {
             "name": present.name,
             "as_of": present.as_of,

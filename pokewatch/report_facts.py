@@ -10,14 +10,14 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly, quality, tracking, watchlist
+from pokewatch import nightly, quality, registry, watchlist
 from pokewatch.cards import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.store import Store
-from pokewatch.tracking import TrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
     prices = store.read_prices(snapshot, [*PANEL_COLUMNS, "source"], until=on)
     cards = store.cards()
     panel = Panel.from_prices(prices, cards, on)
-    champion = tracking.champion(settings)
+    champion = registry.champion(settings)
     calls = nightly.predict_panel(
         settings, panel, snapshot.version, champion, [nightly.SIGNAL_HORIZON]
     )
@@ -102,7 +102,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
 
 def last_trained(settings: Settings) -> TrainedModel | None:
     """Return the model trained on the newest prices, None before the first."""
-    trained = [tracking.load(settings, name) for name in tracking.names(settings)]
+    trained = [registry.load(settings, name) for name in registry.names(settings)]
     return max(trained, key=lambda one: (one.as_of, one.data_version), default=None)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from builders import delivery, market
 
-from pokewatch import nightly, tracking
+from pokewatch import nightly, registry
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.settings import Settings, load_settings
@@ -22,19 +22,19 @@ def config(tmp_path_factory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def trained(config) -> tracking.TrainedModel:
+def trained(config) -> registry.TrainedModel:
     return nightly.train(config, as_of=DAY)
 
 
 def test_a_model_that_beats_no_change_becomes_champion(config, trained):
     assert trained.verdict.passed
-    assert tracking.champion_name(config) == trained.name
+    assert registry.champion_name(config) == trained.name
     assert trained.as_of == "2025-05-10"
     assert trained.score(7)["rmae_high"] < 1
 
 
 def test_a_loaded_model_is_the_saved_one(config, trained):
-    loaded = tracking.load(config, trained.name)
+    loaded = registry.load(config, trained.name)
     assert loaded.model.to_json() == trained.model.to_json()
     assert {key: repr(rule) for key, rule in loaded.rules.items()} == {
         key: repr(rule) for key, rule in trained.rules.items()
@@ -64,19 +64,19 @@ def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch)
     bad = nightly.train(config)
     assert not bad.verdict.passed
     assert "not proved better than no change" in bad.verdict.reasons[0]
-    assert tracking.champion_name(config) == trained.name
-    assert bad.name in tracking.names(config)
+    assert registry.champion_name(config) == trained.name
+    assert bad.name in registry.names(config)
 
 
 def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
     panel, _ = nightly.open_panel(config)
     tested = nightly.backtest.walk_forward(panel, config)
     scores = tested.scores(config)
-    assert tracking.judge(scores, tested.forecasts, panel, trained).passed
+    assert registry.judge(scores, tested.forecasts, panel, trained).passed
     worse = tested.forecasts.copy()
     own = worse["model"] == "fair_value"
     worse.loc[own, "y_hat"] = worse.loc[own, "price"]
-    verdict = tracking.judge(scores, worse, panel, trained)
+    verdict = registry.judge(scores, worse, panel, trained)
     assert not verdict.passed
     assert "of the champion's" in verdict.reasons[-1]
 
@@ -95,12 +95,12 @@ def test_too_short_a_history_is_no_proof(tmp_path):
 
 def test_unknown_and_damaged_models_are_named(config, trained):
     with pytest.raises(UsageError, match=f"unknown model 'x': there are .*{trained.name}"):
-        tracking.load(config, "x")
+        registry.load(config, "x")
     with pytest.raises(UsageError, match="unknown model"):
-        tracking.load(config, "../" + trained.name)
+        registry.load(config, "../" + trained.name)
     about = config.models_dir / trained.name / "about.json"
     whole = about.read_text()
     about.write_text(whole[:100])
     with pytest.raises(PokewatchError, match="is damaged"):
-        tracking.load(config, trained.name)
+        registry.load(config, trained.name)
     about.write_text(whole)
