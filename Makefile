@@ -27,6 +27,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Kernels of the nightly run and of the tests leave nothing in the home folder.
 run test: export IPYTHONDIR := $(CURDIR)/.venv/var/ipython
 run test: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
+# Parallel tests share the cores: OpenMP threads that wait for each other would cost minutes.
+test: export OMP_NUM_THREADS := 1
 run test: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
 
 # uv reads none of pip's configuration: hand it pip's index and certificate where it has no own.

@@ -13,8 +13,10 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from pokewatch import features, metrics, signals
+from pokewatch.errors import UsageError
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.forecast import FairValueModel
+from pokewatch.models.intervals import Bands
 from pokewatch.panel import Panel
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import Settings
@@ -61,6 +63,12 @@ def walk_forward(
     At an origin the model sees the panel up to that day only, so every target it learns from was
     known by then. since and until narrow the scored days.
     """
+    if since and until and since > until:
+        raise UsageError(f"--since {since} lies after --until {until}")
+    for day in (since, until):
+        if day is not None:
+            panel.day(day)  # says what the store covers where the day lies outside
+    horizons = sorted(set(horizons))
     built = features.build(panel)
     total = len(panel.dates)
     first = (
@@ -92,13 +100,13 @@ def walk_forward(
     frames = [part for part in parts if len(part)]
     if not frames:
         return Backtest(_no_forecasts(), list(horizons))
-    forecasts = pd.concat(frames, ignore_index=True)
-    return Backtest(with_signals(forecasts, settings), list(horizons))
+    own = with_signals(with_intervals(pd.concat(frames, ignore_index=True)), settings)
+    return Backtest(beside_naive(own, panel), list(horizons))
 
 
 def _no_forecasts() -> pd.DataFrame:
     names = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper"]
-    return pd.DataFrame(columns=[*names, "origin", "model", "signal"])
+    return pd.DataFrame(columns=[*names, "volatility", "origin", "model", "signal"])
 
 
 def _origin(
@@ -110,23 +118,43 @@ def _origin(
     seed: int,
 ) -> pd.DataFrame:
     model = FairValueModel(horizons, seed).fit(panel.until(origin), features.until(built, origin))
-    forecast = model.predict_days(
-        panel.until(rows[-1]), rows, horizons, features.until(built, rows[-1])
-    )
-    scored = attach_truth(forecast, panel, horizons)
-    scored["origin"] = panel.dates[origin]
-    mean = rolling_mean(panel.price[: rows[-1] + 1])
-    row = panel.dates.get_indexer(scored["date"])
-    column = pd.Index(panel.card_ids).get_indexer(scored["card_id"])
-    unbounded = scored.assign(lower=np.nan, upper=np.nan)
-    return pd.concat(
-        [
-            scored.assign(model=MODEL),
-            unbounded.assign(model="naive", y_hat=scored["price"]),
-            unbounded.assign(model="baseline", y_hat=mean[row, column]),
-        ],
-        ignore_index=True,
-    )
+    known = panel.until(rows[-1])
+    forecast = model.predict_days(known, rows, horizons, features.until(built, rows[-1]))
+    return attach_truth(forecast, panel, horizons).assign(origin=panel.dates[origin], model=MODEL)
+
+
+def finished(forecasts: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    """Return the forecasts whose outcome was known at the end of a day."""
+    return forecasts[forecasts["date"] + pd.to_timedelta(forecasts["horizon"], unit="D") <= day]
+
+
+def with_intervals(own: pd.DataFrame) -> pd.DataFrame:
+    """Set each origin's intervals from the errors that were known by then.
+
+    Horizons without enough finished forecasts keep the intervals the model started with.
+    """
+    out = own.copy()
+    for origin, rows in own.groupby("origin"):
+        bands = Bands().learn(finished(own, origin), origin)
+        ready = rows[rows["horizon"].isin(bands.bands)]
+        if len(ready):
+            bounds = bands.apply(ready.rename(columns={"y_hat": "fair_value"}))
+            out.loc[ready.index, ["lower", "upper"]] = bounds[["lower", "upper"]]
+    return out
+
+
+def beside_naive(own: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return the model's forecasts, and naive's and the baseline's for the same rows."""
+    mean = rolling_mean(panel.price)
+    row = panel.dates.get_indexer(pd.DatetimeIndex(own["date"]))
+    column = pd.Index(panel.card_ids).get_indexer(own["card_id"])
+    others = own.assign(lower=np.nan, upper=np.nan, signal="HOLD")
+    frames = [
+        own,
+        others.assign(model="naive", y_hat=own["price"]),
+        others.assign(model="baseline", y_hat=mean[row, column]),
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def attach_truth(forecast: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
@@ -145,20 +173,19 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel, horizons: Sequence[int]) 
     out = forecast.assign(y=truth)
     out = out[(out["age"] == 0) & out["y"].notna()]
     out = out.rename(columns={"market_price": "price", "fair_value": "y_hat"})
-    return out[["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper"]]
+    names = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper", "volatility"]
+    return out[names]
 
 
-def with_signals(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def with_signals(own: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Add the signal each forecast would have got: thresholds from earlier, finished cases only."""
-    own = forecasts[forecasts["model"] == MODEL]
-    end = own["date"] + pd.to_timedelta(own["horizon"], unit="D")
-    signal = pd.Series("HOLD", index=forecasts.index, dtype=object)
+    signal = pd.Series("HOLD", index=own.index, dtype=object)
     for origin, group in own.groupby("origin"):
-        rules = signals.learn(own[end <= origin], settings)
+        rules = signals.learn(finished(own, origin), settings)
         for horizon, rows in group.groupby("horizon"):
             edge = np.log(rows["y_hat"] / rows["price"]).to_numpy()
             signal[rows.index] = signals.call(edge, int(horizon), rules)
-    return forecasts.assign(signal=signal)
+    return own.assign(signal=signal)
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:

@@ -76,6 +76,7 @@ class Resolver:
     def __init__(self, cards: pd.DataFrame):
         """Index cards (columns ``CARD_COLUMNS``)."""
         self.cards = cards
+        self._exact = set(cards["card_id"])
         self._ids = {card_id.lower(): card_id for card_id in cards["card_id"]}
         self._aliases: dict[str, list[str]] = {}
         for card_id, names in zip(cards["card_id"], cards["aliases"], strict=True):
@@ -91,9 +92,11 @@ class Resolver:
         Raises UsageError for an unknown card (with suggestions) and for an alias or product id
         that has several printings (with the list).
         """
-        exact = self._ids.get(text.strip().lower())
-        if exact:
-            return exact
+        text = text.strip()
+        if text in self._exact:
+            return text
+        if text.lower() in self._ids:
+            return self._ids[text.lower()]
         found = sorted(set(self._aliases.get(normal_alias(text), [])))
         if len(found) == 1:
             return found[0]

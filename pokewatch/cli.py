@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from pokewatch import __version__
@@ -26,6 +27,14 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if os.environ.get("POKEWATCH_DEBUG"):
+            raise
+        kind = type(error).__name__
+        sys.stderr.write(
+            f"error: unexpected {kind}: {error}; POKEWATCH_DEBUG=1 shows where it came from\n"
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was committed stays, run it again to go on\n")
         sys.exit(1)

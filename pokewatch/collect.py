@@ -127,8 +127,9 @@ def ingest(
     rows["quarantine_id"] = None
     rows["copy"] = quarantine.count_copies(rows)
     described = card_frames.tidy(delivery.cards)
-    counts = store.retry(lambda: _ingest(store, delivery, rows, described, settings, now))
+    # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, described, rows))
+    counts = store.retry(lambda: _ingest(store, delivery, rows, described, settings, now))
     if counts.accepted or counts.quarantined or counts.released:
         store.maintain("prices")
         store.maintain("quarantine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from datetime import date, datetime
@@ -22,6 +23,7 @@ DateOption = Annotated[
     str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="The day; default: the last.")
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Parallel processes.")]
+CORES = os.cpu_count() or 1
 HorizonOption = Annotated[
     list[int] | None, typer.Option("--horizon", min=1, help="Days ahead; may be repeated.")
 ]
@@ -138,7 +140,7 @@ def backfill(
     path: Annotated[
         Path | None, typer.Option(help="Folder of archives already downloaded.")
     ] = None,
-    jobs: JobsOption = 1,
+    jobs: JobsOption = CORES,
     json: JsonFlag = False,
 ) -> None:
     """Fill the store from tcgcsv's daily archives; interrupted, it goes on where it stopped."""
@@ -200,11 +202,13 @@ def quarantine(
     """Look at what was refused, and overrule it: accept it after all, or drop it for good."""
     import pandas as pd
 
-    from pokewatch import output
+    from pokewatch import nightly, output
     from pokewatch import quarantine as shelf
     from pokewatch.store import Store
 
     store = Store.from_settings(get_settings())
+    if card is not None and card not in set(store.quarantine()["card_id"]):
+        card = nightly.resolve(get_settings(), [card])[0]
     rows = shelf.select(store, ids or [], reason, card)
     if action is QuarantineAction.list:
         shown = rows[
@@ -235,7 +239,7 @@ def train(
         str | None, typer.Option(metavar="YYYY-MM-DD", help="Use prices up to this day only.")
     ] = None,
     data_version: VersionOption = None,
-    jobs: JobsOption = 1,
+    jobs: JobsOption = CORES,
     json: JsonFlag = False,
 ) -> None:
     """Fit the model, score it by walk-forward, and let the gate decide who is champion."""
@@ -298,7 +302,7 @@ def backtest(
     output: Annotated[
         Path | None, typer.Option(help="Write every forecast (.parquet, .csv or .json).")
     ] = None,
-    jobs: JobsOption = 1,
+    jobs: JobsOption = CORES,
     json: JsonFlag = False,
 ) -> None:
     """Score the model out of sample, walking forward, beside naive and the baseline."""
@@ -452,7 +456,7 @@ def notebook(
 def run(
     source: Annotated[str | None, typer.Option(help="Where prices come from.")] = None,
     date: DateOption = None,
-    jobs: JobsOption = 1,
+    jobs: JobsOption = CORES,
     json: JsonFlag = False,
 ) -> None:
     """Do the whole night in one process: collect, train, predict, report."""

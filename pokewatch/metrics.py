@@ -50,7 +50,7 @@ def rmae_interval(rows: pd.DataFrame, seed: int = 7, level: float = 0.95) -> tup
     )
     sums = daily.groupby("date")[["model", "naive"]].sum().sort_index()
     count = len(sums)
-    if count < MIN_BLOCKS:
+    if count < MIN_BLOCKS or not sums["naive"].sum() > 0:
         return float("nan"), float("nan")
     spacing = max(
         int(np.median(np.diff(sums.index.to_numpy()).astype("timedelta64[D]").astype(int))), 1

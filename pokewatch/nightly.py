@@ -6,13 +6,14 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from pokewatch import backtest, quality, registry, signals
+from pokewatch import backtest, quality, registry, signals, tracking
 from pokewatch.cards import Resolver
 from pokewatch.collect import collect
 from pokewatch.errors import PokewatchError, UsageError
@@ -26,6 +27,7 @@ from pokewatch.store import Store
 log = logging.getLogger(__name__)
 
 SIGNAL_HORIZON = 7
+AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
 
 def open_panel(
@@ -35,6 +37,11 @@ def open_panel(
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices", data_version)
     prices = store.read_prices(snapshot, PANEL_COLUMNS, until=until)
+    if until is not None and len(prices) and until > prices["date"].max().date() + AHEAD:
+        raise UsageError(
+            f"{until} lies more than {AHEAD.days} days after the last price "
+            f"({prices['date'].max():%Y-%m-%d}): collect newer prices first"
+        )
     return Panel.from_prices(prices, store.cards(), until), snapshot.version
 
 
@@ -50,15 +57,19 @@ def train(
     The model is always saved; it becomes champion only if its ``verdict`` passed.
     """
     panel, version = open_panel(settings, as_of, data_version)
+    panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
     tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     scores = tested.scores(settings)
     own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
     verdict = registry.judge(scores, tested.forecasts, panel, registry.champion(settings))
     last = f"{panel.dates[-1]:%Y-%m-%d}"
+    rules = signals.as_given(signals.learn(own, settings), own, settings)
+    model = FairValueModel(HORIZONS, settings.seed).fit(panel)
+    model.learn_from_past(own, panel.dates[-1])
     trained = TrainedModel(
         name=f"fair-value-{last}-v{version}",
-        model=FairValueModel(HORIZONS, settings.seed).fit(panel),
-        rules=signals.learn(own, settings),
+        model=model,
+        rules=rules,
         as_of=last,
         data_version=version,
         sources=sources(settings, data_version),
@@ -69,6 +80,8 @@ def train(
     registry.save(settings, trained)
     if verdict.passed:
         registry.promote(settings, trained.name, verdict.reasons)
+    if settings.tracking:
+        tracking.log_training(settings, trained, tested, panel)
     return trained
 
 
@@ -94,7 +107,8 @@ def predict(
     """
     panel, version = open_panel(settings, on, data_version)
     wanted = None if cards is None else resolve(settings, cards)
-    return predict_panel(settings, panel, version, _model(settings, model), horizons, wanted)
+    trained = _model(settings, model, panel.dates[-1])
+    return predict_panel(settings, panel, version, trained, horizons, wanted)
 
 
 def predict_panel(
@@ -109,7 +123,11 @@ def predict_panel(
     if trained is None:
         fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
         name, rules = "naive", {}
-        log.warning("no model has passed the gate yet: fair values are naive, every signal HOLD")
+        log.warning(
+            "no model that beats no change was known on %s: fair values are naive, every signal "
+            "HOLD",
+            f"{panel.dates[-1]:%Y-%m-%d}",
+        )
     else:
         fitted, name, rules = trained.model, trained.name, trained.rules
         if panel.dates[-1] < pd.Timestamp(trained.as_of):
@@ -130,9 +148,9 @@ def predict_panel(
     return signals.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY)
 
 
-def _model(settings: Settings, name: str) -> TrainedModel | None:
+def _model(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel | None:
     if name == "champion":
-        return registry.champion(settings)
+        return registry.known_on(settings, day)
     return registry.load(settings, name)
 
 

@@ -26,6 +26,7 @@ REASONS = {
     "price_absurd": "market price above any real one",
     "date_missing": "no date",
     "date_unparsable": "date cannot be read",
+    "date_too_old": "date before the first Pokémon card was printed",
     "date_in_future": "date is later than the day it was collected",
     "duplicate": "the same row twice in one delivery",
     "superseded": "a newer collection gave another price for this card and date",
@@ -33,6 +34,8 @@ REASONS = {
     "isolated_spike": "implausible jump that the next observations took back",
     "shared_curve": "the same price curve on unrelated cards",
 }
+A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
+FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan
 HISTORY_DAYS = 60  # accepted days that the rules look back on
 
 
@@ -68,9 +71,9 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     out = pd.DataFrame(index=index)
     out["raw_price"] = given.get("market_price", absent)
     out["raw_date"] = given.get("date", absent)
-    card = given.get("card_id", absent)
-    blank = card.isna() | (card.astype("string").str.strip() == "").fillna(True).astype(bool)
-    out["card_id"] = card.astype("object").where(~blank, None)
+    card = given.get("card_id", absent).astype("string").str.strip().astype("object")
+    blank = card.isna() | (card == "")
+    out["card_id"] = card.where(~blank, None)
     out["date"] = parse_dates(out["raw_date"])
     for name in VALUES:
         numbers = pd.to_numeric(given.get(name, absent), errors="coerce").astype("float64")
@@ -94,7 +97,8 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
         "price_absurd": pd.Series(False, index=index),
         "date_missing": missing_date.fillna(True),
         "date_unparsable": out["date"].isna(),
-        "date_in_future": out["date"] > day_collected,
+        "date_in_future": (out["date"] > day_collected) | (out["collected_at"] > now + A_DAY),
+        "date_too_old": out["date"] < FIRST_DAY,
     }
     conditions = [mask.to_numpy(dtype=bool) for mask in checks.values()]
     out["problem"] = np.select(conditions, list(checks), default="")
@@ -113,7 +117,10 @@ def parse_times(values: pd.Series) -> pd.Series:
     if pd.api.types.is_datetime64_any_dtype(values):
         parsed = pd.to_datetime(values, errors="coerce", utc=True)
     else:
-        text = values.where(values.isna(), values.astype("string"))
+        text = values.where(values.isna(), values.astype("string")).astype("string").str.strip()
+        text = text.where(
+            text.str.match(r"\d{4}[-/]\d{2}[-/]\d{2}")
+        )  # "now" and "2025" are no days
         parsed = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
         slashed = parsed.isna() & values.notna()
         if slashed.any():  # pokemontcg.io writes YYYY/MM/DD

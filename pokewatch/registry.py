@@ -28,10 +28,14 @@ COMPARED_DATES = 5
 
 @dataclass
 class Verdict:
-    """What the gate said about a challenger, and why."""
+    """What the gate said about a challenger, and why.
+
+    passed: it becomes champion; proved: it beats "no change", whoever is champion.
+    """
 
     passed: bool
     reasons: list[str] = field(default_factory=list)
+    proved: bool = False
 
 
 @dataclass
@@ -72,7 +76,7 @@ def save(settings: Settings, trained: TrainedModel) -> Path:
     settings.models_dir.mkdir(parents=True, exist_ok=True)
     target = settings.models_dir / trained.name
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.models_dir))
-    trained.model.save(draft / "model.json")
+    trained.model.save(draft)
     about = {
         "name": trained.name,
         "as_of": trained.as_of,
@@ -98,7 +102,7 @@ def load(settings: Settings, name: str) -> TrainedModel:
         listed = ", ".join(known) or "none yet: run 'pokewatch train'"
         raise UsageError(f"unknown model '{name}': there are {listed}")
     folder = settings.models_dir / real
-    model = FairValueModel.load(folder / "model.json")
+    model = FairValueModel.load(folder)
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
@@ -145,6 +149,19 @@ def champion(settings: Settings) -> TrainedModel | None:
     return None if name is None else load(settings, name)
 
 
+def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
+    """Return the model to forecast a day with: the champion, if it has not seen later days.
+
+    Else the newest proved model that has not; None where there is none.
+    """
+    present = champion(settings)
+    if present is None or pd.Timestamp(present.as_of) <= day:
+        return present
+    others = [load(settings, name) for name in names(settings)]
+    fit = [one for one in others if one.verdict.proved and pd.Timestamp(one.as_of) <= day]
+    return max(fit, key=lambda one: one.as_of, default=None)
+
+
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:
     """Make a model the champion, in one atomic step."""
     path = settings.models_dir / "champion.json"
@@ -171,7 +188,7 @@ def judge(
             False, [f"no {GATE_HORIZON}-day forecast could be scored: history too short"]
         )
     rmae, low, high = (float(row[name].iloc[0]) for name in ("rmae", "rmae_low", "rmae_high"))
-    if np.isnan(high):
+    if not np.isfinite([rmae, low, high]).all():
         few = f"{GATE_HORIZON}-day rMAE {rmae:.3f} on too few days to tell whether it is luck"
         return Verdict(False, [few])
     said = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
@@ -179,14 +196,16 @@ def judge(
         return Verdict(False, [f"{said}: not proved better than no change"])
     reasons = [f"{said} lies below 1"]
     if present is None:
-        return Verdict(True, [*reasons, "there was no champion"])
+        return Verdict(True, [*reasons, "there was no champion"], proved=True)
+    if panel.dates[-1] < pd.Timestamp(present.as_of):
+        older = f"older than the champion '{present.name}', which stays"
+        return Verdict(False, [*reasons, older], proved=True)
     ratio = against(present, forecasts, panel)
     if ratio is None:
-        return Verdict(
-            True, [*reasons, f"no new days to compare with '{present.name}' on: same recipe, newer"]
-        )
+        same = f"no new days to compare with '{present.name}' on: same recipe, newer data"
+        return Verdict(True, [*reasons, same], proved=True)
     compared = f"error is {ratio:.3f} of the champion's ('{present.name}') on the same later days"
-    return Verdict(ratio <= TOLERANCE, [*reasons, compared])
+    return Verdict(ratio <= TOLERANCE, [*reasons, compared], proved=True)
 
 
 def against(present: TrainedModel, forecasts: pd.DataFrame, panel: Panel) -> float | None:

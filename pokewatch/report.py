@@ -54,7 +54,9 @@ def write_report(
     notebook = folder / f"{day}.ipynb"
     _execute(settings, REPORT, {"date": f"{day}"}, notebook, progress)
     page = to_html(notebook, f"PokeWatch report, {day}")
-    for path in (target, folder / "latest.html", *([copy_to] if copy_to else [])):
+    newest = max(path.stem for path in [target, *folder.glob("????-??-??.html")])
+    latest = [folder / "latest.html"] if newest == target.stem else []
+    for path in (target, *latest, *([copy_to] if copy_to else [])):
         _write(path, page.encode())
     return target
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pokewatch import nightly
 from pokewatch.backtest import MODEL
-from pokewatch.models.forecast import COVERAGE
+from pokewatch.models.intervals import COVERAGE
 from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings
 

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
         2, ge=1, description="later observations that confirm a held level"
     )
 
+    tracking: bool = Field(True, description="log every training to MLflow")
     retention_days: int = Field(
         30, ge=7, description="days that replaced versions of a table stay readable"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from pokewatch.settings import Settings
 
 MIN_CALLS = 50  # past calls without which a threshold proves nothing
 QUANTILES = np.linspace(0.80, 0.999, 60)
+LEAST_LIFT = 1.5  # over the base rate, in the calls really made
+LEAST_RIGHT = 0.1  # share of calls really made that must have been right
 LEAST_MOVE = 0.01  # no call for an expected move below 1 %
 THIN_UNCHANGED = 0.95
 THIN_SALES = 5.0  # sales in 30 days
@@ -90,6 +92,33 @@ def _rule(side: str, horizon: int, edge: np.ndarray, good: np.ndarray, settings:
     return Rule(side, horizon, base_rate=base)
 
 
+def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
+    """Return the rules with the record of the calls that were really made before.
+
+    past: walk-forward forecasts with ``signal`` as it was given at the time. The record that a
+    threshold has on the very rows it was chosen on flatters it. Where fewer than ``MIN_CALLS``
+    calls were made, or they hardly beat the base rate, no call is made from now on either.
+    """
+    out: Rules = {}
+    for (side, horizon), rule in rules.items():
+        rows = past[past["horizon"] == horizon]
+        move = (rows["y"] / rows["price"] - 1) * (1 if side == "BUY" else -1)
+        good = move >= settings.good_move
+        called = rows["signal"] == side
+        precision = float(good[called].mean()) if called.any() else float("nan")
+        base = float(good.mean())
+        enough = called.sum() >= MIN_CALLS and precision >= max(LEAST_LIFT * base, LEAST_RIGHT)
+        out[side, horizon] = replace(
+            rule,
+            edge=rule.edge if enough else float("inf"),
+            precision=precision,
+            base_rate=base,
+            recall=float(good[called].sum() / max(good.sum(), 1)),
+            calls=int(called.sum()),
+        )
+    return out
+
+
 def call(edge: np.ndarray, horizon: int, rules: Rules) -> np.ndarray:
     """Return BUY, HOLD or SELL for forecast log returns at one horizon."""
     signal = np.full(len(edge), "HOLD", dtype=object)
@@ -143,8 +172,8 @@ def _facts(panel: Panel, on: pd.Timestamp) -> pd.DataFrame:
     volume = panel.volume[since : row + 1]
     counted = (~np.isnan(volume)).any(axis=0)
     sales = np.nansum(volume, axis=0)
-    back = np.maximum(row - 14, 0)
-    two_weeks = panel.price[row] / panel.price[back] - 1
+    unknown = np.full(len(panel.card_ids), np.nan)
+    two_weeks = panel.price[row] / panel.price[row - 14] - 1 if row >= 14 else unknown
     return pd.DataFrame(
         {
             "two_weeks": two_weeks,
@@ -189,6 +218,8 @@ def _reasons(
         ~rows["stale"],
         "Last price is " + rows["age"].astype(int).astype(str) + " days old: wait for a fresh one.",
     )
-    short = "Only " + (rows["history_days"] + 1).astype(int).astype(str) + " days of history: "
+    known = (rows["history_days"] + 1).astype(int)
+    short = "Only " + known.astype(str) + known.map(lambda n: " day" if n == 1 else " days")
+    short += " of history: "
     text = text.where(~young, short + "the price itself is the fair value.")
     return text.str.slice(0, 1).str.upper().add(text.str.slice(1)).to_numpy()

@@ -9,7 +9,7 @@ from datetime import date
 from functools import reduce
 from operator import and_
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -94,7 +94,7 @@ class Store:
 
     def __init__(self, root: str | Path, retention_days: int = 30):
         """Open the store at a folder or URL; nothing is written until the first commit."""
-        self.root = str(root)
+        self.root = str(root).removeprefix("file://")
         if "%" in self.root:  # Delta would decode it as a URL and look elsewhere
             raise UsageError(f"the data home '{root}' has a '%' in its name: choose another folder")
         self.retention_days = retention_days
@@ -152,7 +152,8 @@ class Store:
         if "://" in location:
             return False
         folder = Path(location)
-        return folder.exists() and any(folder.iterdir())
+        # An empty _delta_log is another writer's table at its very beginning.
+        return folder.exists() and any(path.is_file() for path in folder.rglob("*"))
 
     @property
     def data_version(self) -> int:
@@ -218,32 +219,43 @@ class Store:
         from dates, months and quoted ids of our own only.
         """
         table = to_table(rows, TABLES[snapshot.name])
-        target: Any = snapshot.handle or self.location(snapshot.name)
-        if snapshot.handle is None:
-            arguments: dict[str, Any] = {
-                "mode": "error",
-                "partition_by": ["month"] if "month" in table.column_names else None,
-                "configuration": {
-                    "delta.logRetentionDuration": f"interval {self.retention_days} days"
-                },
-            }
-        elif predicate is None:
-            arguments = {"mode": "overwrite"}
-        else:
-            arguments = {"mode": "overwrite", "predicate": predicate}
         try:
-            write_deltalake(target, table, storage_options=self._options, **arguments)
+            # Two first writers would both win: the empty table comes first, then a commit that
+            # is checked like every other one. "true" is checked too, no predicate would not be.
+            target = snapshot.handle or self._create(snapshot.name)
+            write_deltalake(
+                target,
+                table,
+                mode="overwrite",
+                predicate=predicate or "true",
+                storage_options=self._options,
+            )
         except CommitFailedError as error:
             raise ConflictError(str(error)) from error
         except (DeltaError, OSError) as error:
-            if snapshot.handle is None and DeltaTable.is_deltatable(
-                self.location(snapshot.name), self._options
-            ):
-                raise ConflictError(str(error)) from error
             raise StoreError(
                 f"table '{self.location(snapshot.name)}' could not be written: {error}; the last "
                 "committed state is intact: check free space and permissions, then run it again"
             ) from error
+
+    def _create(self, name: str) -> DeltaTable:
+        """Create an empty table; ConflictError if another writer has done so meanwhile."""
+        table_schema = TABLES[name]
+        try:
+            return DeltaTable.create(
+                self.location(name),
+                table_schema,
+                mode="error",
+                partition_by=["month"] if "month" in table_schema.names else None,
+                configuration={
+                    "delta.logRetentionDuration": f"interval {self.retention_days} days"
+                },
+                storage_options=self._options,
+            )
+        except (DeltaError, OSError) as error:
+            if DeltaTable.is_deltatable(self.location(name), self._options):
+                raise ConflictError(str(error)) from error
+            raise
 
     def upsert_prices(self, prices: Snapshot, rows: pd.DataFrame) -> None:
         """Write observations over those of the same card and date, in one commit."""
@@ -281,9 +293,11 @@ class Store:
             ) from error
 
     def save_predictions(self, predictions: pd.DataFrame) -> None:
-        """Store predictions, replacing those of the same date."""
+        """Store predictions, replacing those of the same date and horizon."""
         days = sorted(pd.to_datetime(predictions["date"]).dt.date.unique())
-        predicate = " or ".join(f"date = '{day.isoformat()}'" for day in days)
+        horizons = ", ".join(str(int(horizon)) for horizon in predictions["horizon"].unique())
+        dates = ", ".join(f"'{day.isoformat()}'" for day in days)
+        predicate = f"date in ({dates}) and horizon in ({horizons})"
 
         def attempt() -> None:
             self.replace(self.snapshot("predictions"), predictions, predicate)

@@ -13,13 +13,18 @@ from builders import curve, market
 from pokewatch.schema import PREDICTION_COLUMNS
 
 
+QUIET = {"NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
+
+
 def run(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     code = "from pokewatch.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        env=os.environ | {"POKEWATCH_HOME": str(home), "NO_COLOR": "1"} | environment,
+        env=os.environ
+        | {"POKEWATCH_HOME": str(home), "NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
+        | environment,
         check=False,
     )
 
@@ -48,7 +53,7 @@ def test_collecting_again_changes_nothing(home):
     path = str(home / "prices.parquet")
     again = answer(home, "collect", "--source", "file", "--path", path)
     assert (again["accepted"], again["quarantined"], again["unchanged"]) == (0, 0, 4802)
-    assert again["data_version"] == 0
+    assert again["data_version"] == 1
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "json"])
@@ -86,7 +91,7 @@ def test_status_shows_what_there_is(home):
     assert found["last_date"] == "2025-06-09"
     assert found["quarantined"] == {"price_not_positive": 1}
     assert found["champion"]["rmae_high"] < 1
-    assert found["data_version"] == 0
+    assert found["data_version"] == 1
 
 
 def test_a_backtest_shows_the_model_beside_naive(home, tmp_path):

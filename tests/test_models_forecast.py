@@ -50,9 +50,11 @@ def test_intervals_contain_the_fair_value_and_widen_with_the_horizon(model):
     assert by_horizon.is_monotonic_increasing
 
 
-def test_the_same_seed_gives_the_same_model_to_the_last_digit(model):
+def test_the_same_seed_gives_the_same_forecasts_to_the_last_digit(model):
     again = FairValueModel([1, 7, 14, 30], seed=3).fit(PANEL.until(120))
-    assert again.to_json() == model.to_json()
+    pd.testing.assert_frame_equal(again.predict(PANEL), model.predict(PANEL), check_exact=True)
+    other = FairValueModel([1, 7, 14, 30], seed=4).fit(PANEL.until(120))
+    assert not other.predict(PANEL).equals(model.predict(PANEL))
 
 
 def test_a_card_of_a_few_days_keeps_its_price_as_fair_value(model):
@@ -72,22 +74,57 @@ def test_every_card_gets_a_row_even_where_nothing_could_be_learnt():
 
 
 def test_a_saved_model_predicts_the_same(model, tmp_path):
-    model.save(tmp_path / "model.json")
-    loaded = FairValueModel.load(tmp_path / "model.json")
-    pd.testing.assert_frame_equal(loaded.predict(PANEL), model.predict(PANEL))
+    model.save(tmp_path)
+    loaded = FairValueModel.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.predict(PANEL), model.predict(PANEL), check_exact=True)
 
 
 def test_other_formats_and_damaged_files_are_named(model, tmp_path):
-    path = tmp_path / "model.json"
-    path.write_text(json.dumps(model.to_json() | {"format": 99}))
-    with pytest.raises(PokewatchError, match="has format 99, this version reads 1"):
-        FairValueModel.load(path)
-    path.write_text("{")
+    model.save(tmp_path)
+    about = tmp_path / "model.json"
+    whole = json.loads(about.read_text())
+    about.write_text(json.dumps(whole | {"format": 99}))
+    with pytest.raises(PokewatchError, match="has format 99, this version reads 2"):
+        FairValueModel.load(tmp_path)
+    about.write_text("{")
     with pytest.raises(PokewatchError, match="cannot be read"):
-        FairValueModel.load(path)
-    path.write_text(json.dumps({"format": 1}))
+        FairValueModel.load(tmp_path)
+    about.write_text(json.dumps({"format": 2}))
     with pytest.raises(PokewatchError, match="is damaged"):
-        FairValueModel.load(path)
+        FairValueModel.load(tmp_path)
+
+
+def test_a_tampered_model_is_refused_and_runs_nothing(model, tmp_path):
+    import skops.io
+
+    model.save(tmp_path)
+    skops.io.dump({"absolute_error_7": Harmful()}, tmp_path / "trees.skops")
+    with pytest.raises(PokewatchError, match="is damaged"):
+        FairValueModel.load(tmp_path)
+    assert not Harmful.ran
+
+
+class Harmful:
+    ran = False
+
+    def __setstate__(self, state: dict) -> None:
+        Harmful.ran = True
+
+
+def test_a_horizon_that_lost_to_naive_keeps_the_price(model):
+    past = model.predict_days(PANEL, list(range(121, 135)), [7, 14])
+    past = past.rename(columns={"market_price": "price", "fair_value": "y_hat"})
+    past["y"] = past["price"].where(past["horizon"] == 14, past["y_hat"])
+    learnt = FairValueModel([1, 7, 14, 30], seed=3).fit(PANEL.until(120))
+    learnt.learn_from_past(past, PANEL.dates[149])
+    forecast = learnt.predict(PANEL)
+    moved = forecast["fair_value"] != forecast["market_price"]
+    assert moved.groupby(forecast["horizon"]).any().to_dict() == {
+        1: True,
+        7: True,
+        14: False,
+        30: True,
+    }
 
 
 def test_horizons_are_checked(model):

@@ -37,7 +37,7 @@ WATCHED = """
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home = tmp_path_factory.mktemp("home")
     (home / "watchlist.yaml").write_text(WATCHED, encoding="utf-8")
-    settings = load_settings(home=home, watchlist=home / "watchlist.yaml", store="")
+    settings = load_settings(home=home, watchlist=home / "watchlist.yaml", store="", tracking=False)
     days = pd.date_range(end=pd.Timestamp(LAST), periods=60)
     rng = np.random.default_rng(7)
     ids = [f"{number}:Normal" for number in range(501, 512)] + ["<b>nameless</b>"]

@@ -121,7 +121,7 @@ def test_an_empty_home_is_an_empty_store(config):
 def test_a_version_that_is_not_there_is_named(config):
     store = Store.from_settings(config)
     ingest(store, delivery(curve("1:Normal", [5.0])), config)
-    with pytest.raises(UsageError, match=r"data version 9 .* newest is 0"):
+    with pytest.raises(UsageError, match=r"data version 9 .* newest is 1"):
         store.prices(data_version=9)
 
 
@@ -145,7 +145,7 @@ def test_a_lost_parquet_file_is_named(config):
     ingest(store, delivery(curve("1:Normal", [5.0])), config)
     for file in (config.home / "prices").rglob("*.parquet"):
         file.unlink()
-    with pytest.raises(StoreError, match="'prices' at version 0 cannot be read"):
+    with pytest.raises(StoreError, match="'prices' at version 1 cannot be read"):
         store.prices()
 
 
@@ -159,7 +159,7 @@ def test_small_files_are_compacted_and_no_row_is_lost(config):
     assert len(files) <= COMPACT_ABOVE_FILES
     assert len(store.prices()) == nights
     # within the retention the older versions stay readable
-    assert len(store.prices(data_version=2)) == 3
+    assert len(store.prices(data_version=3)) == 3
 
 
 def test_every_column_survives_the_way_through_the_store(config):

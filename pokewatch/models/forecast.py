@@ -1,4 +1,4 @@
-"""The fair-value model: a pooled regression on lagged returns, shrunk towards "no change"."""
+"""The fair-value model: boosted medians where there is data, a damped trend where there is not."""
 
 from __future__ import annotations
 
@@ -6,59 +6,71 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pokewatch import features
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.models.intervals import Bands
 from pokewatch.panel import Panel
 from pokewatch.schema import HORIZONS
 
-FORMAT = 1
-COVERAGE = 0.8
-SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-DEAD_ZONES = (0.0, 0.003, 0.01, 0.03)
-HOLDOUT = 0.35  # last share of the usable days: shrinkage and intervals are set on it
-RIDGE = 1e-3  # penalty per row on standardised features
-MAX_ROWS = 400_000
+FORMAT = 2
+MAX_ROWS = 24_000  # training rows a horizon; overlapping targets beyond that add little
 MIN_ROWS = 200
-MIN_DAYS = 5  # usable days without which a horizon is not fitted
+MIN_DAYS = 5  # days with a known target without which a horizon is not fitted
+MIN_CARDS = 5  # a handful of cards says nothing about cards
 SHORT_HISTORY = 7  # days of history below which a card keeps its price as fair value
-CLASSES = 6
+RIDGE = 0.01  # penalty per row on standardised features
+LINEAR = ("momentum_", "above_mean_", "set_momentum_", "low_", "mid_", "sales_")
+# Boosting is trusted by the number of independent cases, cards x days / horizon; with this many
+# it gets half a say.
+HALF_TRUST = 600
+MEAN_SHARE = 0.1  # of the conditional mean in the central forecast: medians of calm cards tie
+BOOSTING = {
+    "max_iter": 60,
+    "learning_rate": 0.12,
+    "max_leaf_nodes": 24,
+    "min_samples_leaf": 40,
+    "l2_regularization": 1.0,
+    "max_features": 0.4,
+    "max_bins": 63,
+    "early_stopping": False,
+}
+SMALL = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_features": 0.5}
+SMALL_ROWS = 15_000
+TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
 @dataclass
 class HorizonFit:
     """What was learnt for one horizon; log returns throughout.
 
-    coef, center, scale: of the standardised features; shrink and dead_zone: of the raw forecast.
-    edges: volatility limits of the classes; low and high: residual quantiles of each class, in
-    units of the card's own ``spread``. rows: training rows, 0 where nothing could be fitted.
+    coef, center, scale: the damped trend on standardised features. boosting: its weight against
+    the trend. trust: 0 where the past says that naive is better, else 1. rows: training rows, 0
+    where nothing could be fitted.
     """
 
     horizon: int
-    coef: list[float]
-    center: list[float]
-    scale: list[float]
-    intercept: float = 0.0
-    shrink: float = 0.0
-    dead_zone: float = 0.0
-    edges: list[float] = field(default_factory=list)
-    low: list[float] = field(default_factory=list)
-    high: list[float] = field(default_factory=list)
+    coef: list[float] = field(default_factory=list)
+    center: list[float] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    boosting: float = 0.0
+    trust: float = 1.0
     rows: int = 0
 
 
 class FairValueModel:
     """Forecasts log price changes for every card at several horizons.
 
-    Ridge regression on causal features pooled over all cards, one a horizon. The forecast is
-    shrunk (factor and dead zone) as far as the last, held-out part of the history asks for, so a
-    signal that is not there costs nothing. 80 % intervals are split-conformal: quantiles of the
-    held-out residuals by volatility class (Vovk et al. 2005, ch. 4; classes as in Mondrian
-    conformal prediction).
+    Two parts, pooled over all cards, one pair a horizon. Gradient boosting with absolute loss
+    estimates the conditional median (most days nothing moves, and the median knows); a tenth of
+    a boosted conditional mean keeps the order among calm cards. A ridge regression of changes in
+    excess of the market on momenta is the damped trend. The weight of boosting grows with the
+    number of independent cases, so that a panel of forty cards is not fitted as if it were large.
+    Intervals are conformal, see ``Bands``.
     """
 
     def __init__(self, horizons: Sequence[int] = HORIZONS, seed: int = 7, learn: bool = True):
@@ -71,70 +83,93 @@ class FairValueModel:
         self.learn = learn
         self.names: list[str] = []
         self.fits: dict[int, HorizonFit] = {}
+        self.trees: dict[str, HistGradientBoostingRegressor] = {}
+        self.bands = Bands()
 
     def fit(self, panel: Panel, built: features.Features | None = None) -> FairValueModel:
         """Learn from everything in ``panel``; returns itself.
 
-        built: ``features.build(panel)`` where the caller has it already.
+        built: ``features.build(panel)`` where the caller has it already. Intervals start from
+        the spread of past price changes; ``bands.learn`` replaces it by out-of-sample errors.
         """
         built = features.build(panel) if built is None else built
         self.names = list(built)
-        self.fits = {horizon: self._fit_horizon(panel, built, horizon) for horizon in self.horizons}
-        fitted = [horizon for horizon in self.horizons if self.fits[horizon].rows]
+        self.trees = {}
         for horizon in self.horizons:
-            if fitted and not self.fits[horizon].rows:
-                near = self.fits[min(fitted, key=lambda other: abs(other - horizon))]
-                self.fits[horizon].edges = near.edges
-                self.fits[horizon].low, self.fits[horizon].high = near.low, near.high
+            self.fits[horizon] = self._fit_horizon(panel, built, horizon)
+        self.bands = Bands.from_changes(panel, built, self.horizons)
         return self
 
-    def _fit_horizon(self, panel: Panel, built: features.Features, horizon: int) -> HorizonFit:
-        width = len(self.names)
-        empty = HorizonFit(horizon, [0.0] * width, [0.0] * width, [1.0] * width)
-        target = panel.target(horizon) if horizon < len(panel.dates) else None
-        if target is None:
-            return empty
-        target[panel.history_days() < 1] = np.nan
-        days = np.flatnonzero((~np.isnan(target)).any(axis=1))
-        usable = int((~np.isnan(target)).sum())
-        if len(days) < MIN_DAYS or usable < MIN_ROWS:
-            return empty
-        first_held = days[int(len(days) * (1 - HOLDOUT))]
-        train_days = days[days <= first_held - horizon]
-        if not self.learn or len(train_days) < 2:  # too short for an embargo: only the spread
-            train_days = days[:0]
-        held_days = days[days >= first_held]
-        rng = np.random.default_rng([self.seed, horizon])
-        x_held, y_held, where = self._rows(built, target, held_days, rng)
-        if len(train_days):
-            x_train, y_train, _ = self._rows(built, target, train_days, rng)
-            trial = _ridge(horizon, x_train, y_train)
-            raw = _raw(trial, x_held)
-            shrink, dead_zone = _tune(raw, y_held)
-            x_all, y_all, _ = self._rows(built, target, days, rng)
-            fit = _ridge(horizon, x_all, y_all)
-            fit.shrink, fit.dead_zone = shrink, dead_zone
-            residual = y_held - _shrunk(raw, shrink, dead_zone)
-        else:
-            fit, residual = empty, y_held
-        fit.rows = usable
-        volatility = built["volatility"][where]
-        _calibrate(fit, residual, volatility)
-        return fit
+    def learn_from_past(self, past: pd.DataFrame, today: pd.Timestamp) -> None:
+        """Set intervals, and switch off horizons, by finished out-of-sample forecasts.
 
-    def _rows(
-        self,
-        built: features.Features,
-        target: np.ndarray,
-        days: np.ndarray,
-        rng: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        day, card = np.nonzero(~np.isnan(target[days]))
-        day = days[day]
+        past: columns date, horizon, price, y, y_hat, volatility; the walk-forward's own rows. A
+        horizon whose errors were no smaller than naive's keeps the price as fair value.
+        """
+        for horizon, rows in past.groupby("horizon"):
+            error = np.log(rows["y"] / rows["y_hat"]).abs().sum()
+            naive = np.log(rows["y"] / rows["price"]).abs().sum()
+            if error >= naive:
+                self.fits[int(horizon)].trust = 0.0
+        trusted = [horizon for horizon, fit in self.fits.items() if fit.trust]
+        self.bands = self.bands.learn(past[past["horizon"].isin(trusted)], today)
+
+    def _fit_horizon(self, panel: Panel, built: features.Features, horizon: int) -> HorizonFit:
+        fit = HorizonFit(horizon)
+        if not self.learn or horizon >= len(panel.dates):
+            return fit
+        target = panel.target(horizon)
+        target[(panel.history_days() < 1) | (panel.age > 0)] = np.nan
+        known = ~np.isnan(target)
+        days = np.flatnonzero(known.any(axis=1))
+        cards = int(known.any(axis=0).sum())
+        if len(days) < MIN_DAYS or cards < MIN_CARDS or known.sum() < MIN_ROWS:
+            return fit
+        fit.rows = int(known.sum())
+        independent = fit.rows / horizon
+        fit.boosting = independent**2 / (independent**2 + HALF_TRUST**2)
+        day, card = np.nonzero(known)
+        rng = np.random.default_rng([self.seed, horizon])
         if len(day) > MAX_ROWS:
             chosen = np.sort(rng.choice(len(day), MAX_ROWS, replace=False))
             day, card = day[chosen], card[chosen]
-        return _design(built, day, card), target[day, card], (day, card)
+        x, y = design(built, day, card), target[day, card]
+        total = np.where(known, target, 0.0).sum(axis=1)
+        excess = y - (total / np.maximum(known.sum(axis=1), 1))[day]
+        self._fit_trend(fit, x, excess)
+        self._fit_trees(horizon, x, y)
+        return fit
+
+    def _fit_trend(self, fit: HorizonFit, x: np.ndarray, excess: np.ndarray) -> None:
+        part = x[:, self._linear()].astype(float)
+        center, spread = part.mean(axis=0), part.std(axis=0)
+        scale = np.where(spread > 1e-9, spread, 1.0)
+        z = (part - center) / scale
+        limit = max(float(np.quantile(np.abs(excess), 0.99)), 1e-6)
+        gram = z.T @ z + RIDGE * len(z) * np.eye(z.shape[1])
+        fit.coef = np.linalg.solve(gram, z.T @ np.clip(excess, -limit, limit)).tolist()
+        fit.center, fit.scale = center.tolist(), scale.tolist()
+
+    def _fit_trees(self, horizon: int, x: np.ndarray, y: np.ndarray) -> None:
+        options = BOOSTING | (SMALL if len(y) < SMALL_ROWS else {})
+        for loss, share in (("absolute_error", 0.998), ("squared_error", 0.9)):
+            limit = max(float(np.quantile(np.abs(y), share)), 1e-6)
+            trees = HistGradientBoostingRegressor(loss=loss, random_state=self.seed, **options)
+            self.trees[f"{loss}_{horizon}"] = trees.fit(x, np.clip(y, -limit, limit))
+
+    def _linear(self) -> list[int]:
+        return [number for number, name in enumerate(self.names) if name.startswith(LINEAR)]
+
+    def _center(self, horizon: int, x: np.ndarray) -> np.ndarray:
+        fit = self.fits[horizon]
+        if not fit.rows or not fit.trust:
+            return np.zeros(len(x))
+        z = (x[:, self._linear()] - np.array(fit.center)) / np.array(fit.scale)
+        trend = z @ np.array(fit.coef)
+        median = self.trees[f"absolute_error_{horizon}"].predict(x)
+        mean = self.trees[f"squared_error_{horizon}"].predict(x)
+        boosted = (1 - MEAN_SHARE) * median + MEAN_SHARE * mean
+        return fit.trust * (fit.boosting * boosted + (1 - fit.boosting) * trend)
 
     def predict(
         self, panel: Panel, on: pd.Timestamp | None = None, horizons: Sequence[int] | None = None
@@ -142,11 +177,11 @@ class FairValueModel:
         """Forecast every card alive on a day from what was known at its end.
 
         Returns columns card_id, date, horizon, market_price, fair_value, lower, upper (USD),
-        history_days, age (days since the price was observed); one row a card and horizon.
+        volatility, history_days, age (days since the price was observed); one row a card and
+        horizon.
         """
         row = len(panel.dates) - 1 if on is None else panel.day(on)
-        window = panel.until(row)
-        return self.predict_days(window, [row], horizons)
+        return self.predict_days(panel.until(row), [row], horizons)
 
     def predict_days(
         self,
@@ -161,149 +196,86 @@ class FairValueModel:
         """
         built = features.build(panel) if built is None else built
         history = panel.history_days()
-        wanted = self.horizons if horizons is None else list(horizons)
+        wanted = self.horizons if horizons is None else sorted(set(horizons))
         unknown = [horizon for horizon in wanted if horizon not in self.fits]
         if unknown:
             raise UsageError(
                 f"the model was not trained for {unknown} days: choose among {self.horizons}"
             )
         picked = np.asarray(rows)
-        alive = ~np.isnan(panel.price[picked])
-        position, card = np.nonzero(alive)
+        position, card = np.nonzero(~np.isnan(panel.price[picked]))
         day = picked[position]
-        design = _design(built, day, card)
+        x = design(built, day, card)
         price = panel.price[day, card]
+        shared = {
+            "card_id": panel.card_ids[card],
+            "date": panel.dates[day],
+            "market_price": price,
+            "volatility": built["volatility_30"][day, card].astype(float),
+            "history_days": history[day, card],
+            "age": panel.age[day, card],
+        }
         frames = []
         for horizon in wanted:
-            fit = self.fits[horizon]
-            center = _shrunk(_raw(fit, design), fit.shrink, fit.dead_zone)
-            center[history[day, card] < SHORT_HISTORY] = 0.0
-            low, high = _interval(fit, built["volatility"][day, card])
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "card_id": panel.card_ids[card],
-                        "date": panel.dates[day],
-                        "horizon": horizon,
-                        "market_price": price,
-                        "fair_value": price * np.exp(center),
-                        "lower": price * np.exp(center + low),
-                        "upper": price * np.exp(center + high),
-                        "history_days": history[day, card],
-                        "age": panel.age[day, card],
-                    }
-                )
-            )
-        return pd.concat(frames, ignore_index=True)
+            center = self._center(horizon, x)
+            center[shared["history_days"] < SHORT_HISTORY] = 0.0
+            fair_value = price * np.exp(center)
+            frames.append(pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value}))
+        return self.bands.apply(pd.concat(frames, ignore_index=True))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the model as plain values."""
-        return {
+    def save(self, folder: Path) -> None:
+        """Write model.json and, where trees were grown, trees.skops into a folder."""
+        about = {
             "format": FORMAT,
             "kind": type(self).__name__,
             "seed": self.seed,
+            "horizons": self.horizons,
             "names": self.names,
+            "trees": sorted(self.trees),
             "fits": [asdict(fit) for fit in self.fits.values()],
+            "bands": self.bands.to_json(),
         }
+        (folder / "model.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        if self.trees:
+            import skops.io
+
+            skops.io.dump(self.trees, folder / "trees.skops")
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], origin: Path | str = "") -> FairValueModel:
-        """Rebuild a model; PokewatchError for another format or missing parts."""
-        if data.get("format") != FORMAT:
+    def load(cls, folder: Path) -> FairValueModel:
+        """Read a saved model; nothing is executed, and only known types are accepted.
+
+        Raises PokewatchError for another format, damaged files or a type that is not trusted.
+        """
+        again = "train it again with 'pokewatch train'"
+        try:
+            about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PokewatchError(f"model '{folder}' cannot be read: {error}; {again}") from error
+        if about.get("format") != FORMAT:
             raise PokewatchError(
-                f"model '{origin}' has format {data.get('format')!r}, this version reads {FORMAT}: "
-                "train it again with 'pokewatch train'"
+                f"model '{folder}' has format {about.get('format')!r}, this version reads "
+                f"{FORMAT}: {again}"
             )
         try:
-            fits = [HorizonFit(**fit) for fit in data["fits"]]
-            model = cls([fit.horizon for fit in fits], int(data["seed"]))
-            model.names = [str(name) for name in data["names"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PokewatchError(
-                f"model '{origin}' is damaged ({error}): train it again with 'pokewatch train'"
-            ) from error
-        model.fits = {fit.horizon: fit for fit in fits}
+            model = cls(about["horizons"], int(about["seed"]))
+            model.names = [str(name) for name in about["names"]]
+            model.fits = {int(fit["horizon"]): HorizonFit(**fit) for fit in about["fits"]}
+            model.bands = Bands.from_json(about["bands"])
+            if about["trees"]:
+                import skops.io
+
+                model.trees = skops.io.load(folder / "trees.skops", trusted=TRUSTED)
+                if sorted(model.trees) != about["trees"]:
+                    raise ValueError("its trees are not those of model.json")
+        except Exception as error:  # skops raises many kinds; each means the same here
+            raise PokewatchError(f"model '{folder}' is damaged ({error!r}): {again}") from error
         return model
 
-    def save(self, path: Path) -> None:
-        """Write the model as JSON."""
-        path.write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
 
-    @classmethod
-    def load(cls, path: Path) -> FairValueModel:
-        """Read a saved model; nothing is executed."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PokewatchError(
-                f"model '{path}' cannot be read: {error}; train again with 'pokewatch train'"
-            ) from error
-        return cls.from_json(data, path)
-
-
-def _design(built: features.Features, day: np.ndarray, card: np.ndarray) -> np.ndarray:
-    columns = [
-        matrix[day, 0] if matrix.shape[1] == 1 else matrix[day, card] for matrix in built.values()
-    ]
-    return np.column_stack(columns)
-
-
-def _ridge(horizon: int, x: np.ndarray, y: np.ndarray) -> HorizonFit:
-    center = x.mean(axis=0)
-    spread = x.std(axis=0)
-    scale = np.where(spread > 1e-12, spread, 1.0)
-    z = (x - center) / scale
-    limit = max(float(np.quantile(np.abs(y), 0.995)), 1e-6)
-    bounded = np.clip(y, -limit, limit)
-    gram = z.T @ z + RIDGE * len(y) * np.eye(z.shape[1])
-    coef = np.linalg.solve(gram, z.T @ (bounded - bounded.mean()))
-    return HorizonFit(
-        horizon, coef.tolist(), center.tolist(), scale.tolist(), intercept=float(bounded.mean())
-    )
-
-
-def _raw(fit: HorizonFit, x: np.ndarray) -> np.ndarray:
-    z = (x - np.array(fit.center)) / np.array(fit.scale)
-    return fit.intercept + z @ np.array(fit.coef)
-
-
-def _shrunk(raw: np.ndarray, shrink: float, dead_zone: float) -> np.ndarray:
-    return shrink * np.sign(raw) * np.maximum(np.abs(raw) - dead_zone, 0.0)
-
-
-def _tune(raw: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Return the shrink factor and dead zone of least absolute error on held-out rows."""
-    errors = {
-        (shrink, zone): float(np.abs(y - _shrunk(raw, shrink, zone)).mean())
-        for shrink in SHRINKS
-        for zone in DEAD_ZONES
-    }
-    return min(errors, key=lambda pair: (errors[pair], pair))
-
-
-def _spread(volatility: np.ndarray, horizon: int) -> np.ndarray:
-    return (volatility + 0.002) * np.sqrt(horizon)
-
-
-def _calibrate(fit: HorizonFit, residual: np.ndarray, volatility: np.ndarray) -> None:
-    """Set the conformal quantiles of each volatility class from held-out residuals."""
-    cuts = np.quantile(volatility, np.linspace(0, 1, CLASSES + 1)[1:-1])
-    fit.edges = [float(cut) for cut in np.unique(cuts)]
-    group = np.searchsorted(fit.edges, volatility, side="left")
-    unit = residual / _spread(volatility, fit.horizon)
-    tail = (1 - COVERAGE) / 2
-    fit.low, fit.high = [], []
-    for number in range(len(fit.edges) + 1):
-        own = unit[group == number]
-        own = own if len(own) >= 30 else unit
-        fit.low.append(float(min(np.quantile(own, tail), 0.0)))
-        fit.high.append(float(max(np.quantile(own, 1 - tail), 0.0)))
-
-
-def _interval(fit: HorizonFit, volatility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if not fit.low:  # nothing held out at all: a plain normal guess from the card's volatility
-        width = 1.6 * _spread(volatility, fit.horizon)
-        return -width, width
-    group = np.searchsorted(fit.edges, volatility, side="left")
-    spread = _spread(volatility, fit.horizon)
-    return np.array(fit.low)[group] * spread, np.array(fit.high)[group] * spread
+def design(built: features.Features, day: np.ndarray, card: np.ndarray) -> np.ndarray:
+    """Return the feature rows of these (day, card) pairs, columns in the order of ``built``."""
+    out = np.empty((len(day), len(built)), dtype=np.float32)
+    for number, matrix in enumerate(built.values()):
+        out[:, number] = matrix[day, card]
+    return out

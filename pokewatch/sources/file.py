@@ -41,7 +41,11 @@ def fetch(
         data["card_id"], fields = build_ids(frame, id_template, path)
         used |= fields
     elif "card_id" not in data and {"product_id", "printing"} <= set(data.columns):
-        data["card_id"] = data["product_id"].astype(str) + ":" + data["printing"].astype(str)
+        product = (
+            pd.to_numeric(data["product_id"], errors="coerce").astype("Int64").astype("string")
+        )
+        joined = product + ":" + data["printing"].astype("string")
+        data["card_id"] = joined.astype("object").where(joined.notna(), None)
     if "date" not in data and on is not None:
         data["date"] = pd.Timestamp(on)
     missing = [name for name in ("card_id", "date", "market_price") if name not in data]
@@ -67,12 +71,32 @@ def read(path: Path) -> pd.DataFrame:
     name = path.name.lower()
     try:
         if name.endswith((".parquet", ".pq")):
-            return pq.read_table(path).to_pandas()
+            return plain(pq.read_table(path), path).to_pandas()
         if name.endswith((".csv", ".csv.gz")):
             return pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
     except (OSError, ValueError, pa.ArrowException, EOFError) as error:
         raise SourceError(f"'{path}' cannot be read: {error}; export it again") from error
     raise UsageError(f"'{path}' is no CSV or Parquet file: its name must end in .csv or .parquet")
+
+
+def plain(table: pa.Table, path: Path) -> pa.Table:
+    """Return a table of plain columns: dictionaries decoded, bytes as text, ids as text.
+
+    Raises UsageError for a nested column, which could only be guessed at.
+    """
+    for number, column in enumerate(table.schema):
+        kind = column.type
+        if pa.types.is_nested(kind):
+            raise UsageError(f"column '{column.name}' of '{path}' is nested: export plain columns")
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or column.name == "card_id":
+            kind = pa.string()
+        if pa.types.is_decimal(kind):
+            kind = pa.float64()
+        if kind != column.type:
+            table = table.set_column(number, column.name, table.column(number).cast(kind))
+    return table
 
 
 def check_mapping(columns: dict[str, str], given: set[str], path: Path) -> dict[str, str]:

@@ -1,0 +1,146 @@
+"""80 % intervals that mean what they say: quantiles of out-of-sample errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pokewatch.features import Features
+from pokewatch.panel import Panel
+
+COVERAGE = 0.8
+CLASSES = 6
+MIN_CASES = 200  # errors of a class, and of a horizon, without which it borrows
+HALF_LIFE = 45.0  # days after which an error counts half: markets change their temper
+TOGETHER = 3.0  # the windows of n cards count for sqrt(n) / TOGETHER windows
+MIN_TAIL = 0.01
+UNKNOWN = 0.02  # daily volatility assumed of cards of which nothing is known yet
+FLOOR = 0.002  # daily volatility below which a card counts as this volatile
+CENT = 0.005  # USD; prices are whole cents, so half a cent belongs to them
+
+
+@dataclass
+class Band:
+    """Error quantiles of one horizon by volatility class, in units of the card's own spread."""
+
+    edges: list[float] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+
+
+class Bands:
+    """Conformal intervals by volatility class.
+
+    An error is scaled by its card's spread, daily volatility x sqrt(horizon); the recency-weighted
+    quantiles of past out-of-sample errors within a class of volatility become the bounds (Mondrian
+    conformal prediction, Vovk et al. 2005; weighted, Tibshirani et al. 2019).
+    """
+
+    def __init__(self, bands: dict[int, Band] | None = None):
+        """Hold a band a horizon."""
+        self.bands = bands or {}
+
+    @classmethod
+    def from_changes(cls, panel: Panel, built: Features, horizons: Sequence[int]) -> Bands:
+        """Start from the spread of past price changes: what naive would have got wrong."""
+        out = cls()
+        volatility = built["volatility_30"].astype(float)
+        for horizon in horizons:
+            if horizon >= len(panel.dates):
+                continue
+            target = panel.target(horizon)
+            target[panel.age > 0] = np.nan
+            day, card = np.nonzero(~np.isnan(target))
+            age = (len(panel.dates) - 1 - day).astype(float)
+            out._learn(horizon, target[day, card], volatility[day, card], age, len(np.unique(card)))
+        return out
+
+    def learn(self, past: pd.DataFrame, today: pd.Timestamp) -> Bands:
+        """Return bands from finished forecasts; horizons with too few keep what they have.
+
+        past: columns card_id, date, horizon, volatility, y, y_hat (USD); each ended by ``today``.
+        """
+        out = Bands(dict(self.bands))
+        for horizon, rows in past.groupby("horizon"):
+            error = np.log(rows["y"] / rows["y_hat"]).to_numpy()
+            age = (today - rows["date"]).dt.days.to_numpy(dtype=float)
+            out._learn(
+                int(horizon), error, rows["volatility"].to_numpy(), age, rows["card_id"].nunique()
+            )
+        return out
+
+    def _learn(
+        self,
+        horizon: int,
+        error: np.ndarray,
+        volatility: np.ndarray,
+        age: np.ndarray,
+        cards: int,
+    ) -> None:
+        if len(error) < MIN_CASES:
+            return
+        weight = 0.5 ** (age / HALF_LIFE)
+        cuts = np.quantile(volatility, np.linspace(0, 1, CLASSES + 1)[1:-1])
+        band = Band(edges=[float(cut) for cut in np.unique(cuts)])
+        group = np.searchsorted(band.edges, volatility, side="left")
+        unit = error / spread(volatility, horizon)
+        # Cards move together, so a sample is only as large as its windows that do not overlap:
+        # the split-conformal correction (1 + 1/n) counts these.
+        windows = (1 + float(np.ptp(age)) / horizon) * np.sqrt(cards) / TOGETHER
+        tail = max((1 - COVERAGE) / 2 - COVERAGE / 2 / windows, MIN_TAIL)
+        for number in range(len(band.edges) + 1):
+            here = group == number
+            if here.sum() < MIN_CASES:
+                here = np.ones(len(unit), dtype=bool)
+            low, high = weighted_quantiles(unit[here], weight[here], [tail, 1 - tail])
+            band.low.append(min(low, 0.0))
+            band.high.append(max(high, 0.0))
+        self.bands[horizon] = band
+
+    def apply(self, forecast: pd.DataFrame) -> pd.DataFrame:
+        """Add ``lower`` and ``upper`` (USD) to forecasts with volatility, horizon, fair_value."""
+        low, high = np.empty(len(forecast)), np.empty(len(forecast))
+        volatility = forecast["volatility"].to_numpy()
+        for horizon in forecast["horizon"].unique():
+            here = (forecast["horizon"] == horizon).to_numpy()
+            low[here], high[here] = self._bounds(int(horizon), volatility[here])
+        fair_value = forecast["fair_value"]
+        return forecast.assign(
+            lower=np.maximum(fair_value * np.exp(low), 0.0), upper=fair_value * np.exp(high)
+        )
+
+    def _bounds(self, horizon: int, volatility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        unit = spread(volatility, horizon)
+        if not self.bands:  # nothing was ever seen: a normal guess from the card's volatility
+            unit = spread(np.maximum(volatility, UNKNOWN), horizon)
+            return -1.28 * unit, 1.28 * unit
+        # A horizon longer than the history borrows the next one's, wider by the square root.
+        band = self.bands[min(self.bands, key=lambda known: (abs(known - horizon), known))]
+        group = np.searchsorted(band.edges, volatility, side="left")
+        return np.array(band.low)[group] * unit, np.array(band.high)[group] * unit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {str(horizon): asdict(band) for horizon, band in self.bands.items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Bands:
+        """Rebuild what ``to_json`` gave."""
+        return cls({int(horizon): Band(**band) for horizon, band in values.items()})
+
+
+def spread(volatility: np.ndarray, horizon: int) -> np.ndarray:
+    """Return a card's usual log price change over a horizon."""
+    return (volatility + FLOOR) * np.sqrt(horizon)
+
+
+def weighted_quantiles(values: np.ndarray, weight: np.ndarray, levels: list[float]) -> list[float]:
+    """Return the smallest values below which at least each share of the weight lies."""
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weight[order]) / weight.sum()
+    picks = np.minimum(np.searchsorted(share, levels), len(values) - 1)
+    return [float(values[order][pick]) for pick in picks]
