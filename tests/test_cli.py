@@ -12,7 +12,6 @@ from builders import curve, market
 
 from pokewatch.schema import PREDICTION_COLUMNS
 
-
 QUIET = {"NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
 
 
