@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from builders import delivery, market
 
-from pokewatch import nightly, tracking
+from pokewatch import nightly, tracking, training_charts
 from pokewatch.collect import ingest
 from pokewatch.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
 from pokewatch.registry import Verdict
@@ -30,7 +30,7 @@ from pokewatch.store import Store
 PASSWORD = "planted-" + secrets.token_urlsafe(16)
 TOKEN = "planted-" + secrets.token_urlsafe(16)
 SECRETS = [PASSWORD, TOKEN, base64.b64encode(f"admin:{PASSWORD}".encode()).decode()]
-CHARTS = ["interval_reliability", "rank_ic_by_origin", "signal_calibration", "skill_by_month"]
+CHARTS = ["interval_reliability", "rank_ic_by_origin", "skill_by_month"]
 
 
 @dataclass
@@ -216,14 +216,14 @@ def test_score_table_and_charts_are_artifacts(night):
     assert len(table) == len(night.given[1].scores)
     assert "baseline" in (folder / "scores.html").read_text()
     drawn = sorted(folder.glob("*.png"))
-    assert {path.stem for path in drawn} >= {*CHARTS} - {"signal_calibration"}
+    assert {path.stem for path in drawn} >= {*CHARTS}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
 def test_charts_hold_what_the_metrics_say(night):
     _, trained, tested, _ = night.given
     own = tested.forecasts[tested.forecasts["model"] == "fair_value"]
-    charts = tracking._charts(own, trained, night.settings.good_move)
+    charts = training_charts.charts_of(own)
     rows = charts["interval_reliability"][0]
     whole = rows[(rows["x"] == "all") & (rows["series"] == "7 days")]
     assert whole["y"].item() == pytest.approx(trained.score(7)["coverage"])
