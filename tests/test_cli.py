@@ -77,6 +77,10 @@ def test_cards_are_found_by_id_and_alias(home):
     assert found[0]["last_date"] == "2025-06-09"
 
 
+def test_a_horizon_named_twice_is_one(home):
+    assert len(answer(home, "predict", "3:Normal", "--horizon", "7", "--horizon", "7")) == 1
+
+
 def test_a_forecast_for_an_earlier_day_uses_that_days_price(home):
     rows = answer(home, "predict", "3:Normal", "--date", "2025-03-01", "--horizon", "7")
     prices = pd.read_parquet(home / "prices.parquet").set_index(["card_id", "date"])

@@ -97,6 +97,10 @@ def test_every_received_row_ends_in_exactly_one_place(tmp_path_factory, first, s
         ("date", "2025-02-30", "date_unparsable"),
         ("date", 20250103, "date_unparsable"),
         ("date", "2025-01-04", "date_in_future"),
+        ("date", "now", "date_unparsable"),
+        ("date", "2025", "date_unparsable"),
+        ("date", "1700-01-05", "date_too_old"),
+        ("collected_at", "2099-01-01T00:00:00Z", "date_in_future"),
     ],
 )
 def test_a_faulty_row_is_refused_with_its_reason(store, config, column, value, reason):

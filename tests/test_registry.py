@@ -49,7 +49,7 @@ def test_training_up_to_a_day_ignores_what_came_later(config, trained, tmp_path)
     alone = nightly.train(other)
     panel, _ = nightly.open_panel(other)
     pd.testing.assert_frame_equal(alone.model.predict(panel), trained.model.predict(panel))
-    assert alone.scores == trained.scores or repr(alone.scores) == repr(trained.scores)
+    assert repr(alone.scores) == repr(trained.scores)  # NaN is not equal to itself
 
 
 def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch):
@@ -68,6 +68,22 @@ def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch)
     assert "not proved better than no change" in bad.verdict.reasons[0]
     assert registry.champion_name(config) == trained.name
     assert bad.name in registry.names(config)
+
+
+def test_an_older_model_never_takes_the_champions_place(config, trained):
+    older = nightly.train(config, as_of=DAY - pd.Timedelta(days=20))
+    assert older.verdict.proved
+    assert not older.verdict.passed
+    assert registry.champion_name(config) == trained.name
+    before = nightly.predict(config, on=DAY - pd.Timedelta(days=10))
+    assert set(before["model"]) == {older.name}  # the champion has seen later days
+
+
+def test_prices_that_never_move_prove_nothing(tmp_path):
+    config = load_settings(home=tmp_path, tracking=False)
+    frozen = market(20, 60).assign(market_price=5.0)
+    ingest(Store.from_settings(config), delivery(frozen), config)
+    assert not nightly.train(config).verdict.passed
 
 
 def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):

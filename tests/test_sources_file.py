@@ -52,6 +52,19 @@ def test_product_id_and_printing_make_the_canonical_id(tmp_path):
     assert set(fetch_file(written(tmp_path, rows)).observations["card_id"]) == {"7:Holofoil"}
 
 
+def test_an_incomplete_product_makes_no_id(tmp_path):
+    rows = pd.DataFrame(
+        {
+            "product_id": [7.0, None, 8.0],
+            "printing": ["Holofoil", "Normal", None],
+            "date": "2025-01-01",
+            "market_price": 1.0,
+        }
+    )
+    ids = fetch_file(written(tmp_path, rows, "p.parquet")).observations["card_id"]
+    assert ids.tolist() == ["7:Holofoil", None, None]
+
+
 def test_a_day_narrows_the_rows_or_dates_a_file_without_dates(tmp_path):
     path = written(tmp_path, ROWS)
     assert len(fetch_file(path, on=date(2025, 1, 2)).observations) == 1
