@@ -19,7 +19,7 @@ from pokewatch.collect import collect
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
 from pokewatch.panel import PANEL_COLUMNS, Panel
-from pokewatch.registry import TrainedModel
+from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store import Store
@@ -52,16 +52,35 @@ def train(
     jobs: int = 1,
     progress: bool = False,
 ) -> TrainedModel:
-    """Score by walk-forward, fit on everything up to ``as_of``, pass the gate, register.
+    """Fit and score a challenger, let the gate judge it, and make it champion if it passed.
 
-    The model is always saved; it becomes champion only if its ``verdict`` passed.
+    The model is always saved. The three steps are ``fit``, ``validate`` and ``promote``.
     """
     panel, version = open_panel(settings, as_of, data_version)
+    trained = _fit(settings, panel, version, jobs, progress)
+    trained = validate(settings, trained.name, panel)
+    promote(settings, trained.name, panel)
+    return trained
+
+
+def fit(
+    settings: Settings,
+    as_of: date | None = None,
+    data_version: int | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> TrainedModel:
+    """Score by walk-forward, fit on everything up to ``as_of``, save; nothing is judged yet."""
+    panel, version = open_panel(settings, as_of, data_version)
+    return _fit(settings, panel, version, jobs, progress)
+
+
+def _fit(
+    settings: Settings, panel: Panel, version: int, jobs: int, progress: bool
+) -> TrainedModel:
     panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
     tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
-    scores = tested.scores(settings)
     own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
-    verdict = registry.judge(scores, tested.forecasts, panel, registry.champion(settings))
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = signals.as_given(signals.learn(own, settings), own, settings)
     model = FairValueModel(HORIZONS, settings.seed).fit(panel)
@@ -72,17 +91,49 @@ def train(
         rules=rules,
         as_of=last,
         data_version=version,
-        sources=sources(settings, data_version),
-        scores=scores.to_dict("records"),
-        verdict=verdict,
+        sources=sources(settings, version),
+        scores=tested.scores(settings).to_dict("records"),
+        verdict=Verdict(False, ["not judged yet"]),
         code_version=registry.code_version(),
     )
-    registry.save(settings, trained)
-    if verdict.passed:
-        registry.promote(settings, trained.name, verdict.reasons)
-    if settings.tracking:
-        tracking.log_training(settings, trained, tested, panel)
+    registry.save(settings, trained, own)
     return trained
+
+
+def validate(settings: Settings, name: str, panel: Panel | None = None) -> TrainedModel:
+    """Let the gate judge a fitted model against "no change" and the present champion.
+
+    panel: the one it was fitted on, where the caller has it. The verdict is kept with the model.
+    """
+    trained = registry.load(settings, name)
+    verdict = registry.judge(
+        pd.DataFrame(trained.scores),
+        registry.past_forecasts(settings, name),
+        _panel_of(settings, trained, panel),
+        registry.champion(settings),
+    )
+    return registry.keep_verdict(settings, trained, verdict)
+
+
+def promote(settings: Settings, name: str, panel: Panel | None = None) -> bool:
+    """Make a model champion if its verdict says so, and log the training to MLflow.
+
+    Returns whether it became champion.
+    """
+    trained = registry.load(settings, name)
+    if trained.verdict.passed:
+        registry.promote(settings, name, trained.verdict.reasons)
+    if settings.tracking:
+        past = registry.past_forecasts(settings, name)
+        tracking.log_training(settings, trained, past, _panel_of(settings, trained, panel))
+    return trained.verdict.passed
+
+
+def _panel_of(settings: Settings, trained: TrainedModel, panel: Panel | None) -> Panel:
+    if panel is None:
+        until = date.fromisoformat(trained.as_of)
+        panel, _ = open_panel(settings, until, trained.data_version)
+    return panel
 
 
 def sources(settings: Settings, data_version: int | None = None) -> list[str]:

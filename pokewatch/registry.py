@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,29 @@ def code_version() -> str:
     return done.stdout.strip()
 
 
-def save(settings: Settings, trained: TrainedModel) -> Path:
-    """Write a trained model into its own folder, complete or not at all."""
+PAST = "backtest.parquet"
+KEEP_PAST = 10  # models whose back-test stays on disk; the champion's stays as well
+
+
+def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
+    """Write a trained model and its walk-forward forecasts, complete or not at all."""
     settings.models_dir.mkdir(parents=True, exist_ok=True)
     target = settings.models_dir / trained.name
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.models_dir))
     trained.model.save(draft)
+    _write_about(draft, trained)
+    past.to_parquet(draft / PAST, index=False, compression="zstd")
+    if target.exists():
+        shutil.rmtree(target)
+    draft.rename(target)
+    kept = {*names(settings)[-KEEP_PAST:], champion_name(settings)}
+    for path in settings.models_dir.glob(f"*/{PAST}"):
+        if path.parent.name not in kept:
+            path.unlink()
+    return target
+
+
+def _write_about(folder: Path, trained: TrainedModel) -> None:
     about = {
         "name": trained.name,
         "as_of": trained.as_of,
@@ -87,11 +104,27 @@ def save(settings: Settings, trained: TrainedModel) -> Path:
         "rules": [rule.as_dict() for rule in trained.rules.values()],
         "scores": plain(trained.scores),
     }
-    (draft / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    if target.exists():
-        shutil.rmtree(target)
-    draft.rename(target)
-    return target
+    draft = folder / f".about.{os.getpid()}.tmp"
+    draft.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    draft.replace(folder / "about.json")
+
+
+def keep_verdict(settings: Settings, trained: TrainedModel, verdict: Verdict) -> TrainedModel:
+    """Return a saved model with the gate's verdict, which is written down with it."""
+    judged = replace(trained, verdict=verdict)
+    _write_about(settings.models_dir / trained.name, judged)
+    return judged
+
+
+def past_forecasts(settings: Settings, name: str) -> pd.DataFrame:
+    """Return a model's walk-forward forecasts, columns as in ``Backtest.forecasts``."""
+    path = settings.models_dir / name / PAST
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise PokewatchError(
+            f"the back-test of model '{name}' cannot be read ({error}): train it again"
+        ) from error
 
 
 def load(settings: Settings, name: str) -> TrainedModel:
@@ -187,7 +220,8 @@ def judge(
         return Verdict(
             False, [f"no {GATE_HORIZON}-day forecast could be scored: history too short"]
         )
-    rmae, low, high = (float(row[name].iloc[0]) for name in ("rmae", "rmae_low", "rmae_high"))
+    figures = row[["rmae", "rmae_low", "rmae_high"]].astype(float)  # unknown ones: None, NaN
+    rmae, low, high = figures.iloc[0].tolist()
     if not np.isfinite([rmae, low, high]).all():
         few = f"{GATE_HORIZON}-day rMAE {rmae:.3f} on too few days to tell whether it is luck"
         return Verdict(False, [few])

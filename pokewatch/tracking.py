@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch import mlflow_model, registry
-from pokewatch.backtest import MODEL, Backtest
+from pokewatch.backtest import MODEL
 from pokewatch.panel import Panel
 from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings
@@ -97,9 +97,11 @@ class Logged:
 
 
 def log_training(
-    settings: Settings, trained: TrainedModel, tested: Backtest, panel: Panel
+    settings: Settings, trained: TrainedModel, past: pd.DataFrame, panel: Panel
 ) -> Logged | None:
     """Log a saved training: parameters, scores, charts, model; move the alias if it passed.
+
+    past: the model's walk-forward forecasts; panel: what it was fitted on.
 
     A server that is away or refuses is replaced by the local store, with one warning. Nothing is
     raised, since the training itself is safe; None where even the local store failed.
@@ -109,7 +111,7 @@ def log_training(
     variables = QUIET | _unless_set({"MPLCONFIGDIR": str(home / ".matplotlib")})
 
     def logged(uri: str, location: str | None, shown: str) -> Logged:
-        run_id, version = _log(settings, trained, tested, panel, uri, location)
+        run_id, version = _log(settings, trained, past, panel, uri, location)
         log.info("MLflow: run %s, version %s of the model, in '%s'", run_id, version, shown)
         return Logged(run_id, version, shown)
 
@@ -177,7 +179,7 @@ def _trouble(error: Exception, address: str) -> str:
 def _log(
     settings: Settings,
     trained: TrainedModel,
-    tested: Backtest,
+    past: pd.DataFrame,
     panel: Panel,
     uri: str,
     location: str | None,
@@ -211,7 +213,7 @@ def _log(
                 [Metric(key, value, now, 0, model_id) for key, value in flat(trained).items()],
                 [Param(key, value) for key, value in params(settings, trained, panel).items()],
             )
-            write_artifacts(settings, trained, tested, folder / "artifacts")
+            write_artifacts(settings, trained, past, folder / "artifacts")
             client.log_artifacts(run.run_id, str(folder / "artifacts"))
         version = mlflow_model.register(client, run.run_id, model_id, place, trained, tags)
     except Exception:
@@ -265,14 +267,13 @@ def flat(trained: TrainedModel) -> dict[str, float]:
 
 
 def write_artifacts(
-    settings: Settings, trained: TrainedModel, tested: Backtest, folder: Path
+    settings: Settings, trained: TrainedModel, past: pd.DataFrame, folder: Path
 ) -> None:
     """Write the score table as JSON and HTML, and charts as PNG, into a new folder."""
     folder.mkdir()
     scores = registry.plain(trained.scores)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     pd.DataFrame(scores).to_html(folder / "scores.html", index=False, float_format="%.4g")
-    own = tested.forecasts[tested.forecasts["model"] == MODEL]
-    if len(own):
+    if len(past):
         market = " (simulated market)" if SIMULATED in trained.sources else ""
-        draw(charts_of(own), market, folder)
+        draw(charts_of(past), market, folder)

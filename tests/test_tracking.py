@@ -222,7 +222,7 @@ def test_score_table_and_charts_are_artifacts(night):
 
 def test_charts_hold_what_the_metrics_say(night):
     _, trained, tested, _ = night.given
-    own = tested.forecasts[tested.forecasts["model"] == "fair_value"]
+    own = tested
     charts = training_charts.charts_of(own)
     rows = charts["interval_reliability"][0]
     whole = rows[(rows["x"] == "all") & (rows["series"] == "7 days")]
