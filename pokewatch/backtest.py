@@ -33,7 +33,8 @@ MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
 class Backtest:
     """Out-of-sample forecasts of the model, naive and the baseline on the same rows.
 
-    forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, model, signal.
+    forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, volatility, origin,
+    model, signal, strength.
     """
 
     forecasts: pd.DataFrame
@@ -106,7 +107,7 @@ def walk_forward(
 
 def _no_forecasts() -> pd.DataFrame:
     names = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper"]
-    return pd.DataFrame(columns=[*names, "volatility", "origin", "model", "signal"])
+    return pd.DataFrame(columns=[*names, "volatility", "origin", "model", "signal", "strength"])
 
 
 def _origin(
@@ -148,7 +149,7 @@ def beside_naive(own: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     mean = rolling_mean(panel.price)
     row = panel.dates.get_indexer(pd.DatetimeIndex(own["date"]))
     column = pd.Index(panel.card_ids).get_indexer(own["card_id"])
-    others = own.assign(lower=np.nan, upper=np.nan, signal="HOLD")
+    others = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
     frames = [
         own,
         others.assign(model="naive", y_hat=own["price"]),
@@ -178,14 +179,14 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel, horizons: Sequence[int]) 
 
 
 def with_signals(own: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Add the signal each forecast would have got: thresholds from earlier, finished cases only."""
-    signal = pd.Series("HOLD", index=own.index, dtype=object)
-    for origin, group in own.groupby("origin"):
-        rules = signals.learn(finished(own, origin), settings)
-        for horizon, rows in group.groupby("horizon"):
-            edge = np.log(rows["y_hat"] / rows["price"]).to_numpy()
-            signal[rows.index] = signals.call(edge, int(horizon), rules)
-    return own.assign(signal=signal)
+    """Add the signal each forecast would have got, and its strength.
+
+    Rules come from earlier, finished cases only; a call of the day before may stay.
+    """
+    rules = {
+        origin: signals.learn(finished(own, origin), settings) for origin in own["origin"].unique()
+    }
+    return own.join(signals.call_days(own, rules, "origin"))
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:

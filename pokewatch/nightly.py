@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import backtest, quality, registry, signals, tracking
+from pokewatch import advice, backtest, features, quality, registry, signals, tracking
 from pokewatch.cards import Resolver
 from pokewatch.collect import collect
 from pokewatch.errors import PokewatchError, UsageError
@@ -27,6 +27,7 @@ from pokewatch.store import Store
 log = logging.getLogger(__name__)
 
 SIGNAL_HORIZON = 7
+LOOK_BACK = 14  # days over which a call can be kept without being given anew
 AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
 
@@ -75,9 +76,7 @@ def fit(
     return _fit(settings, panel, version, jobs, progress)
 
 
-def _fit(
-    settings: Settings, panel: Panel, version: int, jobs: int, progress: bool
-) -> TrainedModel:
+def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
     panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
     tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
@@ -189,14 +188,22 @@ def predict_panel(
                 trained.as_of,
                 f"{panel.dates[-1]:%Y-%m-%d}",
             )
-    forecast = fitted.predict(panel, horizons=horizons)
+    built = features.build(panel)
+    today = len(panel.dates) - 1
+    forecast = fitted.predict_days(panel, [today], horizons, built)
     if card_ids is not None:
         unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
             day = f"{panel.dates[-1]:%Y-%m-%d}"
             raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
         forecast = forecast[forecast["card_id"].isin(card_ids)].reset_index(drop=True)
-    return signals.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY)
+    # A call of yesterday may stay: the cards this matters for are forecast for some days before.
+    open_cards = forecast.loc[signals.wavering(forecast, rules), "card_id"].unique()
+    before = range(max(today - LOOK_BACK, 0), today)
+    earlier = None
+    if len(open_cards) and len(before):
+        earlier = fitted.predict_days(panel, before, horizons, built, open_cards)
+    return advice.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY, earlier)
 
 
 def _model(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel | None:

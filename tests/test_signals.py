@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from builders import curve
 
-from pokewatch import signals
+from pokewatch import advice, signals
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
 from pokewatch.schema import PREDICTION_COLUMNS
@@ -19,7 +19,13 @@ def past(informative: bool) -> pd.DataFrame:
     edge = rng.normal(0, 0.03, 20_000)
     move = (1.5 * edge if informative else 0) + rng.normal(0, 0.03, 20_000)
     return pd.DataFrame(
-        {"horizon": 7, "price": 10.0, "y_hat": 10 * np.exp(edge), "y": 10 * np.exp(move)}
+        {
+            "horizon": 7,
+            "price": 10.0,
+            "y_hat": 10 * np.exp(edge),
+            "y": 10 * np.exp(move),
+            "volatility": 0.01,
+        }
     )
 
 
@@ -27,15 +33,60 @@ def test_thresholds_reach_the_wanted_precision():
     rules = signals.learn(past(informative=True), CONFIG)
     for side in ("BUY", "SELL"):
         rule = rules[side, 7]
-        assert rule.precision >= min(CONFIG.signal_lift * rule.base_rate, 0.95)
+        wanted = min(CONFIG.signal_lift * rule.base_rate, signals.SURE_ENOUGH)
+        assert rule.precision >= wanted
         assert rule.calls >= signals.MIN_CALLS
-        assert signals.LEAST_MOVE <= rule.edge < 0.2
+        assert 0 < rule.enter < 1
 
 
 def test_without_information_nothing_is_ever_called():
     rules = signals.learn(past(informative=False), CONFIG)
-    assert not np.isfinite(rules["BUY", 7].edge)
-    assert set(signals.call(np.array([-0.5, 0.0, 0.5]), 7, rules)) == {"HOLD"}
+    assert not np.isfinite(rules["BUY", 7].enter)
+    assert called([-0.5, 0.0, 0.5], rules) == ["HOLD"] * 3
+
+
+SURE = signals.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, [[0.0, 99, 40]])
+
+
+def called(edges, rules, held=None, horizon=7) -> list[str]:
+    before = np.array(held or ["HOLD"] * len(edges), dtype=object)
+    calm = np.full(len(edges), 0.01)
+    return signals.call(np.array(edges), calm, horizon, rules, before)[0].tolist()
+
+
+def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
+    rows = past(informative=True)
+    few = signals.learn(rows[: signals.INDEPENDENT], CONFIG)["BUY", 7]
+    many = signals.learn(rows, CONFIG)["BUY", 7]
+    assert not few.weights
+    chance = many.score(np.array([-0.05, 0.02, 0.05, 0.1]), np.full(4, 0.01))
+    assert chance[0] == 0
+    assert (np.diff(chance) > 0).all()
+    edge = np.log(rows["y_hat"] / rows["price"]).to_numpy()
+    sure = many.score(edge, np.full(len(rows), 0.01))
+    right = (rows["y"] / rows["price"] - 1 >= CONFIG.good_move).to_numpy()
+    assert right[sure > 0.5].mean() == pytest.approx(sure[sure > 0.5].mean(), abs=0.05)
+
+
+def test_a_call_stays_a_little_below_its_threshold_and_is_not_made_there():
+    rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05)}
+    near, far = 0.05 * signals.KEEP + 0.001, 0.05 * signals.KEEP - 0.001
+    assert called([near, near, far], rules, ["BUY", "HOLD", "BUY"]) == ["BUY", "HOLD", "HOLD"]
+    days = pd.DataFrame(
+        {
+            "card_id": ["a"] * 5,
+            "date": pd.date_range("2026-01-01", periods=5),
+            "horizon": 7,
+            "price": 10.0,
+            "y_hat": 10 * np.exp([near, 0.06, near, far, near]),
+            "volatility": 0.01,
+            "rules": 0,
+        }
+    )
+    given = signals.call_days(days, {0: rules}, "rules")["signal"].tolist()
+    assert given == ["HOLD", "BUY", "BUY", "HOLD", "HOLD"]
+    again = signals.call_days(days.sample(frac=1, random_state=1), {0: rules}, "rules")
+    assert again["signal"].sort_index().tolist() == given
 
 
 def test_calls_follow_the_thresholds():
@@ -43,13 +94,13 @@ def test_calls_follow_the_thresholds():
         ("BUY", 7): signals.Rule("BUY", 7, 0.05),
         ("SELL", 7): signals.Rule("SELL", 7, 0.03),
     }
-    edges = np.array([0.06, 0.05, 0.04, -0.02, -0.03])
-    assert signals.call(edges, 7, rules).tolist() == ["BUY", "BUY", "HOLD", "HOLD", "SELL"]
-    assert set(signals.call(edges, 14, rules)) == {"HOLD"}
+    edges = [0.06, 0.051, 0.04, -0.02, -0.031]
+    assert called(edges, rules) == ["BUY", "BUY", "HOLD", "HOLD", "SELL"]
+    assert set(called(edges, rules, horizon=14)) == {"HOLD"}
 
 
 def test_a_rule_survives_json():
-    for rule in (signals.Rule("BUY", 7), signals.Rule("SELL", 30, 0.02, 0.4, 0.1, 0.3, 99)):
+    for rule in (signals.Rule("BUY", 7), SURE):
         again = signals.Rule.from_dict(rule.as_dict())
         assert repr(again) == repr(rule)
 
@@ -69,8 +120,10 @@ def decided() -> pd.DataFrame:
     panel = Panel.from_prices(rows)
     forecast = FairValueModel([7], learn=False).fit(panel).predict(panel)
     forecast["fair_value"] = forecast["market_price"] * 1.2
-    rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05, 0.44, 0.1, 0.3, 250)}
-    out = signals.decide(forecast, panel, rules, CONFIG, "m", 3, min_history=7)
+    rule = signals.Rule(
+        "BUY", 7, 0.05, [], 0.44, 0.1, 0.3, 250, [[0.0, 20, 1], [1.0, 150, 50], [1.6, 80, 59]]
+    )
+    out = advice.decide(forecast, panel, {("BUY", 7): rule}, CONFIG, "m", 3, min_history=7)
     return out.set_index("card_id", drop=False)
 
 
@@ -85,9 +138,35 @@ def test_each_call_says_why_and_how_such_calls_did(decided):
     row = decided.loc["steady:Normal"]
     assert row["signal"] == "BUY"
     assert row["reason"] == (
-        "Up 1 % in two weeks; +20.0 % expected in 7 days; 44 % of 250 past calls like it rose "
-        "enough (10 % of all cards did)."
+        "Up 1 % in two weeks; +20.0 % expected in 7 days; 74 % of 80 past calls like it rose "
+        "5 % or more (10 % of all cards did)."
     )
+
+
+def test_a_call_is_shown_the_record_of_calls_as_strong_as_itself():
+    rule = signals.Rule(
+        "SELL", 7, 0.02, [], 0.3, 0.1, 0.3, 300, [[0.0, 10, 0], [1.0, 200, 40], [1.6, 90, 50]]
+    )
+    assert advice.record(rule, 1.1, 0.05).startswith("20 % of 200 past calls like it fell 5 %")
+    assert advice.record(rule, 4.0, 0.05).startswith("56 % of 90 ")
+    assert advice.record(rule, 0.8, 0.05).startswith("30 % of 300 ")  # ten alike prove nothing
+
+
+def test_a_reason_tells_of_sales_and_of_the_set():
+    names = [f"{number}:Normal" for number in range(8)]
+    rising = np.round(np.linspace(10, 12, 45), 2)
+    rows = pd.concat(
+        [curve(name, rising, volume=np.r_[np.full(31, 2.0), np.full(14, 9.0)]) for name in names]
+    )
+    cards = pd.DataFrame({"card_id": names, "name": "x", "set_name": "Base"}).assign(
+        rarity=None, product_kind="single", release_date=None
+    )
+    panel = Panel.from_prices(rows, cards)
+    forecast = FairValueModel([7], learn=False).fit(panel).predict(panel)
+    forecast["fair_value"] = forecast["market_price"] * 1.2
+    rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05, [], 0.4, 0.1, 0.3, 99)}
+    out = advice.decide(forecast, panel, rules, CONFIG, "m", 3, min_history=7)
+    assert "in two weeks on rising sales; other cards of its set rose 6 %" in out["reason"].iloc[0]
 
 
 def test_stale_and_young_cards_are_held_with_the_reason(decided):

@@ -189,8 +189,9 @@ class FairValueModel:
         rows: Sequence[int],
         horizons: Sequence[int] | None = None,
         built: features.Features | None = None,
+        card_ids: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Forecast for several days of a panel at once; columns as ``predict``.
+        """Forecast for several days of a panel at once, all cards or some; columns as ``predict``.
 
         Every feature of a day looks back only, so a day's rows do not depend on later days.
         """
@@ -203,7 +204,10 @@ class FairValueModel:
                 f"the model was not trained for {unknown} days: choose among {self.horizons}"
             )
         picked = np.asarray(rows)
-        position, card = np.nonzero(~np.isnan(panel.price[picked]))
+        alive = ~np.isnan(panel.price[picked])
+        if card_ids is not None:
+            alive &= np.isin(panel.card_ids, np.asarray(card_ids, dtype=object))
+        position, card = np.nonzero(alive)
         day = picked[position]
         x = design(built, day, card)
         price = panel.price[day, card]

@@ -1,0 +1,161 @@
+"""A day's predictions as people read them: the signal, its flags and a reason in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pokewatch import features, signals
+from pokewatch.panel import Panel
+from pokewatch.schema import PREDICTION_COLUMNS
+from pokewatch.settings import Settings
+from pokewatch.signals import Rules
+
+THIN_UNCHANGED = 0.95
+THIN_SALES = 5.0  # sales in 30 days
+FORTNIGHT = 14
+SALES_ROSE = 1.2  # sales of two weeks over those of the two before, to be worth a word
+SET_MOVED = 0.02  # two-week move of the other cards of a set, to be worth a word
+SET_CARDS = 5
+
+
+def decide(
+    forecast: pd.DataFrame,
+    panel: Panel,
+    rules: Rules,
+    settings: Settings,
+    model: str,
+    data_version: int,
+    min_history: int,
+    earlier: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return predictions with signal, reason and flags, columns ``PREDICTION_COLUMNS``.
+
+    forecast: one day's output of ``FairValueModel.predict`` on ``panel``; earlier: the same for
+    the days before of those cards whose signal depends on yesterday's (``signals.wavering``).
+    """
+    out = forecast.copy()
+    day = pd.Timestamp(out["date"].iloc[0])
+    facts = _facts(panel, day).reindex(out["card_id"])
+    facts.index = out.index
+    out["deviation"] = out["market_price"] / out["fair_value"] - 1
+    out["thin"] = facts["thin"].to_numpy()
+    out["stale"] = out["age"] > settings.stale_days
+    young = (out["history_days"] < min_history).to_numpy()
+    days = pd.concat([forecast, *([] if earlier is None else [earlier])], ignore_index=True)
+    days = days.rename(columns={"market_price": "price", "fair_value": "y_hat"}).assign(rules=0)
+    called = signals.call_days(days, {0: rules}, "rules").iloc[: len(forecast)]
+    out[["signal", "strength"]] = called.to_numpy()
+    out.loc[young | out["stale"].to_numpy(), "signal"] = "HOLD"
+    out["reason"] = _reasons(out, facts, young, rules, settings)
+    out["model"] = model
+    out["data_version"] = data_version
+    return out[PREDICTION_COLUMNS]
+
+
+def _facts(panel: Panel, on: pd.Timestamp) -> pd.DataFrame:
+    """Return what a reason can mention about each card: its moves, its set's, sales, thinness."""
+    row = panel.day(on)
+    since = max(row - features.QUIET_DAYS + 1, 0)
+    log_price = np.log(panel.price[since : row + 1])
+    moves = np.abs(np.diff(log_price, axis=0))
+    known = np.maximum((~np.isnan(moves)).sum(axis=0), 1)
+    unchanged = np.nansum(moves == 0, axis=0) / known
+    volume = panel.volume[since : row + 1]
+    counted = (~np.isnan(volume)).any(axis=0)
+    sales = np.nansum(volume, axis=0)
+    unknown = np.full(len(panel.card_ids), np.nan)
+    change = unknown
+    if row >= FORTNIGHT:
+        change = panel.price[row] / panel.price[row - FORTNIGHT] - 1
+    recent = np.nansum(panel.volume[max(row - FORTNIGHT + 1, 0) : row + 1], axis=0)
+    before = np.nansum(
+        panel.volume[max(row - 2 * FORTNIGHT + 1, 0) : max(row - FORTNIGHT + 1, 0)], axis=0
+    )
+    facts = pd.DataFrame(
+        {
+            "two_weeks": change,
+            "thin": (unchanged >= THIN_UNCHANGED) | (counted & (sales < THIN_SALES)),
+            "sales": np.divide(recent, before, out=unknown.copy(), where=before >= THIN_SALES),
+            "set_name": panel.cards["set_name"].to_numpy(),
+        },
+        index=panel.card_ids,
+    )
+    sets = facts.groupby("set_name")["two_weeks"]
+    size, total = sets.transform("count"), sets.transform("sum")
+    others = (total - facts["two_weeks"].fillna(0)) / (size - facts["two_weeks"].notna())
+    return facts.assign(set_move=others.where(size > SET_CARDS))
+
+
+def _reasons(
+    rows: pd.DataFrame,
+    facts: pd.DataFrame,
+    young: np.ndarray,
+    rules: Rules,
+    settings: Settings,
+) -> np.ndarray:
+    """Return one sentence a collector understands for every row."""
+    gain = (rows["fair_value"] / rows["market_price"] - 1) * 100
+    days = rows["horizon"].astype(str) + " days"
+    days = days.where(rows["horizon"] != 1, "1 day")
+    ahead = ("no change expected in " + days).where(
+        gain.abs() < 0.05, gain.map("{:+.1f} %".format) + " expected in " + days
+    )
+    text = _moved(facts["two_weeks"])
+    called = rows["signal"] != "HOLD"
+    text = text.where(~called, _more(text, facts)) + ahead
+    for row in rows[called].itertuples():
+        rule = rules[str(row.signal), int(row.horizon)]
+        text[row.Index] += "; " + record(rule, float(row.strength), settings.good_move)
+    text += "."
+    text = text.where(
+        ~rows["stale"],
+        "Last price is " + rows["age"].astype(int).astype(str) + " days old: wait for a fresh one.",
+    )
+    known = (rows["history_days"] + 1).astype(int)
+    short = "Only " + known.astype(str) + known.map(lambda n: " day" if n == 1 else " days")
+    short += " of history: "
+    text = text.where(~young, short + "the price itself is the fair value.")
+    return text.str.slice(0, 1).str.upper().add(text.str.slice(1)).to_numpy()
+
+
+def record(rule: signals.Rule, strength: float, good_move: float) -> str:
+    """Return how past calls like one of this strength did, in words."""
+    calls, right = rule.track(strength)
+    verb = "rose" if rule.side == "BUY" else "fell"
+    return (
+        f"{right / max(calls, 1) * 100:.0f} % of {calls:,} past calls like it {verb} "
+        f"{good_move * 100:.0f} % or more ({rule.base_rate * 100:.0f} % of all cards did)"
+    )
+
+
+def _percent(share: pd.Series) -> pd.Series:
+    return (share.abs() * 100).round(0).astype("Int64").astype("string")
+
+
+def _moved(change: pd.Series) -> pd.Series:
+    words = np.select(
+        [change.isna(), change >= 0.005, change <= -0.005],
+        [
+            "",
+            "up " + _percent(change) + " % in two weeks; ",
+            "down " + _percent(change) + " % in two weeks; ",
+        ],
+        default="hardly moved in two weeks; ",
+    )
+    return pd.Series(words, index=change.index)
+
+
+def _more(text: pd.Series, facts: pd.DataFrame) -> pd.Series:
+    """Add what sales and the card's set did, where that is worth a word."""
+    sales = np.select(
+        [facts["sales"] >= SALES_ROSE, facts["sales"] <= 1 / SALES_ROSE],
+        [" on rising sales; ", " on falling sales; "],
+        default="; ",
+    )
+    words = text.str.removesuffix("; ") + pd.Series(sales, index=text.index).where(text != "", "")
+    move = facts["set_move"]
+    told = move.abs() >= SET_MOVED
+    verb = pd.Series(np.where(move > 0, " rose ", " fell "), index=text.index)
+    others = "other cards of its set" + verb + _percent(move) + " %; "
+    return words + others.where(told, "")
