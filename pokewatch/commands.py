@@ -307,7 +307,7 @@ def backtest(
 ) -> None:
     """Score the model out of sample, walking forward, beside naive and the baseline."""
     from pokewatch import backtest as walk
-    from pokewatch import nightly
+    from pokewatch import model_card, nightly
     from pokewatch import output as out
     from pokewatch.schema import HORIZONS
 
@@ -328,20 +328,30 @@ def backtest(
     if output is not None:
         nightly.write_frame(tested.forecasts, output)
     if json:
-        out.show_json(
-            {
-                "data_version": version,
-                "scores": out.records(scores),
-                "by": walk.breakdowns(tested.forecasts, panel),
-                "unscored_horizons": tested.unscored(),
-            }
-        )
+        sources = nightly.sources(settings, version)
+        out.show_json(model_card.record(tested, panel, settings, sources, version))
         return
     show_scores(scores)
     for missing in tested.unscored():
         sys.stderr.write(
             f"horizon {missing}: nothing scored, {len(panel.dates)} days of history are too few\n"
         )
+
+
+@app.command("model-card")
+def model_card(
+    backtests: Annotated[
+        list[Path], typer.Argument(help="Stored back-tests: what 'backtest --json' printed.")
+    ],
+    output: Annotated[Path, typer.Option(help="The card whose figures are replaced.")] = Path(
+        "docs/model_card.md"
+    ),
+) -> None:
+    """Write the figures of stored back-tests into a model card."""
+    from pokewatch import model_card as cards
+
+    cards.write(output, backtests)
+    sys.stdout.write(f"{output}\n")
 
 
 @app.command()
@@ -397,6 +407,38 @@ def signals(
     else:
         names = ["signal", "card_id", "name", "market_price", "fair_value", "lower", "upper"]
         out.show_table(found[[*names, "reason"]], limit=50)
+
+
+@app.command()
+def runs(
+    run: Annotated[
+        str | None, typer.Argument(metavar="ID", help="One run: its id, or the beginning of it.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many runs to list.")] = 10,
+    json: JsonFlag = False,
+) -> None:
+    """Show the pipeline's last runs, or one of them with its steps."""
+    import pandas as pd
+
+    from pokewatch import output as out
+    from pokewatch import runs as remembered
+
+    if run is None:
+        listed = remembered.list_runs(get_settings(), limit)
+        if json:
+            out.show_json(listed)
+        elif listed:
+            names = ["run", "status", "started", "seconds", "data_version", "model"]
+            out.show_table(pd.DataFrame(listed)[names])
+        else:
+            sys.stdout.write("no run yet: start one with 'python pipelines/ml_pipeline.py'\n")
+        return
+    found = remembered.show_run(get_settings(), run)
+    if json:
+        out.show_json(found)
+        return
+    out.show_pairs({key: value for key, value in found.items() if key != "steps"})
+    out.show_table(pd.DataFrame(found["steps"]))
 
 
 @app.command()

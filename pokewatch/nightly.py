@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from pokewatch import advice, backtest, features, quality, registry, signals, tracking
 from pokewatch.cards import Resolver
-from pokewatch.collect import collect
+from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
 from pokewatch.panel import PANEL_COLUMNS, Panel
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 SIGNAL_HORIZON = 7
 LOOK_BACK = 14  # days over which a call can be kept without being given anew
+MISSED_NIGHTS = timedelta(days=60)  # as many are caught up
 AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
 
@@ -44,6 +45,34 @@ def open_panel(
             f"({prices['date'].max():%Y-%m-%d}): collect newer prices first"
         )
     return Panel.from_prices(prices, store.cards(), until), snapshot.version
+
+
+def collect_night(
+    settings: Settings,
+    source: str | None = None,
+    on: date | None = None,
+    path: Path | None = None,
+    jobs: int = 1,
+) -> Counts:
+    """Collect tonight's prices, and from tcgcsv's archive the days that were missed.
+
+    Archives that cannot be had are told of and asked for again the next night.
+    """
+    missed = Counts(source or settings.source)
+    if missed.source == "tcgcsv" and on is None:
+        stored = Store.from_settings(settings).prices(["date", "source"])
+        days = stored.loc[stored["source"] == "tcgcsv", "date"]
+        yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
+        if len(days) and (since := days.max().date() + timedelta(days=1)) <= yesterday:
+            since = max(since, yesterday - MISSED_NIGHTS)
+            try:
+                for day, counts in backfill(settings, since, yesterday, jobs=jobs):
+                    missed.add(counts)
+                    missed.notes.append(f"{day} was missed, and filled from the archive")
+            except PokewatchError as error:
+                log.warning("missed days from %s on could not be filled: %s", since, error)
+    missed.add(collect(settings, source, on=on, path=path))
+    return missed
 
 
 def train(
@@ -353,7 +382,7 @@ def run(
     def said(text: str, *values: Any) -> None:
         log.info("%5.1f s  " + text, time.monotonic() - started, *values)
 
-    counts = collect(settings, source, on=on)
+    counts = collect_night(settings, source, on, jobs=jobs)
     said(
         "collected from %s: %d received, %d accepted, %d quarantined, %d unchanged",
         counts.source,
