@@ -26,6 +26,7 @@ STEP = 14  # days between two fits
 FIRST = 0.4  # share of the history before the first fit
 ORIGINS_AT_LEAST = 6
 MAX_SCORED = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
+PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}  # USD, from
 MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
 
 
@@ -227,11 +228,8 @@ def breakdown(forecasts: pd.DataFrame, by: pd.Series) -> pd.DataFrame:
 
 def breakdowns(forecasts: pd.DataFrame, panel: Panel) -> dict[str, list[dict[str, object]]]:
     """Return rMAE and coverage by month, price band (USD) and product kind."""
-    band = pd.cut(
-        forecasts["price"],
-        [0, 1, 5, 20, 100, np.inf],
-        labels=["< 1", "1-5", "5-20", "20-100", "> 100"],
-    ).astype(str)
+    edges = [*PRICE_BANDS.values(), np.inf]
+    band = pd.cut(forecasts["price"], edges, labels=list(PRICE_BANDS)).astype(str)
     kind = forecasts["card_id"].map(panel.cards["product_kind"]).fillna("unknown")
     groups = {"month": forecasts["date"].dt.strftime("%Y-%m"), "price_band": band, "kind": kind}
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch.backtest import MODEL, Backtest, breakdowns
+from pokewatch.backtest import MODEL, PRICE_BANDS, Backtest, breakdowns
 from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
 from pokewatch.registry import code_version, plain
@@ -143,7 +143,9 @@ def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
     out = []
     for key, name in GROUPS.items():
         rows = [row for row in by.get(key, []) if row["horizon"] == GROUP_HORIZON]
-        judged = sorted((row for row in rows if row["n"] >= FEWEST), key=_order)
+        judged = [row for row in rows if row["n"] >= FEWEST]
+        if key == "price_band":
+            judged.sort(key=lambda row: list(PRICE_BANDS).index(row["group"]))
         if len(judged) < 2:
             continue
         table = [
@@ -159,15 +161,6 @@ def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
         said = f"no better than no change in: {', '.join(worse)}" if worse else "better everywhere"
         out += [f"By {name}, {GROUP_HORIZON} days ahead ({said}):\n", _table(table)]
     return out
-
-
-def _order(row: dict[str, Any]) -> tuple[float, str]:
-    """Sort price bands by price and all else by name."""
-    name = str(row["group"])
-    start = name.removeprefix("> ").partition("-")[0]
-    if name.startswith("< "):
-        return -1.0, name
-    return (float(start), name) if start.isdigit() and "-0" not in name else (0.0, name)
 
 
 def _verdict(row: dict[str, Any]) -> str:
