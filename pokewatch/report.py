@@ -180,7 +180,8 @@ def _environment(settings: Settings, folder: str) -> dict[str, str]:
         # Kept, because finding the fonts anew takes seconds.
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(settings.home / "cache"),
     }
-    for name, value in settings.model_dump(mode="json").items():
+    # A kernel reads the address of Redis, which holds a password, by itself.
+    for name, value in settings.model_dump(mode="json", exclude={"cache_url"}).items():
         out[f"POKEWATCH_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
     return {name: value.replace("$", "$$") for name, value in out.items()}  # no substitution
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch.errors import UsageError
@@ -24,6 +24,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("data"), description="data home; a relative path lies in the project")
     store: str = Field("", description="where the Delta tables live: a path or URL; default: home")
+    cache_url: SecretStr = Field(
+        SecretStr(""), description="Redis that shares predictions, redis://…; default: memory only"
+    )
     watchlist: Path = Field(Path("watchlist.yaml"), description="the user's cards")
     source: str = Field("simulated", description="source used when a command names none")
     seed: int = Field(7, ge=0, description="seed of models and of the simulated market")

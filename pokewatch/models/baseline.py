@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import date
-from functools import lru_cache
+from dataclasses import dataclass
+from datetime import date, timedelta
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,18 @@ import pandas as pd
 
 from pokewatch.errors import UsageError
 from pokewatch.features import trailing_mean
+from pokewatch.models.cache import (
+    CACHE_SIZE,
+    KEY_FORMAT,
+    PredictionCache,
+    SharedPredictionCache,
+    shared_values,
+)
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store import Store
 
 WINDOW = 7
-CACHE_SIZE = 1000
 
 
 def rolling_mean(price: np.ndarray, window: int = WINDOW) -> np.ndarray:
@@ -27,45 +34,38 @@ def rolling_mean(price: np.ndarray, window: int = WINDOW) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class CacheStatistics:
-    """What the prediction cache did since it was last cleared."""
+class Fitted:
+    """What one ``fit`` learnt; kept whole, so that a key and its price never come from two fits."""
 
-    hits: int
-    misses: int
-    size: int
-    maxsize: int
+    columns: dict[str, int]
+    means: np.ndarray
+    first: date
+    last: date
 
-    @property
-    def hit_rate(self) -> float:
-        """Share of look-ups answered from the cache, 0 before the first."""
-        total = self.hits + self.misses
-        return self.hits / total if total else 0.0
+    def fingerprint(self) -> str:
+        """Return a hash of every answer the model can give."""
+        digest = blake2b(np.ascontiguousarray(self.means).data, digest_size=12)
+        digest.update(json.dumps([self.first.isoformat(), list(self.columns)]).encode())
+        return digest.hexdigest()
 
-    def as_dict(self) -> dict[str, float]:
-        """Return plain values, the hit rate included."""
-        return {**asdict(self), "hit_rate": self.hit_rate}
+    def place(self, card_id: str, day: date | str | None) -> tuple[int, int]:
+        """Return row and column of a card's price; UsageError for an unknown card or day."""
+        column = self.columns.get(card_id)
+        if column is None:
+            raise UsageError(f"unknown card '{card_id}': list all with 'pokewatch cards'")
+        wanted = self.last if day is None else pd.Timestamp(day).date()
+        if not self.first <= wanted <= self.last:
+            raise UsageError(
+                f"no prices for {wanted}: the model covers {self.first} to {self.last}"
+            )
+        return (wanted - self.first).days, column
 
-
-class PredictionCache:
-    """A true LRU cache around a prediction function.
-
-    ``get`` is the C-implemented ``functools.lru_cache`` wrapper itself, so a hit costs what a bare
-    one costs, and it is as thread-safe. Errors are not cached.
-    """
-
-    def __init__(self, compute: Callable[..., float], maxsize: int = CACHE_SIZE):
-        """Cache at most ``maxsize`` results of ``compute``."""
-        self.get = lru_cache(maxsize=maxsize)(compute)
-
-    def clear(self) -> None:
-        """Forget every result and start the statistics anew."""
-        self.get.cache_clear()
-
-    @property
-    def statistics(self) -> CacheStatistics:
-        """Hits, misses, size and hit rate since the last ``clear``."""
-        info = self.get.cache_info()
-        return CacheStatistics(info.hits, info.misses, info.currsize, info.maxsize or 0)
+    def price(self, row: int, column: int, card_id: str, day: date | str | None) -> float:
+        """Return the fair price (USD) at a place; UsageError before the card's first price."""
+        value = float(self.means[row, column])
+        if value != value:
+            raise UsageError(f"card '{card_id}' has no price yet on {day}: ask for a later day")
+        return value
 
 
 class BaselineFairPriceModel:
@@ -78,24 +78,39 @@ class BaselineFairPriceModel:
     (2.0, 1.5)
     """
 
-    def __init__(self, window: int = WINDOW, cache_size: int = CACHE_SIZE):
-        """Prepare a model over ``window`` days with a cache of ``cache_size`` predictions."""
+    def __init__(self, window: int = WINDOW, cache_size: int = CACHE_SIZE, cache_url: str = ""):
+        """Prepare a model over ``window`` days with a cache of ``cache_size`` predictions.
+
+        cache_url: a Redis that shares predictions between processes, behind the memory; its keys
+        hold data version, a hash of all answers, window, card and day. Empty: memory only.
+        """
         if window < 1:
             raise UsageError(f"window must be 1 day or more, not {window}")
         self.window = window
         self.data_version = -1
-        self.cache = PredictionCache(self._predict, cache_size)
+        self.cache = (
+            SharedPredictionCache(self._locate, shared_values(cache_url), cache_size)
+            if cache_url
+            else PredictionCache(self._predict, cache_size)
+        )
         # The cache's own function: a wrapping method would double the price of a hit.
         self.predict: Callable[..., float] = self.cache.get
 
     def fit(self, prices: pd.DataFrame, data_version: int = -1) -> BaselineFairPriceModel:
         """Learn prices (columns card_id, date, market_price); clears the cache; returns itself."""
         panel = Panel.from_prices(prices)
-        means = rolling_mean(panel.price, self.window)
-        self._columns = {card_id: number for number, card_id in enumerate(panel.card_ids)}
-        self._means = means
-        self._first = panel.dates[0].date()
-        self._last = panel.dates[-1].date()
+        fitted = Fitted(
+            {card_id: number for number, card_id in enumerate(panel.card_ids)},
+            rolling_mean(panel.price, self.window),
+            panel.dates[0].date(),
+            panel.dates[-1].date(),
+        )
+        prefix = ""
+        if isinstance(self.cache, SharedPredictionCache):
+            # Two stores may have the same version; the hash tells them apart.
+            version = f"{data_version}-{fitted.fingerprint()}"
+            prefix = f"{KEY_FORMAT}:{version}:baseline-{self.window}"
+        self._state = fitted, prefix
         self.data_version = data_version
         self.cache.clear()
         return self
@@ -103,7 +118,7 @@ class BaselineFairPriceModel:
     @property
     def card_ids(self) -> list[str]:
         """Canonical ids of the cards the model knows."""
-        return list(self._columns)
+        return list(self._state[0].columns)
 
     def _predict(self, card_id: str, date: date | str | None = None) -> float:
         """Return the fair price of a card at the end of a day (default: the last one), in USD.
@@ -111,25 +126,20 @@ class BaselineFairPriceModel:
         Raises UsageError for an unknown card, a day outside the history or before the card's
         first price.
         """
-        column = self._columns.get(card_id)
-        if column is None:
-            raise UsageError(f"unknown card '{card_id}': list all with 'pokewatch cards'")
-        row = -1 if date is None else self._row(date)
-        value = float(self._means[row, column])
-        if value != value:
-            raise UsageError(f"card '{card_id}' has no price yet on {date}: ask for a later day")
-        return value
+        fitted, _ = self._state
+        return fitted.price(*fitted.place(card_id, date), card_id, date)
 
-    def _row(self, day: date | str) -> int:
-        wanted = pd.Timestamp(day).date()
-        if not self._first <= wanted <= self._last:
-            raise UsageError(
-                f"no prices for {wanted}: the model covers {self._first} to {self._last}"
-            )
-        return (wanted - self._first).days
+    def _locate(
+        self, card_id: str, date: date | str | None = None
+    ) -> tuple[str, Callable[[], float]]:
+        """Return a prediction's key in the shared cache and the function that computes it."""
+        fitted, prefix = self._state
+        row, column = fitted.place(card_id, date)
+        day = fitted.first + timedelta(days=row)
+        return f"{prefix}:{card_id}:{day}", lambda: fitted.price(row, column, card_id, date)
 
 
-_loaded: dict[tuple[str, int], BaselineFairPriceModel] = {}
+_loaded: dict[tuple[str, int, str], BaselineFairPriceModel] = {}
 
 
 def load_baseline_model(
@@ -137,15 +147,17 @@ def load_baseline_model(
 ) -> BaselineFairPriceModel:
     """Return the baseline over the store's prices, kept until the data version changes.
 
-    A newer data version refits the very same object and clears its prediction cache.
+    A newer data version refits the very same object and clears its prediction cache. Where
+    ``cache_url`` is set, predictions are shared through that Redis.
     """
     settings = settings or get_settings()
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices")
-    key = (settings.store_root, window)
+    cache_url = settings.cache_url.get_secret_value()
+    key = (settings.store_root, window, cache_url)
     model = _loaded.get(key)
     if model is None:
-        model = _loaded[key] = BaselineFairPriceModel(window, **options)
+        model = _loaded[key] = BaselineFairPriceModel(window, cache_url=cache_url, **options)
     if model.data_version != snapshot.version or snapshot.version < 0:
         prices = store.read_prices(snapshot, ["card_id", "date", "market_price"])
         model.fit(prices, snapshot.version)
