@@ -46,7 +46,7 @@ help: ## list the targets (the default)
 setup: .venv/.stamp ## create .venv with the locked packages; instant when nothing has changed
 
 run: .venv/.stamp ## the nightly job on the simulated market; the last line is the report's path
-	@.venv/bin/pokewatch run
+	@$(python) pipelines/ml_pipeline.py
 
 test: lint ## lint, the nightly job, then every test and every notebook
 	@rm -rf $(market) && POKEWATCH_HOME=$(market) .venv/bin/pokewatch run --date 2026-06-30

@@ -1,0 +1,110 @@
+"""What ZenML remembers of the nights, as plain rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pokewatch import registry, zenml_env
+from pokewatch.errors import UsageError
+from pokewatch.settings import Settings
+
+if TYPE_CHECKING:  # ZenML takes seconds to import, and reads its environment then
+    from zenml.client import Client
+    from zenml.models import PipelineRunResponse
+
+PIPELINE = "pokewatch_training_pipeline"
+REMEMBERED = 50  # runs in which a result that is gone is looked for
+
+
+def list_runs(settings: Settings, limit: int = 10) -> list[dict[str, Any]]:
+    """Return the last runs, the newest first, each as ``show_run`` does."""
+    if not (zenml_env.folder(settings) / "config").exists():
+        return []
+    found = _client(settings).list_pipeline_runs(pipeline=PIPELINE, size=limit, hydrate=True)
+    return [row(run) for run in found.items]
+
+
+def show_run(settings: Settings, name: str) -> dict[str, Any]:
+    """Return one run by its id, the beginning of it, or its name; UsageError for an unknown one.
+
+    Keys: pipeline, run, name, status, started (ISO, UTC), seconds, data_version, model, report,
+    metrics (the 7-day row of the score table), steps (name, status, seconds, error).
+    """
+    if (zenml_env.folder(settings) / "config").exists():
+        try:
+            return row(_client(settings).get_pipeline_run(name))
+        except (KeyError, ValueError):  # unknown, or the beginning of several
+            pass
+    known = ", ".join(one["run"][:8] for one in list_runs(settings, 5)) or "none yet"
+    raise UsageError(f"no single run '{name}': the last ones are {known}")
+
+
+def row(run: PipelineRunResponse) -> dict[str, Any]:
+    """Return a run as plain values."""
+    steps = {step.name: step for step in run.steps.values()}
+    started = run.start_time or run.created
+    return {
+        "pipeline": run.pipeline.name if run.pipeline else PIPELINE,
+        "run": str(run.id),
+        "name": run.name,
+        "status": run.status.value,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": _seconds(started, run.end_time),
+        "data_version": output(run, "collect_data_step", "data_version"),
+        "model": output(run, "train_model_step", "model_name"),
+        "verdict": output(run, "validate_model_step", "verdict"),
+        "metrics": output(run, "train_model_step", "metrics"),
+        "report": output(run, "report_step", "report_path"),
+        "steps": [
+            {
+                "name": step.name,
+                "status": step.status.value,
+                "seconds": _seconds(step.start_time, step.end_time),
+                "error": error_of(step)[1],
+            }
+            for step in sorted(steps.values(), key=lambda step: step.start_time or step.created)
+        ],
+    }
+
+
+def output(run: PipelineRunResponse, step: str, name: str) -> Any:
+    """Return the value of a step's output, None where the step did not come so far."""
+    done = run.steps.get(step)
+    if done is None or name not in done.outputs:
+        return None
+    try:
+        return done.outputs[name][0].load()
+    except (OSError, ValueError):  # its file was deleted from the artifact store
+        return None
+
+
+def error_of(step: Any) -> tuple[str, str | None]:
+    """Return the name of the exception's class and the message of a failed step."""
+    info = step.exception_info
+    if info is None:
+        return "", None
+    kind = (info.source or "Exception").rpartition(".")[2]
+    said = " ".join((info.message or info.traceback.strip().splitlines()[-1]).split())
+    return kind, said[:500]
+
+
+def lost(settings: Settings, data_version: int) -> list[str]:
+    """Return models and reports that earlier runs at a data version made and that are gone."""
+    found = _client(settings).list_pipeline_runs(pipeline=PIPELINE, size=REMEMBERED, hydrate=True)
+    made = [run.run_metadata for run in found.items]
+    same = [said for said in made if said.get("data_version") == data_version]
+    models = {str(said["model"]) for said in same if "model" in said}
+    reports = {str(said["report"]) for said in same if "report" in said}
+    kept = {path.name for path in settings.reports_dir.glob("*.html")}
+    return sorted((models - set(registry.names(settings))) | (reports - kept))
+
+
+def _client(settings: Settings) -> Client:
+    zenml_env.prepare(settings)
+    from zenml.client import Client
+
+    return Client()
+
+
+def _seconds(start: Any, end: Any) -> float | None:
+    return round((end - start).total_seconds(), 1) if start and end else None

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from builders import market
+from nbformat.v4 import new_code_cell, new_notebook
+from werkzeug import Response
+
+from pokewatch.settings import PROJECT, load_settings
+from pokewatch.store import Store
+
+MARKET = market(6, 60, momentum=0.8)
+AFTER_COLLECTION = [
+    "train_model_step",
+    "validate_model_step",
+    "promote_model_step",
+    "predict_step",
+    "report_step",
+]
+GUIDE = PROJECT / "docs" / "zenml_guide.md"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project: with its own data home, no .env, and a report that is quick."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in ("pokewatch", "pipelines", "scripts"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, copy / name, ignore=ignored)
+    for name in ("pyproject.toml", "watchlist.yaml"):
+        shutil.copy(PROJECT / name, copy)
+    (copy / ".venv" / "bin").mkdir(parents=True)
+    python = copy / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    cell = new_code_cell('date: str = "2025-01-01"', metadata={"tags": ["parameters"]})
+    (copy / "notebooks").mkdir()
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python"}}
+    quick = new_notebook(cells=[cell, new_code_cell("print(date)")], metadata=kernel)
+    nbformat.write(quick, copy / "notebooks" / "04_nightly_report.ipynb")
+    MARKET[MARKET["date"] < MARKET["date"].max()].to_parquet(copy / "first.parquet")
+    MARKET.to_parquet(copy / "second.parquet")
+    return copy
+
+
+def run(project: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the copy with nothing of a developer's own set-up."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("POKEWATCH_", "ZENML_"))}
+    quiet = {"POKEWATCH_TRACKING": "false", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    path = {"PYTHONPATH": str(project)}
+    return subprocess.run(
+        command,
+        cwd=project,
+        env=kept | quiet | path | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def night(project: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        project,
+        sys.executable,
+        "pipelines/ml_pipeline.py",
+        *("--jobs", "1", "--retries", "0"),
+        *options,
+        **environment,
+    )
+
+
+def from_file(project: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return night(project, "--source", "file", "--path", str(project / name), *options)
+
+
+def statuses(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"^(\w+_step) +(\w+)", done.stdout, re.M))
+
+
+@pytest.fixture(scope="module")
+def first(project) -> subprocess.CompletedProcess[str]:
+    return from_file(project, "first.parquet")
+
+
+def test_a_night_does_every_step_and_ends_with_the_report(project, first):
+    assert statuses(first) == dict.fromkeys(["collect_data_step", *AFTER_COLLECTION], "completed")
+    assert re.search(r"^run [0-9a-f-]{36}  completed$", first.stdout, re.M)
+    written = Path(first.stdout.splitlines()[-1])
+    assert written == project / "data" / "reports" / "2025-02-28.html"
+    assert written.is_file()
+
+
+def test_the_same_night_again_trains_nothing(project, first):
+    again = from_file(project, "first.parquet")
+    expected = dict.fromkeys(AFTER_COLLECTION, "cached")
+    assert statuses(again) == {"collect_data_step": "completed", **expected}
+    assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+    assert len(models(project)) == 1
+
+
+def test_a_model_that_was_deleted_is_trained_again(project, first):
+    (name,) = models(project)
+    shutil.rmtree(project / "data" / "models" / name)
+    (project / "data" / "models" / "champion.json").unlink(missing_ok=True)
+    again = from_file(project, "first.parquet")
+    assert statuses(again)["train_model_step"] == "completed"
+    assert f"{name} made by an earlier run: gone" in again.stderr
+    assert models(project) == [name]
+
+
+def test_a_new_day_trains_anew_and_runs_are_listed(project, first):
+    done = from_file(project, "second.parquet")
+    assert statuses(done)["train_model_step"] == "completed"
+    assert done.stdout.splitlines()[-1].endswith("2025-03-01.html")
+    assert len(models(project)) == 2
+    code = (
+        "import json; from pokewatch import runs; from pokewatch.settings import get_settings\n"
+        "rows = runs.list_runs(get_settings(), 2)\n"
+        "print(json.dumps([rows, runs.show_run(get_settings(), rows[1]['run'][:8])]))"
+    )
+    (newest, before), shown = json.loads(run(project, sys.executable, "-c", code).stdout)
+    assert shown == before
+    assert newest["status"] == "completed"
+    assert newest["data_version"] > before["data_version"]
+    assert [step["name"] for step in newest["steps"]] == ["collect_data_step", *AFTER_COLLECTION]
+    assert newest["metrics"]["horizon"] == 7
+    assert newest["model"] in models(project)
+
+
+def models(project: Path) -> list[str]:
+    return sorted(path.parent.name for path in (project / "data" / "models").glob("*/about.json"))
+
+
+def test_a_source_that_fails_ends_the_night_with_its_name(project, first, httpserver):
+    store = Store.from_settings(load_settings(home=project / "data"))
+    before = store.data_version
+    httpserver.expect_request("/last-updated.txt").respond_with_data("broken", status=500)
+    alerts: list[dict[str, str]] = []
+
+    def receive(request):
+        alerts.append(request.get_json())
+        return Response("{}")
+
+    httpserver.expect_request("/alert").respond_with_handler(receive)
+    done = night(
+        project,
+        *("--source", "tcgcsv"),
+        POKEWATCH_TCGCSV_URL=httpserver.url_for("").rstrip("/"),
+        POKEWATCH_REQUEST_ATTEMPTS="1",
+        POKEWATCH_NOTIFY=f"json://me:hidden-word@localhost:{httpserver.port}/alert",
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: collect_data_step failed: ")
+    assert "500" in last
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "hidden-word" not in done.stdout + done.stderr
+    (alert,) = alerts
+    assert "collect_data_step" in alert["message"]
+    assert "500" in alert["message"]
+    assert store.data_version == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--source", "nowhere"], "unknown source 'nowhere'"),
+        (["--source", "file"], "needs --path"),
+        (["--date", "2025-02-30"], "no date"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_starts(project, options, said):
+    done = night(project, *options, POKEWATCH_HOME="untouched")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (project / "untouched").exists()
+
+
+BREAK = """
+from pokewatch import zenml_env
+from pokewatch.settings import get_settings
+zenml_env.prepare(get_settings())
+from zenml.client import Client
+from zenml.enums import StackComponentType as Kind
+client = Client()
+client.activate_stack("default")
+client.delete_stack("local_stack")
+client.delete_stack_component("local_mlflow", Kind.EXPERIMENT_TRACKER)
+client.update_stack_component(
+    "local_store", Kind.ARTIFACT_STORE, configuration={"path": "/nowhere"}
+)
+"""
+
+
+def test_set_up_is_done_once_and_mends_what_is_broken(project):
+    def set_up(*options: str) -> list[str]:
+        done = run(project, "sh", "scripts/setup_zenml.sh", *options, POKEWATCH_HOME="fresh")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert "stack 'local_stack' made" in set_up()
+    nothing = ["stack 'local_stack' is as it should be: nothing changed"]
+    assert set_up() == nothing
+    broken = run(project, sys.executable, "-c", BREAK, POKEWATCH_HOME="fresh")
+    assert broken.returncode == 0, broken.stderr
+    assert set_up() == [
+        "artifact store 'local_store' mended: path",
+        "experiment tracker 'local_mlflow' made",
+        "stack 'local_stack' made",
+        "stack 'local_stack' set active",
+    ]
+
+
+def test_the_password_of_a_server_is_kept_encrypted(project):
+    server = {
+        "MLFLOW_TRACKING_URI": "https://mlflow.example/me",
+        "MLFLOW_TRACKING_USERNAME": "me",
+        "MLFLOW_TRACKING_PASSWORD": "hidden-word",
+    }
+    done = run(project, "sh", "scripts/setup_zenml.sh", POKEWATCH_HOME="server", **server)
+    assert done.returncode == 0, done.stderr
+    assert "experiment tracker 'dagshub_mlflow' made" in done.stdout
+    (database,) = (project / "server" / "zenml").rglob("zenml.db")
+    with sqlite3.connect(database) as connection:
+        ((values,),) = connection.execute('select "values" from secret').fetchall()
+    assert b"hidden-word" not in base64.b64decode(values)
+    for path in (project / "server").rglob("*"):
+        assert path.is_dir() or b"hidden-word" not in path.read_bytes()
+
+
+def test_recipients_are_parted_but_not_their_commas():
+    from pipelines.notify import Recipients
+
+    both = Recipients(notify="json://host/a,b, mailto://me:x@host?to=a,b  discord://1/2")
+    assert both.urls() == ["json://host/a,b", "mailto://me:x@host?to=a,b", "discord://1/2"]
+    assert "me:x" not in repr(both)
+
+
+def commands() -> list[str]:
+    """Return the guide's commands that need no server."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
+    return [block for block in blocks if block.strip()]
+
+
+def test_the_guide_marks_what_its_blocks_need():
+    fences = re.findall(r"^```(.+)$", GUIDE.read_text(encoding="utf-8"), re.M)
+    assert set(fences) <= {"sh", "sh server", "text"}
+    assert commands()
+
+
+def test_the_commands_of_the_guide_work(project, first):
+    there = [block for block in commands() if missing(project, block) is None]
+    assert there
+    for block in there:
+        done = run(project, "sh", "-euc", block, POKEWATCH_HOME="data")
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+def missing(project: Path, block: str) -> str | None:
+    """Return a file of the project that a block calls and that the copy does not have."""
+    called = re.findall(r"(?:scripts|pipelines)/[\w.]+|\.venv/bin/\w+", block)
+    return next((name for name in called if not (project / name).exists()), None)
+
+
+def test_every_step_is_short():
+    tree = ast.parse((PROJECT / "pipelines" / "steps.py").read_text(encoding="utf-8"))
+    steps = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno for node in steps}
+    assert {name for name in lengths if name.endswith("_step")} == {
+        "collect_data_step",
+        *AFTER_COLLECTION,
+    }
+    assert max(lengths.values()) <= 40
