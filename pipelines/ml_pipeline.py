@@ -27,6 +27,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--source", default="", help="simulated, file or tcgcsv")
     parser.add_argument("--path", type=Path, help="the file of source 'file'")
     parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: the newest")
+    parser.add_argument(
+        "--horizon", type=int, action="append", metavar="DAYS", help="repeatable; default: all"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel processes")
     parser.add_argument("--retries", type=int, default=2, help="of a failed collection")
     parser.add_argument("--no-cache", action="store_true", help="do every step anew")
@@ -50,10 +53,15 @@ def _day(text: str) -> date:
 
 def check(options: argparse.Namespace, source: str) -> None:
     """Raise UsageError for a request that cannot work, before anything is started."""
+    from pokewatch.schema import HORIZONS
     from pokewatch.sources import SOURCES
 
     if source not in SOURCES:
         raise UsageError(f"unknown source '{source}': choose one of {', '.join(SOURCES)}")
+    unknown = sorted(set(options.horizon or []) - set(HORIZONS))
+    if unknown:
+        listed = ", ".join(str(horizon) for horizon in HORIZONS)
+        raise UsageError(f"--horizon {unknown[0]}: choose among {listed}")
     if (source == "file") != (options.path is not None):
         raise UsageError("source 'file' needs --path FILE, and only it takes one")
     if options.path is not None and not options.path.is_file():
@@ -84,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
             path=str(options.path.resolve()) if options.path else "",
             on=options.date.isoformat() if options.date else "",
             strict=options.strict_gate,
+            horizons=sorted(set(options.horizon or [])),
         )
     except Exception as error:  # ZenML wraps what a step raised; the cause is with the step
         trouble = f"{type(error).__name__}: {error}"

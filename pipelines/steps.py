@@ -87,10 +87,10 @@ def promote_model_step(
 
 @step
 def predict_step(
-    data_version: int, promoted: bool, night: str, on: str
+    data_version: int, promoted: bool, night: str, on: str, horizons: list[int]
 ) -> Annotated[dict[str, int], "signals"]:
     """Predict every card and keep it in the store; return how many cards each signal got."""
-    predictions = nightly.predict_all(get_settings(), _day(on))
+    predictions = nightly.predict_all(get_settings(), _day(on), horizons or None)
     week = predictions[predictions["horizon"] == nightly.SIGNAL_HORIZON]
     signals = {str(name): int(number) for name, number in week["signal"].value_counts().items()}
     log_metadata({"cards": int(predictions["card_id"].nunique()), **signals})
@@ -110,14 +110,18 @@ def report_step(
 
 @pipeline(name=runs.PIPELINE, enable_cache=True, on_failure=notify.failed)
 def pokewatch_training_pipeline(
-    source: str = "", path: str = "", on: str = "", strict: bool = False
+    source: str = "",
+    path: str = "",
+    on: str = "",
+    strict: bool = False,
+    horizons: list[int] = [],  # noqa: B006  (ZenML wants a plain value)
 ) -> None:
-    """Do the whole night. Empty: the source of the settings, the newest day."""
+    """Do the whole night. Empty: the source of the settings, the newest day, every horizon."""
     data_version, night = collect_data_step(source, path, on)
     name, _, _ = train_model_step(data_version, night, on)
     verdict = validate_model_step(name, night, strict)
     promoted = promote_model_step(name, verdict, night)
-    signals = predict_step(data_version, promoted, night, on)
+    signals = predict_step(data_version, promoted, night, on, horizons)
     report_step(signals, night, on)
 
 

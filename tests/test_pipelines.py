@@ -179,6 +179,7 @@ def test_a_source_that_fails_ends_the_night_with_its_name(project, first, httpse
         (["--source", "nowhere"], "unknown source 'nowhere'"),
         (["--source", "file"], "needs --path"),
         (["--date", "2025-02-30"], "no date"),
+        (["--horizon", "8"], "choose among 1, 7, 14, 30"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_starts(project, options, said):
