@@ -18,6 +18,7 @@ MIN_CASES = 200  # errors of a class, and of a horizon, without which it borrows
 HALF_LIFE = 45.0  # days after which an error counts half: markets change their temper
 TOGETHER = 3.0  # the windows of n cards count for sqrt(n) / TOGETHER windows
 MIN_TAIL = 0.01
+SETTLED = 7  # days after which a card's volatility is known well enough
 UNKNOWN = 0.02  # daily volatility assumed of cards of which nothing is known yet
 FLOOR = 0.002  # daily volatility below which a card counts as this volatile
 CENT = 0.005  # USD; prices are whole cents, so half a cent belongs to them
@@ -48,7 +49,10 @@ class Bands:
     def from_changes(cls, panel: Panel, built: Features, horizons: Sequence[int]) -> Bands:
         """Start from the spread of past price changes: what naive would have got wrong."""
         out = cls()
+        # A card's first days do not tell its volatility: later ones stand in for them.
         volatility = built["volatility_30"].astype(float)
+        settled = min(SETTLED, len(volatility) - 1)
+        volatility[:settled] = volatility[settled]
         for horizon in horizons:
             if horizon >= len(panel.dates):
                 continue
