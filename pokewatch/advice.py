@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch import features, signals
+from pokewatch import calls, features
+from pokewatch.calls import Rules
 from pokewatch.panel import Panel
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import Settings
-from pokewatch.signals import Rules
 
 THIN_UNCHANGED = 0.95
 THIN_SALES = 5.0  # sales in 30 days
@@ -32,7 +32,7 @@ def decide(
     """Return predictions with signal, reason and flags, columns ``PREDICTION_COLUMNS``.
 
     forecast: one day's output of ``FairValueModel.predict`` on ``panel``; earlier: the same for
-    the days before of those cards whose signal depends on yesterday's (``signals.wavering``).
+    the days before of those cards whose signal depends on yesterday's (``calls.wavering``).
     """
     out = forecast.copy()
     day = pd.Timestamp(out["date"].iloc[0])
@@ -44,7 +44,7 @@ def decide(
     young = (out["history_days"] < min_history).to_numpy()
     days = pd.concat([forecast, *([] if earlier is None else [earlier])], ignore_index=True)
     days = days.rename(columns={"market_price": "price", "fair_value": "y_hat"}).assign(rules=0)
-    called = signals.call_days(days, {0: rules}, "rules").iloc[: len(forecast)]
+    called = calls.call_days(days, {0: rules}, "rules").iloc[: len(forecast)]
     out[["signal", "strength"]] = called.to_numpy()
     out.loc[young | out["stale"].to_numpy(), "signal"] = "HOLD"
     out["reason"] = _reasons(out, facts, young, rules, settings)
@@ -119,7 +119,7 @@ def _reasons(
     return text.str.slice(0, 1).str.upper().add(text.str.slice(1)).to_numpy()
 
 
-def record(rule: signals.Rule, strength: float, good_move: float) -> str:
+def record(rule: calls.Rule, strength: float, good_move: float) -> str:
     """Return how past calls like one of this strength did, in words."""
     calls, right = rule.track(strength)
     verb = "rose" if rule.side == "BUY" else "fell"

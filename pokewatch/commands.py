@@ -306,9 +306,9 @@ def backtest(
     json: JsonFlag = False,
 ) -> None:
     """Score the model out of sample, walking forward, beside naive and the baseline."""
-    from pokewatch import backtest as walk
     from pokewatch import model_card, nightly
     from pokewatch import output as out
+    from pokewatch import walk_forward as walk
     from pokewatch.schema import HORIZONS
 
     settings = get_settings()

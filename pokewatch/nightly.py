@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import advice, backtest, features, quality, registry, signals, tracking
+from pokewatch import advice, calls, features, quality, registry, tracking, walk_forward
 from pokewatch.cards import Resolver
 from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
@@ -107,10 +107,10 @@ def fit(
 
 def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
     panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
-    tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
+    tested = walk_forward.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
-    rules = signals.as_given(signals.learn(own, settings), own, settings)
+    rules = calls.as_given(calls.learn(own, settings), own, settings)
     model = FairValueModel(HORIZONS, settings.seed).fit(panel)
     model.learn_from_past(own, panel.dates[-1])
     trained = TrainedModel(
@@ -227,7 +227,7 @@ def predict_panel(
             raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
         forecast = forecast[forecast["card_id"].isin(card_ids)].reset_index(drop=True)
     # A call of yesterday may stay: the cards this matters for are forecast for some days before.
-    open_cards = forecast.loc[signals.wavering(forecast, rules), "card_id"].unique()
+    open_cards = forecast.loc[calls.wavering(forecast, rules), "card_id"].unique()
     before = range(max(today - LOOK_BACK, 0), today)
     earlier = None
     if len(open_cards) and len(before):

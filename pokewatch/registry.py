@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch.backtest import MODEL, attach_truth
+from pokewatch.calls import Rule, Rules
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
 from pokewatch.settings import PROJECT, Settings
-from pokewatch.signals import Rule, Rules
+from pokewatch.walk_forward import MODEL, attach_truth
 
 GATE_HORIZON = 7
 TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse

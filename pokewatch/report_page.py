@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from pokewatch import nightly, plots, report_facts, watchlist
+from pokewatch import charts, nightly, report_facts, watchlist
 from pokewatch.errors import UsageError
 from pokewatch.report_facts import Night
 from pokewatch.report_templates import is_known, read_template, render, usd
@@ -65,7 +65,7 @@ def market(night: Night) -> HTML:
         for span in (1, 7, 30)
     }
     label = f"Market index from {index.iloc[0]:.0f} to {index.iloc[-1]:.1f}"
-    chart = Markup(plots.svg(plots.market_index(index, night.simulated), label))
+    chart = Markup(charts.svg(charts.market_index(index, night.simulated), label))
     return _render("market", night=night, chart=chart, changes=changes, days=len(index) - 1)
 
 
@@ -140,15 +140,15 @@ def movers(night: Night, top: int = 10) -> HTML:
 def model(night: Night) -> HTML:
     """Return the walk-forward scores beside naive and baseline, with a verdict in words."""
     table = pd.DataFrame() if night.scored is None else scores(night.scored)
-    charts = []
+    drawings = []
     lines: list[dict[str, Any]] = []
     if len(table):
         labels = ["Error saved against no change, by horizon", "Interval coverage, by horizon"]
         drawn = [
-            plots.skill(table, night.simulated),
-            plots.interval_coverage(table, simulated=night.simulated),
+            charts.skill(table, night.simulated),
+            charts.interval_coverage(table, simulated=night.simulated),
         ]
-        charts = [Markup(plots.svg(*pair)) for pair in zip(drawn, labels, strict=True)]
+        drawings = [Markup(charts.svg(*pair)) for pair in zip(drawn, labels, strict=True)]
         for horizon, rows in table.groupby("horizon"):
             by_model = rows.set_index("model").to_dict("index")
             lines.append({"horizon": int(horizon), **by_model})
@@ -157,7 +157,7 @@ def model(night: Night) -> HTML:
         "model",
         night=night,
         lines=lines,
-        charts=charts,
+        charts=drawings,
         verdict=verdict(night.scored, night.settings),
         missing=missing if lines else [],
         history=len(night.panel.dates),
@@ -213,12 +213,12 @@ def _card(night: Night, row: dict[str, Any], spark: bool = True) -> dict[str, An
         known_prices = history.dropna()
         first, last = known_prices.iloc[0], known_prices.iloc[-1]
         label = f"price over {len(known_prices)} days, from {usd(first)} to {usd(last)}"
-        out["spark"] = Markup(plots.svg(plots.sparkline(history), label))
+        out["spark"] = Markup(charts.svg(charts.sparkline(history), label))
     return out
 
 
 def _mover(night: Night, row: dict[str, Any], span: int) -> dict[str, Any]:
     out = _card(night, row, spark=False)
-    chart = plots.price_chart(night.history(row["card_id"]), span, night.simulated)
+    chart = charts.price_chart(night.history(row["card_id"]), span, night.simulated)
     label = f"price, {usd(row['before'])} {span} days ago, {usd(row['price'])} now"
-    return out | {"chart": Markup(plots.svg(chart, label))}
+    return out | {"chart": Markup(charts.svg(chart, label))}

@@ -21,12 +21,12 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch import mlflow_model, registry
-from pokewatch.backtest import MODEL
 from pokewatch.panel import Panel
 from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.training_charts import charts_of, draw
+from pokewatch.walk_forward import MODEL
 
 if TYPE_CHECKING:  # importing MLflow takes seconds: only a training pays for it
     from mlflow import MlflowClient

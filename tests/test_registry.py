@@ -88,7 +88,7 @@ def test_prices_that_never_move_prove_nothing(tmp_path):
 
 def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
     panel, _ = nightly.open_panel(config)
-    tested = nightly.backtest.walk_forward(panel, config)
+    tested = nightly.walk_forward.walk_forward(panel, config)
     scores = tested.scores(config)
     assert registry.judge(scores, tested.forecasts, panel, trained).passed
     worse = tested.forecasts.copy()

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch import nightly, plots, report, report_facts, report_page, report_verdict, watchlist
+from pokewatch import charts, nightly, report, report_facts, report_page, report_verdict, watchlist
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.report_facts import Night
@@ -366,8 +366,8 @@ def test_notebook_names_are_no_paths(settings: Settings, name: str) -> None:
 def test_charts_are_small_inline_svg_with_the_pages_colours() -> None:
     days = pd.date_range("2026-01-01", periods=90)
     prices = pd.Series(np.linspace(10, 12, 90), days)
-    for axes in (plots.sparkline(prices), plots.price_chart(prices, 7, simulated=True)):
-        drawn = plots.svg(axes, IMAGE)
+    for axes in (charts.sparkline(prices), charts.price_chart(prices, 7, simulated=True)):
+        drawn = charts.svg(axes, IMAGE)
         assert len(drawn) < 6000
         assert "<img" not in drawn
         assert "<style" not in drawn
@@ -382,9 +382,9 @@ def test_charts_take_missing_prices_and_scores() -> None:
     row = {"horizon": 7, "model": "fair_value", "rmae": 1.0, "coverage": np.nan}
     scores = pd.DataFrame([row | {"rmae_low": np.nan, "rmae_high": np.nan}])
     for axes in (
-        plots.sparkline(nothing),
-        plots.price_chart(nothing),
-        plots.skill(scores),
-        plots.interval_coverage(scores),
+        charts.sparkline(nothing),
+        charts.price_chart(nothing),
+        charts.skill(scores),
+        charts.interval_coverage(scores),
     ):
-        assert plots.svg(axes, "empty").startswith("<svg")
+        assert charts.svg(axes, "empty").startswith("<svg")

@@ -12,7 +12,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from pokewatch import features, metrics, signals
+from pokewatch import calls, features, metrics
 from pokewatch.errors import UsageError
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.forecast import FairValueModel
@@ -185,9 +185,9 @@ def with_signals(own: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     Rules come from earlier, finished cases only; a call of the day before may stay.
     """
     rules = {
-        origin: signals.learn(finished(own, origin), settings) for origin in own["origin"].unique()
+        origin: calls.learn(finished(own, origin), settings) for origin in own["origin"].unique()
     }
-    return own.join(signals.call_days(own, rules, "origin"))
+    return own.join(calls.call_days(own, rules, "origin"))
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
