@@ -108,7 +108,7 @@ def fit(
 def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
     panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
     tested = walk_forward.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
-    own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
+    own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = calls.as_given(calls.learn(own, settings), own, settings)
     model = FairValueModel(HORIZONS, settings.seed).fit(panel)

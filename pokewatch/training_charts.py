@@ -19,11 +19,11 @@ def draw(charts: Mapping[str, tuple[pd.DataFrame, str, str]], market: str, folde
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from pokewatch import charts
+    from pokewatch import charts as drawing
 
-    line: dict[str, Any] = {"color": charts.INK, "linewidth": 1, "linestyle": "--"}
+    line: dict[str, Any] = {"color": drawing.INK, "linewidth": 1, "linestyle": "--"}
     for name, (rows, x_label, y_label) in charts.items():
-        with rc_context(charts.STYLE):
+        with rc_context(drawing.STYLE):
             figure = Figure(figsize=(8, 3.6))
             axes = figure.add_axes((0.08, 0.14, 0.74, 0.76))
             axes.axhline(COVERAGE if name == "interval_reliability" else 0.0, **line)
