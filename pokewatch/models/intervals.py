@@ -122,10 +122,27 @@ class Bands:
         if not self.bands:  # nothing was ever seen: a normal guess from the card's volatility
             unit = spread(np.maximum(volatility, UNKNOWN), horizon)
             return -1.28 * unit, 1.28 * unit
-        # A horizon longer than the history borrows the next one's, wider by the square root.
-        band = self.bands[min(self.bands, key=lambda known: (abs(known - horizon), known))]
+        # A horizon longer than the history borrows the next one's, wider as far as bands widen.
+        nearest = min(self.bands, key=lambda known: (abs(known - horizon), known))
+        band = self.bands[nearest]
         group = np.searchsorted(band.edges, volatility, side="left")
+        unit = unit * max(horizon / nearest, 1.0) ** self._growth()
         return np.array(band.low)[group] * unit, np.array(band.high)[group] * unit
+
+    def _growth(self) -> float:
+        """Return the power of the horizon by which known bands widen beyond its square root.
+
+        Prices that follow each other late (momentum, rare sales) spread faster than a random walk.
+        """
+        width = {
+            horizon: float(np.mean(np.subtract(band.high, band.low)))
+            for horizon, band in self.bands.items()
+        }
+        known = [horizon for horizon, size in width.items() if size > 0]
+        if len(known) < 2:
+            return 0.0
+        sizes = [width[horizon] for horizon in known]
+        return float(np.clip(np.polyfit(np.log(known), np.log(sizes), 1)[0], 0.0, 0.5))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
