@@ -13,7 +13,7 @@ from zenml.exceptions import EntityExistsError
 from zenml.types import HTMLString
 
 from pipelines import notify
-from pokewatch import nightly, registry, report, runs, zenml_env
+from pokewatch import alerts, nightly, registry, report, runs, zenml_env
 from pokewatch.errors import GateError
 from pokewatch.settings import get_settings
 
@@ -32,6 +32,7 @@ def collect_data_step(
         settings, source or None, on=_day(on), path=Path(path) if path else None
     )
     _remember(data_version=counts.data_version)
+    alerts.check(settings, _day(on))  # here, because later steps may come from the cache
     kept = ("source", "received", "accepted", "quarantined", "unchanged", "data_version")
     log_metadata({name: getattr(counts, name) for name in kept})
     night = f"{zenml_env.recipe(settings)}-v{counts.data_version}"

@@ -127,6 +127,8 @@ class Resolver:
 
     @cached_property
     def _haystack(self) -> pd.Series:
+        if self.cards.empty:
+            return pd.Series(dtype="string")
         words = self.cards[["card_id", "name", "set_name", "number"]].astype("string").fillna("")
         aliases = self.cards["aliases"].map(lambda names: " ".join(names) if len(names) else "")
         return words.agg(" ".join, axis=1).add(" ").add(aliases).str.casefold()

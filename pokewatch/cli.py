@@ -14,13 +14,19 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # answered before anything heavy is imported
         sys.stdout.write(f"pokewatch {__version__}\n")
         return
+    from typer.main import get_command, get_group
+
     from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
+    from pokewatch.watch_commands import watch
+
+    commands = get_group(app)
+    commands.add_command(get_command(watch), "watch")
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)
     try:
-        app()
+        commands()
     except PokewatchError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)

@@ -69,6 +69,19 @@ def day(text: str | None, option: str) -> date | None:
         raise UsageError(f"{option} '{text}' is no day of the calendar") from error
 
 
+def columns_of(pairs: list[str] | None) -> dict[str, str]:
+    """Return what --map names: our column -> theirs; UsageError for a pair that is none."""
+    columns: dict[str, str] = {}
+    for pair in pairs or []:
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not ours or not theirs:
+            raise UsageError(f"--map '{pair}' must read OURS=THEIRS, as market_price=price")
+        if ours in columns:
+            raise UsageError(f"--map names {ours} twice")
+        columns[ours] = theirs
+    return columns
+
+
 def on_terminal() -> bool:
     """Return whether progress bars have somebody to look at them."""
     return sys.stderr.isatty()
@@ -111,20 +124,12 @@ def collect(
     """Bring one snapshot, or a file, through quality into the store."""
     from pokewatch.collect import collect as collect_delivery
 
-    columns: dict[str, str] = {}
-    for pair in map or []:
-        ours, equals, theirs = pair.partition("=")
-        if not equals or not ours or not theirs:
-            raise UsageError(f"--map '{pair}' must read OURS=THEIRS, as market_price=price")
-        if ours in columns:
-            raise UsageError(f"--map names {ours} twice")
-        columns[ours] = theirs
     counts = collect_delivery(
         get_settings(),
         source,
         on=day(date, "--date"),
         path=path,
-        columns=columns,
+        columns=columns_of(map),
         id_template=id,
         progress=on_terminal(),
     )

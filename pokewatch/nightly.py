@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import advice, calls, features, quality, registry, tracking, walk_forward
+from pokewatch import advice, alerts, calls, features, quality, registry, tracking, walk_forward
 from pokewatch.cards import Resolver
 from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
@@ -397,6 +397,7 @@ def run(
     calls = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"].value_counts()
     listed = ", ".join(f"{number} {name}" for name, number in calls.items())
     said("predicted %d cards: %s", predictions["card_id"].nunique(), listed)
+    crossings = alerts.check(settings, on)
     written = reports.write_report(settings, on)
     said("report written")
     return {
@@ -405,5 +406,6 @@ def run(
         "champion": trained.verdict.passed,
         "reasons": trained.verdict.reasons,
         "signals": {str(name): int(number) for name, number in calls.items()},
+        "alerts": len(crossings),
         "report": str(written),
     }

@@ -2,34 +2,118 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pokewatch.cards import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
+from pokewatch.settings import Settings
 from pokewatch.sources.simulated import FIRST_PRODUCT
+from pokewatch.store import Store
 
 SPANS = (1, 7, 30)  # days over which a value's change is shown
 EXAMPLE = "write each card as '- {card: sv4pt5-1, quantity: 2, cost: 12.50}'"
 
 
+class Condition(StrEnum):
+    """How a copy looks; prices are the market's near-mint prices."""
+
+    near_mint = "near_mint"
+    lightly_played = "lightly_played"
+    moderately_played = "moderately_played"
+    heavily_played = "heavily_played"
+    damaged = "damaged"
+
+
+SHORT = dict(zip(("nm", "lp", "mp", "hp", "dmg"), Condition, strict=True))
+MENDS = {
+    "card": "write an id or alias, in quotes",
+    "quantity": "write a whole number from 1 on",
+    "cost": "write USD as 12.50",
+    "target_above": "write USD above 0 as 12.50",
+    "target_below": "write USD above 0 as 12.50",
+    "condition": "write NM, LP, MP, HP or DMG",
+    "note": "put it in quotes",
+}
+
+
+def condition_of(text: str) -> Condition | None:
+    """Return the condition meant by ``near_mint``, ``Near Mint``, ``NM`` and the like, or None."""
+    word = re.sub(r"[\W_]+", "", text.casefold())
+    whole = {name.replace("_", ""): Condition(name) for name in Condition}
+    return whole.get(word) or SHORT.get(word)
+
+
 class Entry(BaseModel):
-    """One line of the watchlist; ``cost`` is what one copy cost, in USD."""
+    """One line of the watchlist; amounts are USD, ``cost`` is what one copy cost."""
 
     model_config = ConfigDict(
         extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False, str_strip_whitespace=True
     )
 
     card: str = Field(min_length=1)
-    quantity: int = Field(1, ge=1)
-    cost: float | None = Field(None, ge=0)
+    quantity: int = Field(default=1, ge=1)
+    cost: float | None = Field(default=None, ge=0)
     note: str = ""
+    condition: Condition = Condition.near_mint
+    target_above: float | None = Field(default=None, gt=0)
+    target_below: float | None = Field(default=None, gt=0)
+
+    @field_validator("condition", mode="before")
+    @classmethod
+    def _spelt(cls, value: Any) -> Any:
+        return (condition_of(value) or value) if isinstance(value, str) else value
+
+    @field_validator("quantity", "cost", "target_above", "target_below", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("a number is wanted")
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Entry:
+        above, below = self.target_above, self.target_below
+        if above is not None and below is not None and above <= below:
+            raise ValueError(
+                f"target_above={above:g} must be more than target_below={below:g}: "
+                "swap them, or leave one out"
+            )
+        return self
+
+
+def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None = None) -> Entry:
+    """Return a checked entry; UsageError names ``here``, the field, its value and the mend.
+
+    lines: where each field stands in the file; named where it is known.
+    """
+    try:
+        return Entry.model_validate({k: v for k, v in fields.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if lines:
+        here += f" (line {lines.get(field, lines[''])})"
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(Entry.model_fields)
+        raise UsageError(f"{here}: unknown field '{field}', known are {known}")
+    if first["type"] == "missing":
+        raise UsageError(f"{here}: '{field}' is missing; {EXAMPLE}")
+    said = first["msg"].removeprefix("Value error, ")
+    if not field:
+        raise UsageError(f"{here}: {said}")
+    mend = f"; {MENDS[field]}" if field in MENDS else ""
+    raise UsageError(f"{here}: {field}={first['input']!r}: {said}{mend}")
 
 
 def load(path: Path) -> list[Entry]:
@@ -37,46 +121,57 @@ def load(path: Path) -> list[Entry]:
 
     Raises UsageError that names the file, the entry with its line, and the mend.
     """
+    return parse(read(path), path.name)
+
+
+def read(path: Path) -> str:
+    """Return the file's text as it is, line ends too; UsageError where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"there is no '{path.name}' yet: {EXAMPLE}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"'{path.name}' cannot be read: {error}") from error
+
+
+def parse(text: str, name: str) -> list[Entry]:
+    """Return the entries of a watchlist's text, as ``load`` does; name: the file's."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or error
-        raise UsageError(f"'{path.name}'{where} is no YAML ({problem}): {EXAMPLE}") from error
+        raise UsageError(f"'{name}'{where} is no YAML ({problem}): {EXAMPLE}") from error
     if values is None:
         return []
     if not isinstance(values, list) or not isinstance(node, yaml.SequenceNode):
-        raise UsageError(f"'{path.name}' must be a list of cards: {EXAMPLE}")
-    lines = [item.start_mark.line + 1 for item in node.value]
+        raise UsageError(f"'{name}' must be a list of cards: {EXAMPLE}")
     return [
-        _entry(path, number, line, value)
-        for number, (line, value) in enumerate(zip(lines, values, strict=True), start=1)
+        _entry(f"'{name}', entry {number}", item, value)
+        for number, (item, value) in enumerate(zip(node.value, values, strict=True), start=1)
     ]
 
 
-def _entry(path: Path, number: int, line: int, value: object) -> Entry:
-    here = f"'{path.name}', entry {number} (line {line})"
-    if not isinstance(value, dict):
-        raise UsageError(f"{here} is {value!r}: {EXAMPLE}")
-    try:
-        return Entry.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(Entry.model_fields)
-        if first["type"] == "extra_forbidden":
-            raise UsageError(f"{here}: unknown field '{field}', known are {known}") from error
-        if first["type"] == "missing":
-            raise UsageError(f"{here}: '{field}' is missing; {EXAMPLE}") from error
-        raise UsageError(f"{here}: {field}={first['input']!r}: {first['msg']}") from error
+def _entry(here: str, node: yaml.Node, value: object) -> Entry:
+    line = node.start_mark.line + 1
+    if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"{here} (line {line}) is {value!r}: {EXAMPLE}")
+    lines = {"": line}
+    for key, _ in node.value:
+        if key.value in lines:
+            line = key.start_mark.line + 1
+            raise UsageError(f"{here} (line {line}): '{key.value}' is there twice: keep one")
+        lines[key.value] = key.start_mark.line + 1
+    return entry(here, value, lines)
+
+
+def resolved(resolver: Resolver, text: str) -> str:
+    """Return the canonical id of a card; UsageError for an unknown one, in an empty store too."""
+    if resolver.cards.empty:
+        raise UsageError(f"unknown card '{text}': no card is known yet, run 'pokewatch collect'")
+    return resolver(text)
 
 
 def is_simulated(card: str) -> bool:
@@ -89,44 +184,80 @@ def is_simulated(card: str) -> bool:
 def holdings(entries: list[Entry], resolver: Resolver, panel: Panel) -> pd.DataFrame:
     """Value the watchlist on the panel's last day, one row an entry, in its order.
 
-    Returns columns card (as written), card_id, quantity, cost, note, price, value, gain (USD),
-    value_1, value_7, value_30 (value that many days ago, NaN where unknown), age (days since the
-    price was observed) and problem: why an entry has no price, else None.
+    Returns columns card (as written), card_id, quantity, cost, note, condition, target_above,
+    target_below, price, value, gain (USD; all of them at near-mint prices), age (days since the
+    price was observed), value_1, value_7, value_30 (value that many days ago, NaN where unknown)
+    and problem: why an entry has no price, else None.
     """
     position = {card_id: column for column, card_id in enumerate(panel.card_ids)}
     last = len(panel.dates) - 1
     rows = []
-    for entry in entries:
+    for held in entries:
         card_id, column, problem = None, None, None
         try:
-            card_id = resolver(entry.card)
+            card_id = resolved(resolver, held.card)
             column = position.get(card_id)
             if column is None:
-                problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{entry.card}'"
+                problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{held.card}'"
         except UsageError as error:
             problem = str(error)
         price = np.nan if column is None else panel.price[last, column]
-        cost = np.nan if entry.cost is None else entry.cost
+        amounts = {
+            name: np.nan if getattr(held, name) is None else getattr(held, name)
+            for name in ("cost", "target_above", "target_below")
+        }
         row = {
-            "card": entry.card,
+            "card": held.card,
             "card_id": card_id,
-            "quantity": entry.quantity,
-            "cost": cost,
-            "note": entry.note,
+            "quantity": held.quantity,
+            "note": held.note,
+            "condition": held.condition.value,
+            **amounts,
             "price": price,
-            "value": entry.quantity * price,
-            "gain": entry.quantity * (price - cost),
+            "value": held.quantity * price,
+            "gain": held.quantity * (price - amounts["cost"]),
             "age": np.nan if column is None else panel.age[last, column],
         }
         for span in SPANS:
             known = column is not None and last >= span
             row[f"value_{span}"] = (
-                entry.quantity * panel.price[last - span, column] if known else np.nan
+                held.quantity * panel.price[last - span, column] if known else np.nan
             )
         rows.append(row | {"problem": problem})
-    names = ["card", "card_id", "quantity", "cost", "note", "price", "value", "gain", "age"]
-    spans = [f"value_{span}" for span in SPANS]
-    return pd.DataFrame(rows, columns=[*names, *spans, "problem"])
+    names = ["card", "card_id", "quantity", "cost", "note", "condition", "target_above"]
+    names += ["target_below", "price", "value", "gain", "age"]
+    return pd.DataFrame(rows, columns=[*names, *(f"value_{span}" for span in SPANS), "problem"])
+
+
+def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.Timestamp]:
+    """Return ``holdings`` on the store's last day, and that day; reads the watched cards only."""
+    store = Store.from_settings(settings)
+    resolver = Resolver(store.cards())
+    watched: set[str] = set()
+    for held in entries:
+        with contextlib.suppress(UsageError):
+            watched.add(resolved(resolver, held.card))
+    names = ["card_id", "date", "market_price"]
+    prices = store.prices(names, card_ids=sorted(watched))
+    if prices.empty:
+        day = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
+        nothing = np.empty((1, 0))
+        empty = (np.array([], dtype=object), *[nothing] * 5, pd.DataFrame())
+        return holdings(entries, resolver, Panel(pd.DatetimeIndex([day]), *empty)), day
+    newest = prices["date"].max()
+    day = store.prices(["date"], since=newest.date())["date"].max()
+    panel = Panel.from_prices(prices, until=day.date())
+    return holdings(entries, resolver, panel), day
+
+
+def crossed(held: pd.DataFrame) -> pd.Series:
+    """Return which target each entry's price has reached: ``above``, ``below`` or None."""
+    sides = np.select(
+        [held["price"] >= held["target_above"], held["price"] <= held["target_below"]],
+        ["above", "below"],
+        default="",
+    )
+    return pd.Series(sides, index=held.index, dtype="object").replace("", None)
 
 
 def total_change(held: pd.DataFrame, span: int) -> float:

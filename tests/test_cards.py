@@ -5,7 +5,7 @@ import pytest
 
 from pokewatch.cards import Resolver, merge, normal_alias, tidy
 from pokewatch.errors import UsageError
-from pokewatch.schema import CARD_COLUMNS
+from pokewatch.schema import CARD_COLUMNS, empty_cards
 
 
 @pytest.fixture
@@ -75,3 +75,8 @@ def test_late_names_fill_gaps_and_missing_values_overwrite_nothing():
 def test_kinds_of_other_files_become_single_or_sealed():
     rows = [{"card_id": str(n), "product_kind": k} for n, k in enumerate(["Card", "Booster Box"])]
     assert tidy(pd.DataFrame(rows))["product_kind"].tolist() == ["single", "sealed"]
+
+
+def test_a_store_without_cards_still_says_what_is_wrong():
+    with pytest.raises(UsageError, match="unknown card 'sv1-1': no card looks like it"):
+        Resolver(empty_cards())("sv1-1")
