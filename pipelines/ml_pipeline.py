@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,13 +33,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel processes")
     parser.add_argument("--retries", type=int, default=2, help="of a failed collection")
+    parser.add_argument(
+        "--retry-delay", type=int, default=20, metavar="SECONDS", help="before the first retry"
+    )
     parser.add_argument("--no-cache", action="store_true", help="do every step anew")
     parser.add_argument(
         "--strict-gate", action="store_true", help="a gate that says no ends the run with exit 3"
     )
     options = parser.parse_args(arguments)
-    if options.jobs < 1 or options.retries < 0:
-        parser.error("--jobs must be 1 or more, --retries 0 or more")
+    if options.jobs < 1 or options.retries < 0 or options.retry_delay < 1:
+        parser.error("--jobs and --retry-delay must be 1 or more, --retries 0 or more")
     return options
 
 
@@ -108,7 +112,7 @@ def _configuration(options: argparse.Namespace) -> dict[str, Any]:
     """Return what configures a run without being part of a step's cache key."""
     out: dict[str, Any] = {"extra": {"jobs": options.jobs}}
     if options.retries:
-        retry = {"max_retries": options.retries, "delay": 20, "backoff": 3}
+        retry = {"max_retries": options.retries, "delay": options.retry_delay, "backoff": 3}
         out["steps"] = {"collect_data_step": {"retry": retry}}
     if options.no_cache:
         out["enable_cache"] = False
@@ -154,9 +158,21 @@ def _log_to_stderr() -> None:
     ours.propagate = False  # ZenML's handler on the root would say everything twice
 
 
+def _stopped(number: int, _frame: Any) -> None:
+    """Say that the run was told to end: a time limit and an operator send SIGTERM."""
+    from pipelines import notify
+
+    said = f"stopped by {signal.Signals(number).name}: what was committed stays, run it again"
+    notify.send("PokeWatch: the night failed", said, failed=True)
+    sys.stderr.write(f"error: {said}\n")
+    sys.stderr.flush()
+    os._exit(1)  # a step's retry must not go on
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, _stopped)
     _log_to_stderr()
     try:
         return run(options)

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,8 @@ def _tracker(settings: Settings, client: Client, did: list[str]) -> tuple[str, s
         address = "" if server.web else server.uri
         return TRACKERS[0], "mlflow", {"tracking_uri": address or own}
     if _stored(client) != known:
-        if client.list_secrets(name=SECRET).items:
-            client.delete_secret(SECRET)
+        for unreadable in client.list_secrets(name=SECRET).items:
+            client.zen_store.delete_secret(unreadable.id)  # by id: its key may be gone
         client.create_secret(SECRET, known)
         did.append(f"secret '{SECRET}' kept, encrypted, for the MLflow server")
     references = {f"tracking_{name}": f"{{{{{SECRET}.{name}}}}}" for name in known}
@@ -145,7 +146,9 @@ def _take_apart(client: Client) -> list[str]:
     if client.list_stacks(name=STACK).items:
         if client.active_stack_model.name == STACK:  # the active one cannot be deleted
             client.activate_stack("default")
-        client.delete_stack(STACK)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SQLAlchemy's, about rows that are gone already
+            client.delete_stack(STACK)
         did.append(f"stack '{STACK}' deleted")
     parts = [(Kind.ORCHESTRATOR, ORCHESTRATOR), (Kind.ARTIFACT_STORE, ARTIFACT_STORE)]
     for kind, name in [*parts, *((Kind.EXPERIMENT_TRACKER, name) for name in TRACKERS)]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-from zenml import get_step_context, log_metadata, pipeline, step
+from zenml import Model, get_step_context, link_artifact_to_model, log_metadata, pipeline, step
 from zenml.client import Client
 from zenml.exceptions import EntityExistsError
 from zenml.types import HTMLString
@@ -80,6 +80,7 @@ def promote_model_step(
 ) -> Annotated[bool, "promoted"]:
     """Make the model champion if the gate said yes; log the training to MLflow either way."""
     promoted = nightly.promote(get_settings(), model_name)
+    _link_scores(model_name)
     if promoted:
         Client().update_model_version(MODEL, model_name, stage="production", force=True)
     log_metadata({"promoted": promoted, "reasons": verdict["reasons"]})
@@ -147,3 +148,11 @@ def _new_version(name: str, about: dict[str, Any]) -> None:
     with contextlib.suppress(EntityExistsError):
         client.create_model_version(MODEL, name)
     log_metadata(metadata=about, model_name=MODEL, model_version=name)
+
+
+def _link_scores(name: str) -> None:
+    """Show what the training gave with ZenML's version of the model."""
+    run = Client().get_pipeline_run(get_step_context().pipeline_run.id)
+    outputs = run.steps["train_model_step"].outputs
+    for output in ("metrics", "score_table"):
+        link_artifact_to_model(outputs[output][0], Model(name=MODEL, version=name))

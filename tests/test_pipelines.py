@@ -10,8 +10,10 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 from builders import market
 from nbformat.v4 import new_code_cell, new_notebook
@@ -41,9 +43,11 @@ def project(tmp_path_factory) -> Path:
     for name in ("pyproject.toml", "watchlist.yaml"):
         shutil.copy(PROJECT / name, copy)
     (copy / ".venv" / "bin").mkdir(parents=True)
-    python = copy / ".venv" / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
+    for name in ("python", "zenml"):
+        command = copy / ".venv" / "bin" / name
+        real = Path(sys.executable).with_name(name)
+        command.write_text(f'#!/bin/sh\nexec "{real}" "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
     cell = new_code_cell('date: str = "2025-01-01"', metadata={"tags": ["parameters"]})
     (copy / "notebooks").mkdir()
     kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python"}}
@@ -51,6 +55,9 @@ def project(tmp_path_factory) -> Path:
     nbformat.write(quick, copy / "notebooks" / "04_nightly_report.ipynb")
     MARKET[MARKET["date"] < MARKET["date"].max()].to_parquet(copy / "first.parquet")
     MARKET.to_parquet(copy / "second.parquet")
+    MARKET[MARKET["date"] < MARKET["date"].min() + pd.Timedelta(days=15)].to_parquet(
+        copy / "short.parquet"
+    )
     return copy
 
 
@@ -80,8 +87,11 @@ def night(project: Path, *options: str, **environment: str) -> subprocess.Comple
     )
 
 
-def from_file(project: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return night(project, "--source", "file", "--path", str(project / name), *options)
+def from_file(
+    project: Path, name: str, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    path = str(project / name)
+    return night(project, "--source", "file", "--path", path, *options, **environment)
 
 
 def statuses(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
@@ -91,7 +101,7 @@ def statuses(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def first(project) -> subprocess.CompletedProcess[str]:
-    return from_file(project, "first.parquet")
+    return from_file(project, "first.parquet", POKEWATCH_TRACKING="true")
 
 
 def test_a_night_does_every_step_and_ends_with_the_report(project, first):
@@ -137,6 +147,128 @@ def test_a_new_day_trains_anew_and_runs_are_listed(project, first):
     assert [step["name"] for step in newest["steps"]] == ["collect_data_step", *AFTER_COLLECTION]
     assert newest["metrics"]["horizon"] == 7
     assert newest["model"] in models(project)
+
+
+def ask(project: Path, code: str, **environment: str) -> Any:
+    """Return what code that prints JSON printed, run beside the copy's ZenML."""
+    begin = (
+        "import json; from pokewatch import zenml_env; from pokewatch.settings import get_settings"
+        "\nzenml_env.prepare(get_settings())\nfrom zenml.client import Client\n"
+    )
+    done = run(project, sys.executable, "-c", begin + code, **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_mlflow_and_zenml_know_the_model_and_its_scores(project, first):
+    (name,) = [name for name in models(project) if name.endswith("v1")]
+    code = (
+        f"version = Client().get_model_version('pokewatch-fair-value', '{name}')\n"
+        "print(json.dumps([version.run_metadata, sorted(version.data_artifacts)]))"
+    )
+    about, artifacts = ask(project, code)
+    assert {"metrics", "score_table"} <= set(artifacts)
+    assert about["data_version"] == 1
+    with sqlite3.connect(project / "data" / "mlflow.db") as connection:
+        logged = dict(connection.execute("select key, value from params").fetchall())
+        (run_name,) = connection.execute("select name from runs").fetchone()
+    assert run_name == name
+    assert logged["data_version"] == "1"
+
+
+def test_without_the_cache_every_step_is_done_anew_and_nothing_is_doubled(project, first):
+    store = Store.from_settings(load_settings(home=project / "data"))
+    before = store.data_version, len(store.prices(["card_id"])), models(project)
+    again = from_file(project, "second.parquet")
+    anew = from_file(project, "second.parquet", "--no-cache")
+    assert set(statuses(again).values()) == {"completed", "cached"}
+    assert set(statuses(anew).values()) == {"completed"}
+    assert (store.data_version, len(store.prices(["card_id"])), models(project)) == before
+    predictions = pd.read_parquet([str(p) for p in store_files(project, "predictions")])
+    last = predictions[predictions["date"] == predictions["date"].max()]
+    assert not last.duplicated(["card_id", "date", "horizon"]).any()
+
+
+def store_files(project: Path, table: str) -> list[Path]:
+    from deltalake import DeltaTable
+
+    return [Path(uri) for uri in DeltaTable(str(project / "data" / table)).file_uris()]
+
+
+def test_a_strict_gate_that_says_no_ends_the_night_with_3(project):
+    done = from_file(project, "short.parquet", "--strict-gate", POKEWATCH_HOME="strict")
+    assert done.returncode == 3, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: validate_model_step failed: 'fair-value-2025-01-15-v1' is no ")
+    assert not (project / "strict" / "models" / "champion.json").exists()
+    assert not (project / "strict" / "reports").exists()
+
+
+def test_a_collection_that_fails_once_is_tried_again(project, httpserver):
+    answers = ["a busy server", "2025-01-20T20:05:33+0000"]
+
+    def stamp(_request):
+        broken = len(answers) > 1
+        return Response(answers.pop(0) if broken else answers[0], status=500 if broken else 200)
+
+    alerts: list[str] = []
+
+    def receive(request):
+        alerts.append(request.get_json()["message"])
+        return Response("{}")
+
+    rows = {
+        "groups": [{"groupId": 1, "name": "Base", "publishedOn": "1999-01-09T00:00:00"}],
+        "1/products": [{"productId": 7, "name": "Mew", "cleanName": None, "extendedData": []}],
+        "1/prices": [{"productId": 7, "marketPrice": 3.5, "subTypeName": "Normal"}],
+    }
+    httpserver.expect_request("/last-updated.txt").respond_with_handler(stamp)
+    httpserver.expect_request("/alert").respond_with_handler(receive)
+    for page, results in rows.items():
+        answer = {"success": True, "errors": [], "results": results}
+        httpserver.expect_request(f"/tcgplayer/3/{page}").respond_with_json(answer)
+    done = night(
+        project,
+        *("--source", "tcgcsv", "--retries", "1", "--retry-delay", "1"),
+        POKEWATCH_HOME="busy",
+        POKEWATCH_TCGCSV_URL=httpserver.url_for("").rstrip("/"),
+        POKEWATCH_TCGCSV_CATEGORIES="[3]",
+        POKEWATCH_REQUEST_ATTEMPTS="1",
+        POKEWATCH_REQUEST_INTERVAL="0",
+        POKEWATCH_NOTIFY=f"json://localhost:{httpserver.port}/alert",
+    )
+    assert len(answers) == 1
+    prices = Store.from_settings(load_settings(home=project / "busy")).prices(["card_id"])
+    assert prices["card_id"].tolist() == ["7:Normal"], done.stderr
+    assert not [alert for alert in alerts if "collect_data_step failed" in alert]
+
+
+def test_a_night_that_is_stopped_says_so(project, httpserver):
+    alerts: list[str] = []
+
+    def receive(request):
+        alerts.append(request.get_json()["message"])
+        return Response("{}")
+
+    httpserver.expect_request("/alert").respond_with_handler(receive)
+    command = [sys.executable, "pipelines/ml_pipeline.py", "--source", "simulated", "--jobs", "1"]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("POKEWATCH_", "ZENML_"))}
+    own = {
+        "POKEWATCH_HOME": "stopped",
+        "POKEWATCH_NOTIFY": f"json://localhost:{httpserver.port}/alert",
+        "OMP_NUM_THREADS": "1",
+    }
+    started = subprocess.Popen(
+        command, cwd=project, env=kept | own, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stderr is not None
+    first_line = started.stderr.readline()
+    started.terminate()
+    said = started.stderr.read()
+    assert started.wait(60) == 1, first_line + said
+    assert "stopped by SIGTERM" in said.splitlines()[-1]
+    assert len(alerts) == 1
+    assert "stopped by SIGTERM" in alerts[0]
 
 
 def models(project: Path) -> list[str]:
@@ -222,6 +354,10 @@ def test_set_up_is_done_once_and_mends_what_is_broken(project):
         "stack 'local_stack' made",
         "stack 'local_stack' set active",
     ]
+    rebuilt = set_up("--reset")
+    assert rebuilt[0] == "stack 'local_stack' deleted"
+    assert rebuilt[-1] == "stack 'local_stack' set active"
+    assert set_up() == nothing
 
 
 def test_the_password_of_a_server_is_kept_encrypted(project):
@@ -239,6 +375,10 @@ def test_the_password_of_a_server_is_kept_encrypted(project):
     assert b"hidden-word" not in base64.b64decode(values)
     for path in (project / "server").rglob("*"):
         assert path.is_dir() or b"hidden-word" not in path.read_bytes()
+    (project / "server" / "zenml" / "secrets.key").unlink()  # a lost key: the secret is kept anew
+    done = run(project, "sh", "scripts/setup_zenml.sh", POKEWATCH_HOME="server", **server)
+    assert done.returncode == 0, done.stderr
+    assert "secret 'pokewatch_mlflow' kept" in done.stdout
 
 
 def test_recipients_are_parted_but_not_their_commas():
