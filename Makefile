@@ -1,7 +1,7 @@
 # `make run` and `make test` do the set-up themselves; all of it lands in .venv.
 # Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
 
-.PHONY: help setup run test lint lab lock
+.PHONY: help setup run test lint notebooks lab lock
 .DEFAULT_GOAL := help
 
 # Tried in order; a pyenv shim may exist and still not run, so each is asked.
@@ -12,6 +12,9 @@ python := .venv/bin/python
 notebooks := $(wildcard notebooks/*.ipynb)
 # The notebooks are tested on a simulated market of a fixed day, apart from the user's data.
 market := $(CURDIR)/.venv/var/market
+
+make_market = rm -rf $(market) && POKEWATCH_HOME=$(market) .venv/bin/pokewatch run \
+	--source simulated --date 2026-06-30
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -25,11 +28,11 @@ export ZENML_LOGGING_COLORS_DISABLED := true
 unexport PYTHONDONTWRITEBYTECODE
 
 # Kernels of the nightly run and of the tests leave nothing in the home folder.
-run test: export IPYTHONDIR := $(CURDIR)/.venv/var/ipython
-run test: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
+run test notebooks: export IPYTHONDIR := $(CURDIR)/.venv/var/ipython
+run test notebooks: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
 # Parallel tests share the cores: OpenMP threads that wait for each other would cost minutes.
-test: export OMP_NUM_THREADS := 1
-run test: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
+test notebooks: export OMP_NUM_THREADS := 1
+run test notebooks: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
 
 # uv reads none of pip's configuration: hand it pip's index and certificate where it has no own.
 define uv_from_pip
@@ -41,7 +44,7 @@ cert=$${SSL_CERT_FILE:-$$(pip_setting cert)}; \
 endef
 
 help: ## list the targets (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.stamp ## create .venv with the locked packages; instant when nothing has changed
 
@@ -49,7 +52,7 @@ run: .venv/.stamp ## the nightly job on the simulated market; the last line is t
 	@$(python) pipelines/ml_pipeline.py
 
 test: lint ## lint, the nightly job, then every test and every notebook
-	@rm -rf $(market) && POKEWATCH_HOME=$(market) .venv/bin/pokewatch run --date 2026-06-30
+	@$(make_market)
 	@POKEWATCH_HOME=$(market) $(python) -m pytest -n 2 --dist loadscope -p no:fugue_test --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg tests $(notebooks)
 
@@ -58,8 +61,13 @@ lint: .venv/.stamp ## ruff (lint and format) and mypy
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
 
-lab: .venv/.stamp ## JupyterLab in notebooks/, on loopback, behind a token; options: LAB_ARGS
-	@.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $(LAB_ARGS)
+notebooks: .venv/.stamp ## execute the notebooks and keep their outputs; some only: NAMES="01_exploration"
+	@$(make_market)
+	@POKEWATCH_HOME=$(market) $(python) scripts/make_notebooks.py $(NAMES)
+
+lab: .venv/.stamp ## JupyterLab on its welcome page, on loopback, behind a token; options: LAB_ARGS
+	@.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks \
+		--LabApp.default_url=/lab/tree/index.ipynb $(LAB_ARGS)
 
 lock: $(python) ## requirements.lock from pyproject.toml; newer versions: LOCK_ARGS=--upgrade
 	@$(python) -m pip install -qq uv

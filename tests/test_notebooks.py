@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from pokewatch.settings import PROJECT
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+# The import that once hid failing cells from nbval comes first in every canary.
+IMPORTS = "import pokewatch.zenml_env, zenml"
+
+
+def nbval(path: Path) -> subprocess.CompletedProcess[str]:
+    """Test a notebook the way `make test` does."""
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    exported = dict(re.findall(r"^export (\w+) := (\w+)$", makefile, re.M))
+    command = [sys.executable, "-m", "pytest", "-p", "no:fugue_test", "-p", "no:cacheprovider"]
+    options = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with"]
+    sanitize = str(PROJECT / "tests" / "nbval_sanitize.cfg")
+    return subprocess.run(
+        [*command, *options, sanitize, "-o", "addopts=", str(path)],
+        cwd=path.parent,
+        env=os.environ | exported,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def canary(path: Path, source: str, stored: str) -> Path:
+    text = {"output_type": "stream", "name": "stdout", "text": stored}
+    first = new_code_cell(IMPORTS, execution_count=1)
+    second = new_code_cell(source, execution_count=2, outputs=[nbformat.from_dict(text)])
+    nbformat.write(new_notebook(cells=[first, second], metadata=KERNEL), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "stored", "fails"),
+    [
+        ("print('rMAE 0.93, in 2.5 s')", "rMAE 0.93, in 7.1 s\n", False),
+        ("print('rMAE 0.94')", "rMAE 0.93\n", True),
+        ("print('rMAE 0.93'); raise ValueError('broken')", "rMAE 0.93\n", True),
+    ],
+    ids=["same figures pass", "a changed number fails", "a raising cell fails"],
+)
+def test_canary(tmp_path, source, stored, fails):
+    done = nbval(canary(tmp_path / "canary.ipynb", source, stored))
+    assert done.returncode == (1 if fails else 0), done.stdout + done.stderr
+    assert ("1 failed, 1 passed" if fails else "2 passed") in done.stdout
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestCommitted:
+    def test_holds_the_outputs_it_is_compared_with(self, path):
+        cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        counts = [cell.execution_count for cell in cells if cell.source.strip()]
+        assert counts == list(range(1, len(counts) + 1))
+        assert any(cell.outputs for cell in cells)
+        assert not [out for cell in cells for out in cell.outputs if out.output_type == "error"]
+
+    def test_names_nobody_s_folders(self, path):
+        text = path.read_text(encoding="utf-8")
+        assert str(PROJECT) not in text
+        assert not re.search(r"/(home|root|tmp|Users)/\w", text)
+
+    def test_begins_with_a_title_and_typed_parameters(self, path):
+        first = nbformat.read(path, 4).cells[0]
+        assert first.cell_type == "markdown"
+        assert first.source.startswith("# ")
+        for name, about in papermill.inspect_notebook(str(path)).items():
+            assert about["inferred_type_name"] in {"str", "int", "float", "bool"}, name
