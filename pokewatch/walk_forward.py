@@ -10,7 +10,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pokewatch import calls, features, metrics
 from pokewatch.errors import UsageError
