@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 UNUSABLE = "Your watchlist could not be used"
 MOVER_SPANS = (1, 7, 30)
 FLOOR = 1.0  # USD; below it a cent more is a big move
+LEAST_CARDS = 3  # of a set, to speak of it
 INDEX_DAYS = 365
 INDEX_CAP = np.log(1.2)  # one day's move of one card counts no more than this
 
@@ -156,6 +157,38 @@ def movers(night: Night, span: int) -> pd.DataFrame:
     table["change"] = table["price"] / table["before"] - 1
     kept = table[fresh & dear & (table["change"] != 0)]
     return kept.sort_values("change", ascending=False, kind="stable")
+
+
+def sets(night: Night) -> pd.DataFrame:
+    """Return how each set moved, the largest rise of a week first.
+
+    Columns set_name, cards, change_7, change_30 (median changes of its cards as in ``movers``,
+    cards that did not move included), best and worst (card_id), best_change, worst_change.
+    """
+    panel, now = night.panel, len(night.panel.dates) - 1
+    names = panel.cards["set_name"]
+    table = pd.DataFrame({"card_id": panel.card_ids, "set_name": names.to_numpy(dtype=object)})
+    for span in (7, 30):
+        then = now - span
+        if then < 0:
+            table[f"change_{span}"] = np.nan
+            continue
+        fresh = (panel.age[[then, now]] <= night.settings.stale_days).all(axis=0)
+        dear = (panel.price[[then, now]] >= FLOOR).all(axis=0)
+        change = panel.price[now] / panel.price[then] - 1
+        table[f"change_{span}"] = np.where(fresh & dear, change, np.nan)
+    known = table.dropna(subset=["set_name", "change_7"]).sort_values("change_7", kind="stable")
+    found = known.groupby("set_name").agg(
+        cards=("card_id", "size"),
+        change_7=("change_7", "median"),
+        change_30=("change_30", "median"),
+        best=("card_id", "last"),
+        best_change=("change_7", "last"),
+        worst=("card_id", "first"),
+        worst_change=("change_7", "first"),
+    )
+    found = found[found["cards"] >= LEAST_CARDS].reset_index()
+    return found.sort_values("change_7", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def market_index(panel: Panel, stale_days: int = 3) -> pd.Series:

@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from pokewatch import charts, nightly, report_facts, watchlist
+from pokewatch import charts, nightly, report_facts, report_health, watchlist
 from pokewatch.errors import UsageError
 from pokewatch.report_facts import Night
 from pokewatch.report_templates import is_known, read_template, render, usd
@@ -21,6 +21,7 @@ from pokewatch.settings import get_settings
 
 MOVERS_SHOWN = 4  # a side and span, at most
 HELD_SHOWN = 10
+SETS_SHOWN = 6  # that rose, and that fell
 
 
 def open_night(on: str = "") -> Night:
@@ -84,6 +85,7 @@ def signals(night: Night, top: int = 10) -> HTML:
 def portfolio(night: Night) -> HTML:
     """Return the watchlist: its value, what it gained, and a row a card."""
     held = night.held
+    held = held.assign(crossed=watchlist.crossed(held))
     priced = held[held["problem"].isna()]
     costed = priced.dropna(subset=["cost"])
     rows = []
@@ -104,6 +106,7 @@ def portfolio(night: Night) -> HTML:
         unknown=list(_rows(held[held["problem"].notna()])),
         worth=float(priced["value"].sum()),
         copies=int(priced["quantity"].sum()),
+        worn=bool((priced["condition"] != "near_mint").any()),
         totals={span: watchlist.total_change(held, span) for span in watchlist.SPANS},
         cost=float((costed["cost"] * costed["quantity"]).sum()),
         costed=len(costed),
@@ -135,6 +138,37 @@ def movers(night: Night, top: int = 10) -> HTML:
     floor, stale = report_facts.FLOOR, night.settings.stale_days
     history = len(night.panel.dates)
     return _render("movers", night=night, spans=spans, floor=floor, stale=stale, history=history)
+
+
+def sets(night: Night) -> HTML:
+    """Return how the sets moved: those that rose and fell most, with their best and worst card."""
+    found = report_facts.sets(night)
+    shown = found
+    if len(found) > 2 * SETS_SHOWN:
+        shown = pd.concat([found.head(SETS_SHOWN), found.tail(SETS_SHOWN)])
+    rows = []
+    for row in _rows(shown):
+        ends = {end: _card(night, {"card_id": row[end]}, spark=False) for end in ("best", "worst")}
+        rows.append(row | ends)
+    least, floor = report_facts.LEAST_CARDS, report_facts.FLOOR
+    total, top = len(found), SETS_SHOWN
+    return _render("sets", night=night, rows=rows, total=total, top=top, least=least, floor=floor)
+
+
+def health(night: Night) -> HTML:
+    """Return the model's last months and the drift of its inputs, with a verdict in words."""
+    months = report_health.by_month(night)
+    moved = pd.DataFrame(columns=["input", "psi"])
+    if night.scored is not None:
+        moved = report_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
+    return _render(
+        "health",
+        night=night,
+        horizon=nightly.SIGNAL_HORIZON,
+        months=list(_rows(months)),
+        moved=[row | {"means": report_health.judged(row["psi"])} for row in _rows(moved)],
+        said=report_health.verdict(months, moved),
+    )
 
 
 def model(night: Night) -> HTML:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import re
@@ -15,7 +16,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch import charts, nightly, report, report_facts, report_page, report_verdict, watchlist
+from pokewatch import (
+    charts,
+    nightly,
+    report,
+    report_facts,
+    report_health,
+    report_page,
+    report_verdict,
+    watchlist,
+)
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.report_facts import Night
@@ -388,3 +398,54 @@ def test_charts_take_missing_prices_and_scores() -> None:
         charts.interval_coverage(scores),
     ):
         assert charts.svg(axes, "empty").startswith("<svg")
+
+
+def test_sets_move_as_their_cards_do(night: Night) -> None:
+    found = report_facts.sets(night)
+    (base,) = found.to_dict("records")
+    assert (base["set_name"], base["cards"]) == ("Base", 9)
+    column = list(night.panel.card_ids).index(base["best"])
+    rise = night.panel.price[-1, column] / night.panel.price[-8, column] - 1
+    assert base["best_change"] == pytest.approx(rise)
+    assert base["worst_change"] <= base["change_7"] <= base["best_change"]
+    assert "Base" in report_page.sets(night).data
+
+
+def test_targets_are_shown_reached_or_how_far_away(settings: Settings, tmp_path: Path) -> None:
+    text = (
+        "- {card: '503:Normal', target_above: 0.01, condition: played}\n"
+        "- {card: '504:Normal', target_below: 0.01}\n"
+    )
+    path = tmp_path / "watchlist.yaml"
+    path.write_text(text.replace("played", "lightly_played"), encoding="utf-8")
+    shown = report_page.portfolio(
+        report_facts.load(settings.model_copy(update={"watchlist": path}))
+    ).data
+    assert shown.count("TARGET REACHED") == 1
+    assert "above $0.01" in shown
+    assert re.search(r"below \$0\.01 \(−\d+\.\d.% away\)", shown)
+    assert "lightly played" in shown
+    assert "near-mint" in shown
+
+
+def test_inputs_that_changed_since_training_are_named(night: Night) -> None:
+    rng = np.random.default_rng(3)
+    same, other = rng.normal(size=(2, 5000))
+    assert report_health.psi(same, other) < report_health.STABLE
+    assert report_health.psi(same, other + 1) > report_health.CHANGED
+    assert np.isnan(report_health.psi(same, np.array([np.nan])))
+    panel = night.panel
+    dearer = panel.price.copy()
+    dearer[-7:] *= 50
+    changed = dataclasses.replace(panel, price=dearer)
+    moved = report_health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
+    assert report_health.judged(moved["price level"]) == "changed"
+    said = report_health.verdict(report_health.by_month(night), moved.reset_index())
+    assert "is unlike" in said[-1]
+
+
+def test_months_are_those_whose_forecasts_have_ended(night: Night, settings: Settings) -> None:
+    months = report_health.by_month(night)
+    early = report_health.by_month(report_facts.load(settings, date(2026, 2, 10)))
+    assert months["n"].sum() > early["n"].sum()
+    assert months["coverage"].between(0, 1).all()
