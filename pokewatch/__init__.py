@@ -1,3 +1,68 @@
-"""PokeWatch: Pokémon trading-card prices, fair values and signals, scored out of sample."""
+"""PokeWatch: Pokémon trading-card prices, fair values and signals, scored out of sample.
+
+``import pokewatch as pw`` and press Tab after ``pw.``; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pokewatch import plot
+    from pokewatch.api import backtest, fair_value, market, score, signals, status, train
+    from pokewatch.markets import Market
+    from pokewatch.one_card import Card
+    from pokewatch.studies import following, importance, momentum, seasons, track_record
+    from pokewatch.trials import Trial, trial
 
 __version__ = "0.1.0"
+__all__ = [
+    "Card",
+    "Market",
+    "Trial",
+    "backtest",
+    "fair_value",
+    "following",
+    "importance",
+    "market",
+    "momentum",
+    "plot",
+    "score",
+    "seasons",
+    "signals",
+    "status",
+    "track_record",
+    "train",
+    "trial",
+]
+_HOMES = {
+    "Card": "one_card",
+    "Market": "markets",
+    "Trial": "trials",
+    "following": "studies",
+    "importance": "studies",
+    "momentum": "studies",
+    "seasons": "studies",
+    "track_record": "studies",
+    "trial": "trials",
+}
+
+# Libraries' progress bars miss widgets in a notebook, and would name a folder of this machine.
+warnings.filterwarnings("ignore", "IProgress not found")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that the import itself costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'pokewatch' has no attribute '{name}'")
+    if name == "plot":
+        return import_module("pokewatch.plot")
+    value = getattr(import_module(f"pokewatch.{_HOMES.get(name, 'api')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

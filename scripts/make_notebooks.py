@@ -51,7 +51,7 @@ def essence(notebook: nbformat.NotebookNode) -> str:
             data = {k: v for k, v in output.get("data", {}).items() if k not in PICTURES}
             outputs.append([output["output_type"], output.get("text", ""), data])
         cells.append([cell.cell_type, cell.source, cell.get("metadata", {}), outputs])
-    text = json.dumps(cells, sort_keys=True)
+    text = json.dumps(cells, sort_keys=True, ensure_ascii=False)
     for pattern, replacement in rules():
         text = re.sub(pattern, replacement, text)
     return text
