@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
+import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -160,10 +162,13 @@ def _log_to_stderr() -> None:
 
 def _stopped(number: int, _frame: Any) -> None:
     """Say that the run was told to end: a time limit and an operator send SIGTERM."""
-    from pipelines import notify
-
     said = f"stopped by {signal.Signals(number).name}: what was committed stays, run it again"
-    notify.send("PokeWatch: the night failed", said, failed=True)
+    # In a process of its own: this one may be in the middle of an import.
+    code = "import sys; from pipelines import notify; notify.send(*sys.argv[1:], failed=True)"
+    told = [sys.executable, "-c", code, "PokeWatch: the night failed", said]
+    project = Path(__file__).resolve().parent.parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(told, cwd=project, timeout=45, check=False)
     sys.stderr.write(f"error: {said}\n")
     sys.stderr.flush()
     os._exit(1)  # a step's retry must not go on

@@ -17,6 +17,7 @@ SHARES = {"rising", "falling", "coverage", "hit_rate", "buy_precision", "buy_bas
 SHARES |= {"sell_precision", "sell_base_rate", "buy_recall", "sell_recall", "width"}
 SIGNED = {"change", "move", "gain", "return_after_fees", "deviation", "importance", "spread"}
 TIMES = {"cold", "warm", "seconds", "build", "fit", "forecast"}
+CALLED = {"y": "price later", "n": "forecasts"}
 
 
 def percent(value: float, digits: int = 1, sign: bool = False) -> str:
@@ -52,8 +53,9 @@ def show(frame: pd.DataFrame, top: int | None = None, drop: Iterable[str] = ()) 
             shown[name] = column.map("{:.2f}".format, na_action="ignore")
         elif pd.api.types.is_integer_dtype(column):
             shown[name] = column.map("{:,}".format)
-    shown.columns = [str(name).replace("_", " ") for name in shown.columns]
-    return HTML(shown.fillna("").to_html(index=False, border=0))
+    shown.columns = [CALLED.get(name, str(name).replace("_", " ")) for name in shown.columns]
+    rows = shown.fillna("").to_html(index=False, border=0)
+    return HTML(f'<div style="overflow-x: auto; white-space: nowrap">{rows}</div>')
 
 
 def scores(frame: pd.DataFrame) -> HTML:

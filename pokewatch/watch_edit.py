@@ -25,7 +25,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = '"' if len(text.splitlines()) > 1 else None
+    style = '"' if text and text.splitlines() != [text] else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -214,6 +214,9 @@ class TestMarket:
         before = table["value"] / (1 + table["change"])
         assert before.sum() == pytest.approx(pw.market().prices.iloc[-15].sum())
 
+    def test_a_short_history_is_taken_as_a_whole(self, home):
+        assert pw.market(until="2025-01-05").by_set().attrs["days"] == 4
+
     def test_card(self, home):
         card = pw.market().card("TEST1-01")
         assert card.card_id == "1:Normal"

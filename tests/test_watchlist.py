@@ -250,7 +250,16 @@ NASTY = [
     "- ",
     "no",
 ]
-NASTY += ["=cmd|' /C calc'!A0", "\x85\u2028\ufeff", "é★♀🂡", "null", "1e3", "a" * 300 + " b" * 300]
+NASTY += [
+    "\x85",
+    "x\u2028",
+    "=cmd|' /C calc'!A0",
+    "\x85\u2028\ufeff",
+    "é★♀🂡",
+    "null",
+    "1e3",
+    "a" * 300 + " b" * 300,
+]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(NASTY))
