@@ -16,6 +16,9 @@ market := $(CURDIR)/.venv/var/market
 make_market = rm -rf $(market) && POKEWATCH_HOME=$(market) .venv/bin/pokewatch run \
 	--source simulated --date 2026-06-30
 
+# JupyterLab asks nothing on its first page and calls nowhere.
+lab_settings := .venv/share/jupyter/lab/settings/overrides.json
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export ZENML_ANALYTICS_OPT_IN := false
@@ -66,6 +69,8 @@ notebooks: .venv/.stamp ## execute the notebooks and keep their outputs; some on
 	@POKEWATCH_HOME=$(market) $(python) scripts/make_notebooks.py $(NAMES)
 
 lab: .venv/.stamp ## JupyterLab on its welcome page, on loopback, behind a token; options: LAB_ARGS
+	@mkdir -p $(dir $(lab_settings)) && printf '%s\n' '{"@jupyterlab/apputils-extension:notification":' \
+		'{"fetchNews": "false", "checkForUpdates": false}}' > $(lab_settings)
 	@.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks \
 		--LabApp.default_url=/lab/tree/index.ipynb $(LAB_ARGS)
 

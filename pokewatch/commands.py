@@ -456,7 +456,9 @@ def report(
     from pokewatch import output as out
     from pokewatch import report as reports
 
-    written = reports.write_report(get_settings(), day(date, "--date"), copy_to=output)
+    written = reports.write_report(
+        get_settings(), day(date, "--date"), copy_to=output, progress=on_terminal()
+    )
     if json:
         out.show_json({"report": str(written), "latest": str(written.parent / "latest.html")})
     else:
@@ -492,7 +494,8 @@ def notebook(
     from pokewatch import output as out
     from pokewatch import report as reports
 
-    written = reports.run_notebook(get_settings(), name, reports.parse_parameters(parameter or []))
+    parameters = reports.parse_parameters(parameter or [])
+    written = reports.run_notebook(get_settings(), name, parameters, progress=on_terminal())
     if json:
         out.show_json({"notebook": str(written)})
     else:

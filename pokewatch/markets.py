@@ -355,4 +355,5 @@ class Market:
         shown = moved.rename(columns={"change": "in a week", "set_name": "set"})
         money = "${:,.2f}".format
         formats = {"in a week": "{:+.1%}".format, "before": money, "price": money}
-        return head + shown.to_html(index=False, border=0, formatters=formats, na_rep="")
+        table = shown.to_html(index=False, border=0, formatters=formats, na_rep="")
+        return f'{head}<div class="mathjax_ignore">{table}</div>'

@@ -124,7 +124,8 @@ class Card:
         said += " · <em>simulated</em>" if self.market.simulated else ""
         line = charts.svg(charts.sparkline(self.prices.tail(90)), "prices of the last 90 days")
         return (
-            f"<div><strong>{html.escape(self.title)}</strong> · "
+            f'<div class="mathjax_ignore"><strong>'  # a dollar sign is money
+            f"{html.escape(self.title)}</strong> · "
             f"{html.escape(' · '.join(str(part) for part in about))} · "
             f"<code>{html.escape(self.card_id)}</code><br>{said}"
             f'<div style="width: 9em">{line}</div></div>'

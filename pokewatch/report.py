@@ -61,7 +61,9 @@ def write_report(
     return target
 
 
-def run_notebook(settings: Settings, name: str, parameters: dict[str, Any]) -> Path:
+def run_notebook(
+    settings: Settings, name: str, parameters: dict[str, Any], progress: bool = False
+) -> Path:
     """Run one of the project's notebooks; returns the executed copy in ``reports/notebooks``.
 
     parameters: values, or their text as typed by a person. Raises UsageError for a notebook or
@@ -69,7 +71,7 @@ def run_notebook(settings: Settings, name: str, parameters: dict[str, Any]) -> P
     """
     checked = check_parameters(name, parameters)
     target = settings.reports_dir / "notebooks" / f"{name}.ipynb"
-    _execute(settings, name, checked, target, progress=False)
+    _execute(settings, name, checked, target, progress)
     return target
 
 
@@ -125,6 +127,7 @@ def to_html(notebook: Path, title: str) -> str:
     from markupsafe import Markup
     from nbconvert import HTMLExporter
 
+    from pokewatch.report_script import table_script
     from pokewatch.report_templates import read_template, render
 
     content = nbformat.read(notebook, as_version=4)
@@ -146,7 +149,15 @@ def to_html(notebook: Path, title: str) -> str:
     )
     body, _ = exporter.from_notebook_node(content)
     css = Markup(read_template("report.css"))
-    return render("report_shell.html", title=title, css=css, body=Markup(body))
+    script, script_hash = table_script()
+    return render(
+        "report_shell.html",
+        title=title,
+        css=css,
+        body=Markup(body),
+        script=Markup(script),
+        script_hash=script_hash,
+    )
 
 
 def _last_day(settings: Settings, on: date | None) -> date:

@@ -159,6 +159,25 @@ def movers(night: Night, span: int) -> pd.DataFrame:
     return kept.sort_values("change", ascending=False, kind="stable")
 
 
+def every_card(night: Night) -> pd.DataFrame:
+    """Return the day's predictions, the dearest cards first.
+
+    Columns ``PREDICTION_COLUMNS`` and expected, week, month (changes as fractions), spread (the
+    interval's width as a share of the price).
+    """
+    table = night.calls.reset_index(drop=True)
+    price = table["market_price"]
+    table["expected"] = table["fair_value"] / price - 1
+    table["spread"] = (table["upper"] - table["lower"]) / price
+    place = {card_id: number for number, card_id in enumerate(night.panel.card_ids)}
+    columns = table["card_id"].map(place).to_numpy()
+    now = len(night.panel.dates) - 1
+    for name, span in (("week", 7), ("month", 30)):
+        before = night.panel.price[now - span, columns] if now >= span else np.nan
+        table[name] = price / before - 1
+    return table.sort_values(["market_price", "card_id"], ascending=[False, True])
+
+
 def sets(night: Night) -> pd.DataFrame:
     """Return how each set moved, the largest rise of a week first.
 

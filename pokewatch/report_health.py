@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly, registry, walk_forward
+from pokewatch import metrics, nightly, registry, walk_forward
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.panel import Panel
 from pokewatch.report_facts import Night
+from pokewatch.store import Store
 
 MONTHS = 6
+RECORD_DAYS = 30
 LEAST = 50  # forecasts of a month that say something
 SLACK = 0.1  # how far a month's coverage may lie from the promise
 REFERENCE_DAYS, PRESENT_DAYS = 90, 7
@@ -34,6 +38,46 @@ def by_month(night: Night) -> pd.DataFrame:
         return empty
     months = walk_forward.breakdown(past, past["date"].dt.strftime("%Y-%m"))
     return months[months["n"] >= LEAST].tail(MONTHS).reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class OwnRecord:
+    """How the forecasts of past nights, as they were given, turned out."""
+
+    nights: int
+    forecasts: int
+    rmae: float
+    coverage: float
+
+
+def own_record(night: Night) -> OwnRecord | None:
+    """Return the record of the last nights' stored forecasts whose end has been seen.
+
+    A night counts only if its model had seen nothing after it (its name tells up to which day);
+    naive forecasts, and prices more than ``MAX_AGE`` days old at the end, do not. None without
+    ``LEAST`` forecasts.
+    """
+    horizon = nightly.SIGNAL_HORIZON
+    until = night.on - pd.Timedelta(days=horizon)
+    since = until - pd.Timedelta(days=RECORD_DAYS)
+    rows = Store.from_settings(night.settings).predictions(
+        since=since.date(), until=until.date(), horizon=horizon
+    )
+    seen = rows["model"].str.extract(r"^fair-value-(\d{4}-\d{2}-\d{2})-v", expand=False)
+    rows = rows[pd.to_datetime(seen, errors="coerce") <= rows["date"]]
+    columns = {card_id: number for number, card_id in enumerate(night.panel.card_ids)}
+    rows = rows[rows["card_id"].isin(columns) & rows["date"].isin(night.panel.dates)]
+    if len(rows) < LEAST:
+        return None
+    ends = night.panel.dates.get_indexer(rows["date"] + pd.Timedelta(days=horizon))
+    column = rows["card_id"].map(columns).to_numpy()
+    fresh = (ends >= 0) & (night.panel.age[ends, column] <= walk_forward.MAX_AGE)
+    ended = rows.assign(y=night.panel.price[ends, column])[fresh & ~rows["stale"].to_numpy()]
+    ended = ended.rename(columns={"market_price": "price", "fair_value": "y_hat"})
+    if len(ended) < LEAST:
+        return None
+    error, inside = metrics.rmae(ended), metrics.coverage(ended)
+    return OwnRecord(ended["date"].nunique(), len(ended), error, inside)
 
 
 def psi(reference: np.ndarray, present: np.ndarray, bins: int = BINS) -> float:
@@ -92,7 +136,9 @@ def judged(value: float) -> str:
     return "stable" if value < STABLE else "drifting" if value <= CHANGED else "changed"
 
 
-def verdict(months: pd.DataFrame, moved: pd.DataFrame) -> list[str]:
+def verdict(
+    months: pd.DataFrame, moved: pd.DataFrame, nights: OwnRecord | None = None
+) -> list[str]:
     """Return what the figures mean, in sentences."""
     said = []
     if len(months):
@@ -105,6 +151,14 @@ def verdict(months: pd.DataFrame, moved: pd.DataFrame) -> list[str]:
         )
     else:
         said.append("No month has enough finished forecasts yet.")
+    if nights is not None and np.isfinite(nights.rmae):
+        saved = 100 * (1 - nights.rmae)
+        size = "smaller" if saved >= 0 else "larger"
+        count = f"{nights.nights} night{'s' * (nights.nights != 1)}"
+        said.append(
+            f"Its own forecasts of the last {count} that have ended erred {abs(saved):.1f} % "
+            f"{size} than “no change”, with {100 * nights.coverage:.0f} % inside the interval."
+        )
     worst = moved.loc[moved["psi"].idxmax()] if len(moved) else None
     if worst is None:
         said.append("Too few days to compare today's market with that of the training.")

@@ -22,6 +22,7 @@ from pokewatch.settings import get_settings
 MOVERS_SHOWN = 4  # a side and span, at most
 HELD_SHOWN = 10
 SETS_SHOWN = 6  # that rose, and that fell
+CARDS_SHOWN = 2000  # of all; a page of them takes about a megabyte
 
 
 def open_night(on: str = "") -> Night:
@@ -155,9 +156,18 @@ def sets(night: Night) -> HTML:
     return _render("sets", night=night, rows=rows, total=total, top=top, least=least, floor=floor)
 
 
+def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
+    """Return all cards, the ``top`` dearest, as a table that the page can sort and search."""
+    table = report_facts.every_card(night)
+    rows = [_card(night, row, spark=False) for row in _rows(table, max(top, 1))]
+    horizon = nightly.SIGNAL_HORIZON
+    return _render("cards", night=night, rows=rows, total=len(table), horizon=horizon)
+
+
 def health(night: Night) -> HTML:
     """Return the model's last months and the drift of its inputs, with a verdict in words."""
     months = report_health.by_month(night)
+    nights = report_health.own_record(night)
     moved = pd.DataFrame(columns=["input", "psi"])
     if night.scored is not None:
         moved = report_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
@@ -166,8 +176,9 @@ def health(night: Night) -> HTML:
         night=night,
         horizon=nightly.SIGNAL_HORIZON,
         months=list(_rows(months)),
+        nights=nights,
         moved=[row | {"means": report_health.judged(row["psi"])} for row in _rows(moved)],
-        said=report_health.verdict(months, moved),
+        said=report_health.verdict(months, moved, nights),
     )
 
 

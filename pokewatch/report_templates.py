@@ -34,6 +34,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     filters = {"usd": usd, "percent": percent, "share": share, "number": number, "day": day}
+    filters["order"] = order
     environment.filters |= filters
     environment.tests["known"] = is_known
     return environment
@@ -68,6 +69,11 @@ def share(value: Any, digits: int = 0) -> str:
 def number(value: Any, digits: int = 0) -> str:
     """Return a figure with thousands separated."""
     return f"{value:,.{digits}f}".replace("-", "−") if is_known(value) else DASH
+
+
+def order(value: Any) -> str:
+    """Return a figure as tables sort by it; unknown ones come last in a falling order."""
+    return f"{value:.6g}" if is_known(value) and math.isfinite(value) else "-1e99"
 
 
 def day(value: Any) -> str:

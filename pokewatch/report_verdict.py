@@ -67,7 +67,7 @@ def _horizon_sentence(own: pd.DataFrame) -> list[str]:
         if own.loc[h, "rmae_low"] > 1 and own.loc[h, "rmae"] > NO_WORSE and str(h) not in better
     ]
     rest = [str(h) for h in own.index if str(h) not in better + worse]
-    if not better and not worse:
+    if len(own) == 1 or (not better and not worse):
         return []
     groups = {"it beats “no change” at": better, "is worse at": worse, "is no better at": rest}
     parts = [

@@ -204,9 +204,21 @@ class Store:
         order = [("quarantined_at", "descending"), ("quarantine_id", "ascending")]
         return to_frame(table.sort_by(order))
 
-    def predictions(self, on: date | None = None) -> pd.DataFrame:
-        """Return stored predictions, columns ``PREDICTION_COLUMNS``, of one date or all."""
-        where = [] if on is None else [ds.field("date") == pa.scalar(on)]
+    def predictions(
+        self,
+        on: date | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        horizon: int | None = None,
+    ) -> pd.DataFrame:
+        """Return stored predictions, columns ``PREDICTION_COLUMNS``.
+
+        on: of one date only; since and until are inclusive; horizon: of one only (days).
+        """
+        first, last = on or since, on or until
+        where = [] if first is None else [ds.field("date") >= pa.scalar(first)]
+        where += [] if last is None else [ds.field("date") <= pa.scalar(last)]
+        where += [] if horizon is None else [ds.field("horizon") == horizon]
         return to_frame(self.snapshot("predictions").read(where=where))
 
     def replace(

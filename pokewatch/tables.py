@@ -55,7 +55,9 @@ def show(frame: pd.DataFrame, top: int | None = None, drop: Iterable[str] = ()) 
             shown[name] = column.map("{:,}".format)
     shown.columns = [CALLED.get(name, str(name).replace("_", " ")) for name in shown.columns]
     rows = shown.fillna("").to_html(index=False, border=0)
-    return HTML(f'<div style="overflow-x: auto; white-space: nowrap">{rows}</div>')
+    return HTML(
+        f'<div class="mathjax_ignore" style="overflow-x: auto; white-space: nowrap">{rows}</div>'
+    )
 
 
 def scores(frame: pd.DataFrame) -> HTML:

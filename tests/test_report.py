@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import html
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
@@ -29,7 +33,9 @@ from pokewatch import (
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.report_facts import Night
-from pokewatch.schema import Delivery
+from pokewatch.report_script import table_script
+from pokewatch.report_templates import read_template
+from pokewatch.schema import PREDICTION_COLUMNS, Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store import Store
 
@@ -129,10 +135,15 @@ def test_report_files_agree(settings: Settings, written: Path) -> None:
     assert not list(settings.reports_dir.glob("*.failed.ipynb"))
 
 
-def test_page_loads_nothing_and_runs_nothing(page: str) -> None:
+def test_page_loads_nothing_and_runs_one_named_script(page: str) -> None:
     tags = Tags()
     tags.feed(page)
-    assert tags.found.isdisjoint({"script", "img", "iframe", "link", "object", "base", "form"})
+    assert tags.found.isdisjoint({"img", "iframe", "link", "object", "base", "form"})
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 1 == page.count("<script type=")
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in page
+    page = page.replace(scripts[0], "")
     assert tags.links
     assert all(link.startswith("#") for link in tags.links)
     assert not re.search(r"@import|url\((?!#)", page)
@@ -142,6 +153,7 @@ def test_page_loads_nothing_and_runs_nothing(page: str) -> None:
 
 
 def test_values_are_escaped(page: str) -> None:
+    page = page.replace(table_script()[0], "")
     assert "<img" not in page
     assert "<i>mine" not in page
     assert "<b>nameless" not in page
@@ -449,3 +461,98 @@ def test_months_are_those_whose_forecasts_have_ended(night: Night, settings: Set
     early = report_health.by_month(report_facts.load(settings, date(2026, 2, 10)))
     assert months["n"].sum() > early["n"].sum()
     assert months["coverage"].between(0, 1).all()
+
+
+def forecasts(night: Night, model: str, day: pd.Timestamp, truth: float) -> pd.DataFrame:
+    """Stored predictions a week ahead whose error is ``truth`` of the one of "no change"."""
+    now, then = (night.panel.dates.get_loc(each) for each in (day, day + pd.Timedelta(days=7)))
+    price, later = night.panel.price[now], night.panel.price[then]
+    fair = later * (price / later) ** truth
+    rows = pd.DataFrame({"card_id": night.panel.card_ids, "date": day, "horizon": 7})
+    values = {"market_price": price, "fair_value": fair, "lower": fair * 0.99, "upper": later}
+    flags = {"thin": False, "stale": False, "model": model, "data_version": 0}
+    rows = rows.assign(**values, deviation=0.0, signal="HOLD", reason="", **flags)
+    return rows[PREDICTION_COLUMNS]
+
+
+def test_own_record_counts_what_past_nights_said_without_hindsight(
+    night: Night, tmp_path: Path
+) -> None:
+    settings = night.settings.model_copy(update={"store": str(tmp_path)})
+    mine = dataclasses.replace(night, settings=settings)
+    store = Store.from_settings(settings)
+    assert report_health.own_record(mine) is None
+    for back in range(7, 19):
+        day = night.on - pd.Timedelta(days=back)
+        honest = back % 2 == 0  # the others know how it ended
+        model = f"fair-value-{day if honest else night.on:%Y-%m-%d}-v0"
+        store.save_predictions(forecasts(mine, model, day, truth=0.5 if honest else 0.0))
+    record = report_health.own_record(mine)
+    assert record is not None
+    assert record.nights == 6
+    assert record.rmae == pytest.approx(0.5)
+    said = report_health.verdict(report_health.by_month(mine), pd.DataFrame(), record)
+    assert any("last 6 nights" in sentence and "smaller" in sentence for sentence in said)
+
+
+def test_every_card_is_listed_the_dearest_first_and_the_rest_counted(night: Night) -> None:
+    whole, some = report_page.every_card(night).data, report_page.every_card(night, top=3).data
+    assert whole.count("<tr>") == 1 + len(night.calls)
+    assert some.count("<tr>") == 1 + 3
+    assert f"3 dearest of {len(night.calls)} cards" in some
+    prices = [float(text) for text in re.findall(r'"num" data-order="([\d.]+)">\$', whole)]
+    assert prices == sorted(prices, reverse=True)
+
+
+def test_page_sorts_and_searches_its_cards(written: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("chromium is not installed: install your system's package chromium")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", f"--user-data-dir={tmp_path}"]
+    command += ["--virtual-time-budget=5000", "--dump-dom", written.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+    drawn = re.sub(r"<script.*?</script>", "", found, flags=re.DOTALL)
+    assert 'type="search"' in drawn
+    assert len(re.findall(r"<th [^>]*dt-orderable-asc", drawn)) == 8
+    assert "1 to 12 of 12" in drawn
+
+
+def colours(scheme: str) -> dict[str, str]:
+    """The page's colours: light, dark (over light) or print (over light)."""
+    css = read_template("report.css")
+    blocks = {
+        "light": css.split("@media")[0],
+        "dark": css[css.index("@media (prefers-color-scheme: dark)") :].split("\n}\n")[0],
+        "print": css[css.index("@media print") :],
+    }
+    names = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", blocks["light"]))
+    return names | dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", blocks[scheme]))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * one for one in digits) if len(digits) == 3 else digits
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        *[(ink, paper) for ink in ("ink", "ink-soft") for paper in ("paper", "shade")],
+        *[(ink, "paper") for ink in ("accent", "up", "down")],
+        ("up", "up-shade"),
+        ("down", "down-shade"),
+        ("warn", "warn-shade"),
+    ],
+)
+def test_text_has_the_contrast_that_wcag_aa_asks_for(scheme: str, ink: str, paper: str) -> None:
+    found = colours(scheme)
+    low, high = sorted((luminance(found[ink]), luminance(found[paper])))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
