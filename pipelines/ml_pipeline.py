@@ -148,6 +148,13 @@ def conclude(made: Any, trouble: str) -> int:
         sys.stderr.write(f"error: the run did not finish: {trouble or made.status.value}\n")
         return 1
     sys.stdout.write(f"{written}\n")
+    if lacking := runs.incomplete(made):
+        from pipelines import notify
+
+        notify.send("PokeWatch: the day is incomplete", lacking, failed=True)
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {lacking}\n")
+        return errors.GateError.exit_code
     return 0
 
 

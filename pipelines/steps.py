@@ -35,6 +35,8 @@ def collect_data_step(
     alerts.check(settings, _day(on))  # here, because later steps may come from the cache
     kept = ("source", "received", "accepted", "quarantined", "unchanged", "data_version")
     log_metadata({name: getattr(counts, name) for name in kept})
+    if counts.incomplete:
+        log_metadata({runs.INCOMPLETE: counts.incomplete})
     night = f"{zenml_env.recipe(settings)}-v{counts.data_version}"
     if gone := runs.lost(settings, counts.data_version):
         log.warning("%s made by an earlier run: gone, so nothing is cached", ", ".join(gone))

@@ -13,6 +13,22 @@ from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards
 
 SUGGESTIONS = 5
+# Sets that pokemontcg.io names otherwise than TCGdex, beyond zeros and the "pt" of a half set.
+SETS_ELSEWHERE = {
+    "base6": "lc",
+    "bp": "bog",
+    "cel25c": "cel25cc",
+    "fut20": "fut2020",
+    "hsp": "hgssp",
+    "pgo": "swsh10.5",
+    "rsv10.5": "sv10.5w",
+    "sm35": "sm3.5",
+    "sm75": "sm7.5",
+    "swsh35": "swsh3.5",
+    "swsh45": "swsh4.5",
+    "swsh45sv": "swsh4.5sv",
+    "zsv10.5": "sv10.5b",
+}
 TEXT_COLUMNS = ["name", "set_name", "number", "rarity", "printing", "product_kind"]
 # Kinds of other files: all that is no single card is sealed.
 SINGLE_KINDS = {"single", "card", "cards", "singles"}
@@ -66,8 +82,15 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def normal_alias(text: str) -> str:
     """Return the one spelling of an alias: ``sv4pt5-001`` and ``sv04.5-001`` are ``sv4.5-1``."""
-    text = text.strip().lower().replace("pt", ".")
-    return re.sub(r"(?<![\d.])0+(?=\d)", "", text)
+    text = re.sub(r"(?<=\d)pt(?=\d)", ".", text.strip().lower())
+    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
+    name, dash, number = text.rpartition("-")
+    return f"{SETS_ELSEWHERE.get(name, name)}{dash}{number}"
+
+
+def normal_printing(text: str) -> str:
+    """Return the one spelling of a printing: ``reverse-holofoil`` is ``Reverse Holofoil``."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 class Resolver:
@@ -100,11 +123,31 @@ class Resolver:
         found = sorted(set(self._aliases.get(normal_alias(text), [])))
         if len(found) == 1:
             return found[0]
+        if not found:
+            found = self._printed(text)
+        if len(found) == 1:
+            return found[0]
         if found:
             raise UsageError(
                 f"'{text}' has {len(found)} printings, name one of them: {', '.join(found)}"
             )
         raise UsageError(f"unknown card '{text}': {self._hint(text)}")
+
+    def _printed(self, text: str) -> list[str]:
+        """Return the cards of an alias or product id with a printing: ``sv4pt5-1:Holofoil``."""
+        alias, colon, printing = text.rpartition(":")
+        if not colon:
+            return []
+        of_alias = self._aliases.get(normal_alias(alias), [])
+        return sorted(
+            {one for one in of_alias if self._printings.get(one) == normal_printing(printing)}
+        )
+
+    @cached_property
+    def _printings(self) -> dict[str, str]:
+        known = self.cards[self.cards["printing"].notna()]
+        names = known["printing"].astype(str).map(normal_printing)
+        return dict(zip(known["card_id"], names, strict=True))
 
     def _hint(self, text: str) -> str:
         like = self.search(text).head(SUGGESTIONS)["card_id"].tolist()

@@ -30,7 +30,8 @@ class Counts:
     """What became of a delivery: received = accepted + quarantined + unchanged.
 
     accepted and quarantined count rows that are new to the store; unchanged rows were known to it
-    already. released counts rows held back by earlier nights that are accepted now.
+    already. released counts rows held back by earlier nights that are accepted now. incomplete
+    says what a snapshot below the coverage floor lacks.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Counts:
     dates: list[str] = field(default_factory=list)
     data_version: int = -1
     notes: list[str] = field(default_factory=list)
+    incomplete: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
@@ -58,6 +60,7 @@ class Counts:
         self.dates = sorted({*self.dates, *other.dates})
         self.data_version = other.data_version
         self.notes += other.notes
+        self.incomplete = other.incomplete
 
 
 def collect(settings: Settings, source: str | None = None, **options: Any) -> Counts:
@@ -214,17 +217,18 @@ def known_rows(
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Return which rows say what the store says, and which of these were collected later.
 
-    A value left out contradicts nothing. A later collection of the same price is worth its
-    timestamp: it must win over what was collected in between.
+    A value left out contradicts nothing. A later collection of the same price, or one of a source
+    that is trusted more, is worth its timestamp: it must win over what was collected in between.
     """
-    both = rows[[*KEY, *VALUES, "collected_at"]].merge(
-        known[[*KEY, *VALUES, "collected_at"]], on=KEY, how="left", suffixes=("", "_known")
-    )
+    columns = [*KEY, *VALUES, "collected_at", "source"]
+    both = rows[columns].merge(known[columns], on=KEY, how="left", suffixes=("", "_known"))
     same = both["market_price"] == both["market_price_known"]
     for name in VALUES[1:]:
         same &= both[name].isna() | (both[name] == both[f"{name}_known"])
     complete = both[VALUES].notna() | both[[f"{name}_known" for name in VALUES]].isna().to_numpy()
-    later = same & complete.all(axis=1) & (both["collected_at"] > both["collected_at_known"])
+    mine, other = quality.trust(both["source"]), quality.trust(both["source_known"])
+    newer = both["collected_at"] > both["collected_at_known"]
+    later = same & complete.all(axis=1) & ((mine > other) | ((mine == other) & newer))
     later &= rows["dated"].to_numpy()
     return pd.Series(same.to_numpy(), rows.index), pd.Series(later.to_numpy(), rows.index)
 

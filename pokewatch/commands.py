@@ -103,8 +103,16 @@ def show_counts(counts: Counts, as_json: bool) -> None:
     if counts.superseded:
         shown["superseded"] = counts.superseded
     shown["reasons"] = counts.reasons
+    if counts.notes:
+        shown["notes"] = "; ".join(counts.notes)
     shown["data version"] = counts.data_version
     output.show_pairs(shown)
+
+
+def require_complete(incomplete: str) -> None:
+    """Raise GateError for a day below the coverage floor, after all else is done."""
+    if incomplete:
+        raise GateError(incomplete)
 
 
 @app.command()
@@ -134,6 +142,7 @@ def collect(
         progress=on_terminal(),
     )
     show_counts(counts, json)
+    require_complete(counts.incomplete)
 
 
 @app.command()
@@ -468,12 +477,22 @@ def report(
 @app.command()
 def cards(
     text: Annotated[str | None, typer.Argument(help="Words of an id, alias, name or set.")] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Add a file's names and aliases to the known cards."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """List or search cards: id, aliases, name, set, printing, last price."""
     from pokewatch import nightly
     from pokewatch import output as out
 
+    if names is not None:
+        from pokewatch.names import add_names
+
+        named = add_names(get_settings(), names).as_dict()
+        out.show_json(named) if json else out.show_pairs(named)
+        return
     found = nightly.list_cards(get_settings(), text)
     if json:
         out.show_json(found)
@@ -518,3 +537,4 @@ def run(
         out.show_json(done)
     else:
         sys.stdout.write(f"{done['report']}\n")
+    require_complete(done["incomplete"])

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import advice, alerts, calls, features, quality, registry, tracking, walk_forward
+from pokewatch import (
+    advice,
+    alerts,
+    calls,
+    coverage,
+    features,
+    quality,
+    registry,
+    tracking,
+    walk_forward,
+)
 from pokewatch.cards import Resolver
 from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
@@ -335,6 +345,7 @@ def status(settings: Settings) -> dict[str, Any]:
         "last_date": None,
         "days_old": None,
         "coverage": None,
+        "last_day": None,
         "repeated_days": [],
         "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
         "held": int((quarantined["status"] == "held").sum()),
@@ -351,6 +362,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
             "coverage": float((alive["date"] == last).sum() / max(alive["card_id"].nunique(), 1)),
+            "last_day": coverage.of_day(store, last.date(), settings.coverage_floor).as_dict(),
             "repeated_days": [f"{day:%Y-%m-%d}" for day in quality.repeated_days(prices)],
         }
     if present is not None:
@@ -373,7 +385,8 @@ def run(
 ) -> dict[str, Any]:
     """Do the whole night: collect, train, predict, report; return what each step said.
 
-    A gate that says no is part of a normal night: the champion stays, and the result tells why.
+    A model that the gate refuses is part of a normal night: the champion stays, and the result
+    tells why. So is a day below the coverage floor: ``incomplete`` tells of it.
     """
     from pokewatch import report as reports
 
@@ -402,6 +415,7 @@ def run(
     said("report written")
     return {
         "collected": counts.as_dict(),
+        "incomplete": counts.incomplete,
         "model": trained.name,
         "champion": trained.verdict.passed,
         "reasons": trained.verdict.reasons,

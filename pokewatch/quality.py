@@ -30,10 +30,13 @@ REASONS = {
     "date_in_future": "date is later than the day it was collected",
     "duplicate": "the same row twice in one delivery",
     "superseded": "a newer collection gave another price for this card and date",
+    "disagreement": "another source says something quite different of this card and date",
     "jump": "implausible jump, held back until later observations confirm it",
     "isolated_spike": "implausible jump that the next observations took back",
     "shared_curve": "the same price curve on unrelated cards",
 }
+# Of two sources on one card and day the one further up counts; all that are not named come first.
+LESS_TRUSTED = ("tcgdex", "pokemontcg", "pokemonpricetracker")
 A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
 FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan
 HISTORY_DAYS = 60  # accepted days that the rules look back on
@@ -45,7 +48,7 @@ class Verdict:
 
     accepted: rows to upsert, one a (card_id, date).
     refused: rows for the quarantine, with ``reason``, ``detail`` and ``status`` (held | refused).
-    superseded: rows of the store that an accepted row replaces.
+    superseded: rows of the store that an accepted row replaces, with ``reason``.
     released: ids of held rows that are in ``accepted`` now.
     requalified: frame quarantine_id, reason, detail, status of held rows with a final reason now.
     """
@@ -162,12 +165,15 @@ def check(
 
     settled = known.assign(stored=True, quarantine_id=None, refresh=False)
     replaced = [settled.iloc[:0]]
-    order = candidates.sort_values(["collected_at", "market_price"], ascending=[True, False])
+    order = candidates.assign(trust=trust(candidates["source"])).sort_values(
+        ["trust", "collected_at", "market_price"], ascending=[True, True, False]
+    )
+    order = order.drop(columns="trust")
     layer = order.groupby(KEY, sort=False).cumcount()
     for _, chosen in order.assign(stored=False).groupby(layer):
-        older = is_older(chosen, settled)
-        refused.append(refuse(chosen[older], "superseded"))
-        judged = judge(chosen[~older], settled, settings)
+        beaten = is_beaten(chosen, settled)
+        refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
+        judged = judge(chosen[~beaten], settled, settings)
         wrong = judged[judged["reason"] != ""]
         refused.append(refuse(wrong, wrong["reason"]))
         good = judged[judged["reason"] == ""]
@@ -176,7 +182,9 @@ def check(
         settled = stack([settled[~gone], good])
     lost = stack(replaced)
     accepted = settled[~settled["stored"]]
-    refused.append(refuse(lost[~lost["stored"]], "superseded"))
+    lost = lost.assign(reason=beaten_by(lost, settled, settings))
+    never_stored = lost[~lost["stored"]]
+    refused.append(refuse(never_stored, never_stored["reason"]))
     out = stack(refused)
     was_held = out["quarantine_id"].notna()
     stored = lost[lost["stored"]].merge(
@@ -205,19 +213,45 @@ def has_key(frame: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
     return np.asarray(keys.isin(pd.MultiIndex.from_frame(other[KEY])))
 
 
-def is_older(rows: pd.DataFrame, settled: pd.DataFrame) -> np.ndarray:
+def trust(sources: pd.Series) -> pd.Series:
+    """Return how much sources are trusted against each other: 0 most, less is negative."""
+    ranks = {name: -place for place, name in enumerate(LESS_TRUSTED, start=1)}
+    return sources.map({name: ranks.get(str(name), 0) for name in sources.unique()}).astype(int)
+
+
+def is_beaten(rows: pd.DataFrame, settled: pd.DataFrame) -> np.ndarray:
     """Return which rows lose against the settled row of the same card and date.
 
-    The earlier collection does; of two collected at once the higher price, whichever came first.
+    The less trusted source does, of one trust the earlier collection, and of two collected at
+    once the higher price: which came first does not matter.
     """
-    columns = ["collected_at", "market_price"]
-    both = rows[[*KEY, *columns]].merge(
-        settled[[*KEY, *columns]], on=KEY, how="left", suffixes=("", "_settled")
-    )
+    both = _beside(rows, settled)
+    mine, other = trust(both["source"]), trust(both["source_settled"])
+    known = both["source_settled"].notna()
     earlier = both["collected_at"] < both["collected_at_settled"]
     at_once = both["collected_at"] == both["collected_at_settled"]
     higher = both["market_price"] > both["market_price_settled"]
-    return (earlier | (at_once & higher)).to_numpy()
+    loses = (mine < other) | ((mine == other) & (earlier | (at_once & higher)))
+    return (known & loses).to_numpy()
+
+
+def beaten_by(rows: pd.DataFrame, settled: pd.DataFrame, settings: Settings) -> pd.Series:
+    """Return why each row makes room for the settled row of the same card and date.
+
+    A "disagreement" if that is of another source and further away than the settings allow.
+    """
+    both = _beside(rows, settled)
+    low = np.minimum(both["market_price"], both["market_price_settled"])
+    high = np.maximum(both["market_price"], both["market_price_settled"])
+    far = (high / low > 1 + settings.disagreement) & (both["source"] != both["source_settled"])
+    reasons = np.where(far & both["source_settled"].notna(), "disagreement", "superseded")
+    return pd.Series(reasons, rows.index, dtype="object")
+
+
+def _beside(rows: pd.DataFrame, settled: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the values of the settled row of the same card and date."""
+    columns = [*KEY, "source", "collected_at", "market_price"]
+    return rows[columns].merge(settled[columns], on=KEY, how="left", suffixes=("", "_settled"))
 
 
 def repeated_days(prices: pd.DataFrame, min_cards: int = 20) -> list[pd.Timestamp]:

@@ -124,9 +124,12 @@ def write(store: Store, shelf: Snapshot, rows: pd.DataFrame, ids: list[str]) -> 
 
 
 def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-    """Return rows that left the store in the shape of the quarantine table."""
+    """Return rows that left the store in the shape of the quarantine table.
+
+    rows: columns ``OBSERVATION_COLUMNS`` and, if it is not simply superseded, ``reason``.
+    """
     final = rows.assign(copy=0, dated=True, raw_date=rows["date"], raw_price=rows["market_price"])
-    return shape(quality.refuse(final, "superseded"), now)
+    return shape(quality.refuse(final, rows.get("reason", "superseded")), now)
 
 
 def forget(store: Store, ids: list[str]) -> None:

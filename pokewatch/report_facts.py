@@ -12,6 +12,7 @@ import pandas as pd
 
 from pokewatch import nightly, quality, registry, watchlist
 from pokewatch.cards import Resolver
+from pokewatch.coverage import LOOK_BACK, Coverage, measure
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel
 from pokewatch.registry import TrainedModel
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 UNUSABLE = "Your watchlist could not be used"
 MOVER_SPANS = (1, 7, 30)
 FLOOR = 1.0  # USD; below it a cent more is a big move
+LOOKED_BACK = pd.Timedelta(days=LOOK_BACK)
 LEAST_CARDS = 3  # of a set, to speak of it
 INDEX_DAYS = 365
 INDEX_CAP = np.log(1.2)  # one day's move of one card counts no more than this
@@ -35,7 +37,8 @@ class Night:
 
     cards: all known cards, indexed by card_id; calls: predictions at the signal horizon, indexed
     by card_id; scored: the champion, or without one the last trained model; held: the watchlist as
-    ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is.
+    ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
+    covered: how complete the last day with prices is.
     """
 
     settings: Settings
@@ -52,6 +55,7 @@ class Night:
     quarantine: pd.DataFrame
     held: pd.DataFrame
     watch_problem: str
+    covered: Coverage
 
     @property
     def on(self) -> pd.Timestamp:
@@ -82,6 +86,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
     )
     last = prices["date"].max()
     names = sorted(prices["source"].unique())
+    floor = settings.coverage_floor
     held, problem = watched(settings, cards, panel, SIMULATED in names)
     return Night(
         settings=settings,
@@ -98,6 +103,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
         quarantine=store.quarantine(["held", "refused"]),
         held=held,
         watch_problem=problem,
+        covered=measure(prices[prices["date"] > last - LOOKED_BACK], last.date(), floor),
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # ZenML takes seconds to import, and reads its environment th
     from zenml.client import Client
     from zenml.models import PipelineRunResponse
 
+INCOMPLETE = "incomplete"  # metadata of the collecting step
 PIPELINE = "pokewatch_training_pipeline"
 REMEMBERED = 50  # runs in which a result that is gone is looked for
 
@@ -65,6 +66,12 @@ def row(run: PipelineRunResponse) -> dict[str, Any]:
             for step in sorted(steps.values(), key=lambda step: step.start_time or step.created)
         ],
     }
+
+
+def incomplete(run: PipelineRunResponse) -> str:
+    """Return what the day lacks below the coverage floor, "" if it reaches it."""
+    done = run.steps.get("collect_data_step")
+    return str(done.run_metadata.get(INCOMPLETE, "")) if done is not None else ""
 
 
 def output(run: PipelineRunResponse, step: str, name: str) -> Any:

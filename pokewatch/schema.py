@@ -126,9 +126,24 @@ class Delivery:
     cards: what is known about the cards, columns ``CARD_COLUMNS`` (any may be missing).
     source: the source's name, filled in where a row carries none.
     notes: what a person should know (ignored columns, groups that failed).
+    failed: groups or cards that were asked for and did not come, after all tries.
     """
 
     observations: pd.DataFrame
     source: str
     cards: pd.DataFrame = field(default_factory=empty_cards)
     notes: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a source is asked for when only a part of a day is missing.
+
+    cards: the cards to ask for, columns ``CARD_COLUMNS``.
+    complete_sets: names of sets that need not be asked for again. A set that is in neither was
+        never seen and is asked for by sources that deliver whole sets.
+    """
+
+    cards: pd.DataFrame
+    complete_sets: frozenset[str] = frozenset()

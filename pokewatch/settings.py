@@ -45,6 +45,13 @@ class Settings(BaseSettings):
         2, ge=1, description="later observations that confirm a held level"
     )
 
+    coverage_floor: float = Field(
+        0.95, ge=0, le=1, description="share of the last good day's cards that a day must have"
+    )
+    disagreement: float = Field(
+        0.25, gt=0, description="difference of two sources on one card and day that is flagged"
+    )
+
     tracking: bool = Field(True, description="log every training to MLflow")
     retention_days: int = Field(
         30, ge=7, description="days that replaced versions of a table stay readable"

@@ -29,7 +29,13 @@ def test_ids_and_every_spelling_of_an_alias_find_the_card(resolver, text):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("sv4pt5-1", "sv04.5-001"), ("swsh12pt5-160", "swsh12.5-160"), ("base1-4", "base1-04")],
+    [
+        ("sv4pt5-1", "sv04.5-001"),
+        ("swsh12pt5-160", "swsh12.5-160"),
+        ("base1-4", "base1-04"),
+        ("zsv10pt5-7", "sv10.5b-007"),
+        ("sm35-1", "sm3.5-01"),
+    ],
 )
 def test_spellings_of_one_alias_agree(one, other):
     assert normal_alias(one) == normal_alias(other)
@@ -43,6 +49,13 @@ def test_different_cards_keep_different_aliases(one, other):
 def test_an_alias_with_several_printings_lists_them(resolver):
     with pytest.raises(UsageError, match=r"2 printings.*500:Normal, 500:Reverse Holofoil"):
         resolver("sv1-25")
+
+
+@pytest.mark.parametrize("text", ["sv1-25:Reverse Holofoil", "sv01-025:reverse-holofoil"])
+def test_an_alias_with_a_printing_is_one_card(resolver, text):
+    assert resolver(text) == "500:Reverse Holofoil"
+    with pytest.raises(UsageError, match="unknown card 'sv1-25:Holofoil'"):
+        resolver("sv1-25:Holofoil")
 
 
 def test_an_unknown_card_names_what_looks_like_it(resolver):

@@ -271,3 +271,38 @@ def test_sealed_products_keep_nearly_every_price(shared_data, config):
     assert counts.quarantined <= 20
     stored = Store.from_settings(config).prices(["card_id", "date", "market_price"])
     assert quality.repeated_days(stored) == [pd.Timestamp("2024-02-15")]
+
+
+def two_sources(first: float, second: float) -> list:
+    day = pd.Timestamp("2025-01-03", tz="UTC")
+    mine = curve("1:Normal", [first]).assign(source="tcgcsv", collected_at=day)
+    other = curve("1:Normal", [second]).assign(
+        source="tcgdex", collected_at=day + pd.Timedelta("1h")
+    )
+    return [delivery(mine, source="tcgcsv"), delivery(other, source="tcgdex")]
+
+
+@pytest.mark.parametrize(
+    ("prices", "flag"), [((8.0, 10.1), "disagreement"), ((8.0, 9.9), "superseded")]
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_sources_the_trusted_one_counts_whichever_came_first(
+    store, config, prices, flag, reverse
+):
+    for each in sorted(two_sources(*prices), key=lambda one: one.source, reverse=reverse):
+        counts = ingest(store, each, config)
+        assert counts.accepted + counts.quarantined + counts.unchanged == counts.received
+    kept = store.prices()
+    assert kept[["market_price", "source"]].to_numpy().tolist() == [[prices[0], "tcgcsv"]]
+    aside = store.quarantine()
+    assert aside[["market_price", "source", "reason"]].to_numpy().tolist() == [
+        [prices[1], "tcgdex", flag]
+    ]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_two_sources_that_agree_leave_one_row_of_the_trusted_one(store, config, reverse):
+    for each in sorted(two_sources(8.0, 8.0), key=lambda one: one.source, reverse=reverse):
+        ingest(store, each, config)
+    assert store.prices()["source"].tolist() == ["tcgcsv"]
+    assert store.quarantine().empty

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pokewatch.errors import UsageError
-from pokewatch.schema import Delivery
+from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
 
 SOURCES = ("simulated", "file", "tcgcsv")
@@ -21,11 +21,13 @@ def fetch(
     columns: dict[str, str] | None = None,
     id_template: str | None = None,
     progress: bool = False,
+    wanted: Wanted | None = None,
 ) -> Delivery:
     """Return what ``source`` delivers.
 
     on: the day of the snapshot (default: the source's newest).
     path, columns, id_template: for the source ``file`` only.
+    wanted: only these cards; None asks for all that the source has.
     Raises UsageError for an unknown source or an option that it does not take, SourceError where
     the source fails.
     """
@@ -39,5 +41,5 @@ def fetch(
     if path is not None or columns or id_template:
         raise UsageError(f"source '{source}' takes no --path, --map or --id: use --source file")
     if source == "tcgcsv":
-        return module.fetch(settings, on=on, progress=progress)
+        return module.fetch(settings, on=on, progress=progress, wanted=wanted)
     return module.fetch(settings, on=on)

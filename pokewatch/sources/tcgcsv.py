@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import CARD_COLUMNS, Delivery
+from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
 from pokewatch.sources.http import Client
 from pokewatch.sources.tcgcsv_archive import archive_date, archives, read_archive
@@ -26,6 +28,7 @@ __all__ = ["archive_date", "archives", "fetch", "last_updated", "read_archive"]
 
 # With the service down, every further group would only cost its full round of retries.
 FAILURES_IN_A_ROW = 10
+ROUNDS = 2  # what failed is asked for once more, when some time has passed
 
 
 def last_updated(settings: Settings) -> datetime:
@@ -34,11 +37,17 @@ def last_updated(settings: Settings) -> datetime:
         return _last_updated(client)
 
 
-def fetch(settings: Settings, on: date | None = None, progress: bool = False) -> Delivery:
+def fetch(
+    settings: Settings,
+    on: date | None = None,
+    progress: bool = False,
+    wanted: Wanted | None = None,
+) -> Delivery:
     """Return the live snapshot of the categories in the settings.
 
     Prices are USD; ``date`` is the UTC date of the service's last update. Code cards are left
-    out. A group that fails is noted and the others are kept.
+    out. A group that fails is asked for once more after all others, then noted. wanted: groups
+    whose set is complete already are not asked for.
 
     Raises SourceError when nothing usable came, UsageError when ``on`` is another day than the
     snapshot's or a category cannot be used.
@@ -47,7 +56,6 @@ def fetch(settings: Settings, on: date | None = None, progress: bool = False) ->
     notes: list[str] = []
     rows: list[dict[str, Any]] = []
     products: dict[int, dict[str, Any]] = {}
-    succeeded = failed_in_a_row = 0
     with Client(settings.tcgcsv_url, settings) as client:
         updated = _last_updated(client)
         if on is not None and on != updated.date():
@@ -55,27 +63,26 @@ def fetch(settings: Settings, on: date | None = None, progress: bool = False) ->
                 f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; "
                 f"use 'pokewatch backfill --since {on} --until {on}'"
             )
-        groups = _groups(client, categories, notes)
-        shown = progress and sys.stderr.isatty()
-        bar = tqdm(groups, desc=SOURCE, unit=" groups", disable=not shown)
-        for done, (category, group) in enumerate(bar):
-            try:
-                group_rows, group_products = _group(client, category, group)
-            except SourceError as error:
-                notes.append(f"group {group['groupId']} of category {category} failed: {error}")
-                failed_in_a_row += 1
-                if failed_in_a_row == FAILURES_IN_A_ROW and len(groups) - done > 1:
-                    notes.append(
-                        f"{FAILURES_IN_A_ROW} groups in a row failed, "
-                        f"{len(groups) - done - 1} groups were not asked for; run collect again"
-                    )
-                    break
-                continue
-            succeeded += 1
-            failed_in_a_row = 0
-            rows += group_rows
-            products |= group_products
-        if not succeeded:
+        failed: list[str] = []
+        groups = _groups(client, categories, notes, failed)
+        if wanted is not None:
+            groups = _not_complete(groups, wanted)
+        asked = len(groups)
+        troubles: dict[str, str] = {}
+        for _ in range(ROUNDS):
+            shown = progress and sys.stderr.isatty()
+            bar = tqdm(groups, desc=SOURCE, unit=" groups", disable=not shown)
+            groups, troubles = _round(client, bar, rows, products)
+            if "" in troubles.values() or len(groups) in (0, asked):
+                break
+        failed += troubles
+        notes += [f"{name} failed: {trouble}" for name, trouble in troubles.items() if trouble]
+        if unasked := [name for name, trouble in troubles.items() if not trouble]:
+            notes.append(
+                f"{FAILURES_IN_A_ROW} groups in a row failed, {len(unasked)} groups were not "
+                "asked for; run collect again"
+            )
+        if len(troubles) == asked and (failed or wanted is None):
             raise SourceError(
                 f"tcgcsv at {settings.tcgcsv_url} delivered no group of categories {categories}: "
                 f"{notes[0] if notes else 'it lists none'}; run collect again later"
@@ -95,18 +102,60 @@ def fetch(settings: Settings, on: date | None = None, progress: bool = False) ->
         if column not in cards:
             cards[column] = pd.Series([fact.get(column) for fact in facts], dtype="object")
     cards["aliases"] = pd.Series([[] for _ in facts], dtype="object")
-    return Delivery(observations, SOURCE, cards[CARD_COLUMNS], notes)
+    return Delivery(observations, SOURCE, cards[CARD_COLUMNS], notes, failed)
+
+
+def _round(
+    client: Client,
+    groups: Iterable[tuple[int, dict[str, Any]]],
+    rows: list[dict[str, Any]],
+    products: dict[int, dict[str, Any]],
+) -> tuple[list[tuple[int, dict[str, Any]]], dict[str, str]]:
+    """Ask for groups, add what comes to ``rows`` and ``products``; return what did not and why.
+
+    After too many failures in a row the rest is not asked for, and has "" as its trouble.
+    """
+    left: list[tuple[int, dict[str, Any]]] = []
+    troubles: dict[str, str] = {}
+    in_a_row = 0
+    for category, group in groups:
+        name = f"group {group['groupId']} of category {category}"
+        if in_a_row == FAILURES_IN_A_ROW:
+            left.append((category, group))
+            troubles[name] = ""
+            continue
+        try:
+            group_rows, group_products = _group(client, category, group)
+        except SourceError as error:
+            left.append((category, group))
+            troubles[name] = str(error)
+            in_a_row += 1
+        else:
+            in_a_row = 0
+            rows += group_rows
+            products |= group_products
+    return left, troubles
+
+
+def _not_complete(
+    groups: list[tuple[int, dict[str, Any]]], wanted: Wanted
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return the groups to ask for; of two with one name both, since either may be the missing."""
+    names = Counter(_text(group.get("name")) for _, group in groups)
+    complete = {name for name in wanted.complete_sets if names[name] == 1}
+    return [(number, group) for number, group in groups if group.get("name") not in complete]
 
 
 def _groups(
-    client: Client, categories: list[int], notes: list[str]
+    client: Client, categories: list[int], notes: list[str], failed: list[str]
 ) -> list[tuple[int, dict[str, Any]]]:
     groups: list[tuple[int, dict[str, Any]]] = []
     for category in categories:
         try:
             rows = answer_rows(client.get_json(f"/tcgplayer/{category}/groups"))
         except SourceError as error:
-            notes.append(f"the groups of category {category} failed: {error}")
+            failed.append(f"the groups of category {category}")
+            notes.append(f"{failed[-1]} failed: {error}")
             continue
         usable = [row for row in rows if type(row.get("groupId")) is int]
         if len(usable) < len(rows):

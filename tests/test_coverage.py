@@ -1,0 +1,71 @@
+"""How complete a day is, against the last good one."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pokewatch import coverage
+
+FIRST = pd.Timestamp("2026-01-01")
+
+
+def days(*sizes: int) -> pd.DataFrame:
+    """Observations of days with the first so many cards each."""
+    rows = [
+        (f"{card}:Normal", FIRST + pd.Timedelta(days=number))
+        for number, size in enumerate(sizes)
+        for card in range(size)
+    ]
+    return pd.DataFrame(rows, columns=["card_id", "date"]).astype({"date": "datetime64[us]"})
+
+
+def of_last(*sizes: int, floor: float = 0.9) -> coverage.Coverage:
+    last = (FIRST + pd.Timedelta(days=len(sizes) - 1)).date()
+    return coverage.measure(days(*sizes), last, floor)
+
+
+def test_a_short_day_is_measured_against_the_last_good_one():
+    found = of_last(100, 40, 50)
+    assert (found.covered, found.expected, found.reference) == (50, 100, date(2026, 1, 1))
+    assert not found.enough
+    assert "50 of the 100 cards" in found.complaint
+    assert "POKEWATCH_COVERAGE_FLOOR" in found.complaint
+
+
+@pytest.mark.parametrize("sizes", [(100,), (100, 90), (100, 120), (50, 100, 95)])
+def test_first_and_nearly_full_days_are_enough(sizes):
+    assert of_last(*sizes).enough
+    assert of_last(*sizes).complaint == ""
+
+
+def test_other_cards_are_no_replacement_for_those_expected():
+    rows = days(10)
+    other = rows.assign(card_id=[f"9{name}" for name in rows["card_id"]])
+    other["date"] += pd.Timedelta(days=1)
+    found = coverage.measure(pd.concat([rows, other]), date(2026, 1, 2), 0.9)
+    assert (found.cards, found.covered, found.enough) == (10, 0, False)
+
+
+def test_a_market_that_stays_smaller_is_the_new_normal_after_a_week():
+    smaller = [60] * coverage.PATIENCE
+    assert not of_last(100, *smaller).enough
+    assert of_last(100, *smaller, 60).enough
+    assert not of_last(100, *smaller, 60, 30).enough
+
+
+def test_a_day_without_any_price_covers_nothing():
+    found = coverage.measure(days(10), date(2026, 1, 2), 0.9)
+    assert (found.cards, found.share, found.enough) == (0, 0.0, False)
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.permutations(range(108)))
+def test_the_order_of_rows_does_not_matter(sizes, order):
+    rows = days(*sizes)
+    shuffled = rows.iloc[[place for place in order if place < len(rows)]]
+    last = (FIRST + pd.Timedelta(days=len(sizes) - 1)).date()
+    assert coverage.measure(rows, last, 0.9) == coverage.measure(shuffled, last, 0.9)
