@@ -69,20 +69,34 @@ def collect_night(
     Archives that cannot be had are told of and asked for again the next night.
     """
     missed = Counts(source or settings.source)
-    if missed.source == "tcgcsv" and on is None:
-        stored = Store.from_settings(settings).prices(["date", "source"])
-        days = stored.loc[stored["source"] == "tcgcsv", "date"]
-        yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
-        if len(days) and (since := days.max().date() + timedelta(days=1)) <= yesterday:
-            since = max(since, yesterday - MISSED_NIGHTS)
-            try:
-                for day, counts in backfill(settings, since, yesterday, jobs=jobs):
-                    missed.add(counts)
+    yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
+    if missed.source == "tcgcsv" and on is None and (since := first_gap(settings, yesterday)):
+        try:
+            for day, counts in backfill(settings, since, yesterday, jobs=jobs):
+                missed.add(counts)
+                if counts.accepted:
                     missed.notes.append(f"{day} was missed, and filled from the archive")
-            except PokewatchError as error:
-                log.warning("missed days from %s on could not be filled: %s", since, error)
+        except PokewatchError as error:
+            log.warning("missed days from %s on could not be filled: %s", since, error)
     missed.add(collect(settings, source, on=on, path=path))
     return missed
+
+
+def first_gap(settings: Settings, until: date) -> date | None:
+    """Return the first recent day up to ``until`` that tcgcsv's archive has to fill, if any is.
+
+    Such a day has no prices, though earlier ones have some, or lies below the coverage floor.
+    """
+    store, first = Store.from_settings(settings), until - MISSED_NIGHTS
+    lead = first - timedelta(coverage.LOOK_BACK)
+    rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
+    rows = rows[rows["source"] == "tcgcsv"]
+    if rows.empty:
+        older = store.prices(["source"], until=lead)
+        return first if (older["source"] == "tcgcsv").any() else None
+    stored = set(rows["date"].dt.date) - set(coverage.short_days(rows, settings.coverage_floor))
+    wanted = pd.date_range(max(first, rows["date"].min().date()), until).date
+    return min(set(wanted) - stored, default=None)
 
 
 def train(

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     )
     watchlist: Path = Field(Path("watchlist.yaml"), description="the user's cards")
     source: str = Field("simulated", description="source used when a command names none")
+    fallback: list[str] = Field(
+        [], description="sources asked for what the first one did not deliver"
+    )
     seed: int = Field(7, ge=0, description="seed of models and of the simulated market")
 
     tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")

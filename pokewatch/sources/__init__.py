@@ -11,6 +11,7 @@ from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
 
 SOURCES = ("simulated", "file", "tcgcsv")
+SELECTIVE = ("tcgcsv",)  # can be asked for a part of a day
 
 
 def fetch(
