@@ -98,6 +98,12 @@ def measure(rows: pd.DataFrame, day: date, floor: float) -> Coverage:
     )
 
 
+def of_last_day(rows: pd.DataFrame, floor: float) -> Coverage | None:
+    """Return the coverage of the last day with prices of a service; None without one."""
+    days = rows.loc[rows["source"] != UNMEASURED, "date"]
+    return None if days.empty else measure(rows, days.max().date(), floor)
+
+
 def lacking(covered: Coverage, cards: pd.DataFrame) -> Wanted:
     """Return what to ask for to complete a day; cards: all known ones, ``CARD_COLUMNS``.
 

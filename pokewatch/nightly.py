@@ -367,7 +367,8 @@ def status(settings: Settings) -> dict[str, Any]:
     }
     if len(prices):
         last = prices["date"].max()
-        alive = prices[prices["date"] > last - pd.Timedelta(days=30)]
+        alive = prices[prices["date"] > last - pd.Timedelta(days=coverage.LOOK_BACK)]
+        covered = coverage.of_last_day(alive, settings.coverage_floor)
         today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         out |= {
             "cards": int(prices["card_id"].nunique()),
@@ -376,7 +377,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
             "coverage": float((alive["date"] == last).sum() / max(alive["card_id"].nunique(), 1)),
-            "last_day": coverage.of_day(store, last.date(), settings.coverage_floor).as_dict(),
+            "last_day": covered.as_dict() if covered else None,
             "repeated_days": [f"{day:%Y-%m-%d}" for day in quality.repeated_days(prices)],
         }
     if present is not None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pokewatch import nightly, quality, registry, watchlist
 from pokewatch.cards import Resolver
-from pokewatch.coverage import LOOK_BACK, Coverage, measure
+from pokewatch.coverage import LOOK_BACK, Coverage, of_last_day
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel
 from pokewatch.registry import TrainedModel
@@ -38,7 +38,7 @@ class Night:
     cards: all known cards, indexed by card_id; calls: predictions at the signal horizon, indexed
     by card_id; scored: the champion, or without one the last trained model; held: the watchlist as
     ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
-    covered: how complete the last day with prices is.
+    covered: how complete the last day with prices of a service is, None without one.
     """
 
     settings: Settings
@@ -55,7 +55,7 @@ class Night:
     quarantine: pd.DataFrame
     held: pd.DataFrame
     watch_problem: str
-    covered: Coverage
+    covered: Coverage | None
 
     @property
     def on(self) -> pd.Timestamp:
@@ -103,7 +103,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
         quarantine=store.quarantine(["held", "refused"]),
         held=held,
         watch_problem=problem,
-        covered=measure(prices[prices["date"] > last - LOOKED_BACK], last.date(), floor),
+        covered=of_last_day(prices[prices["date"] > last - LOOKED_BACK], floor),
     )
 
 

@@ -53,7 +53,7 @@ def headline(night: Night) -> HTML:
         worth=float(priced["value"].sum()),
         week=watchlist.total_change(night.held, 7),
         unusable=night.watch_problem.startswith(report_facts.UNUSABLE),
-        incomplete=not night.covered.enough and set(night.sources) != {"file"},
+        incomplete=night.covered is not None and not night.covered.enough,
         days_old=(today - night.last_date).days,
         early=night.champion is not None and night.on < pd.Timestamp(night.champion.as_of),
         verdict=verdict(night.scored, night.settings)[0],

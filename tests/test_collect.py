@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
 import pytest
 from builders import curve, delivery
 from pytest_httpserver import HTTPServer
+from test_cli import run
 from test_sources_tcgcsv import Service, answer, group, price, product
 
+from pokewatch import nightly
 from pokewatch.collect import collect, ingest, stored_days
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.nightly import first_gap
@@ -87,6 +90,18 @@ def test_a_group_that_failed_on_the_very_first_day_is_told_and_asked_for_again(s
     assert collect(settings, "tcgcsv").incomplete == ""
     assert service.groups_asked == {"606"}
     assert cards_of(settings, "2026-07-01") == 30
+
+
+def test_a_day_below_the_floor_ends_with_exit_3_and_status_tells_of_it(service, settings):
+    service.serve("2026-07-01")
+    collect(settings, "tcgcsv")
+    service.serve("2026-07-02", failing=605)
+    here = {"POKEWATCH_TCGCSV_URL": settings.tcgcsv_url, "POKEWATCH_REQUEST_INTERVAL": "0"}
+    done = run(settings.home, "collect", "--source", "tcgcsv", "--json", **here)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["accepted"] == 20
+    assert "run it again to get the rest" in done.stderr.splitlines()[-1]
+    assert nightly.status(settings)["last_day"]["enough"] is False
 
 
 def test_one_missing_group_of_many_is_asked_for_though_the_floor_is_reached(service, settings):
