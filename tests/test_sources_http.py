@@ -224,7 +224,7 @@ def test_a_service_known_to_be_slow_gets_its_time(httpserver: HTTPServer) -> Non
         lambda _: (threading.Event().wait(0.1), Response(OK))[1]
     )
     url = httpserver.url_for("/")
-    with Client(url, quick) as client, pytest.raises(SourceError, match="no answer within 0.001"):
+    with Client(url, quick) as client, pytest.raises(SourceError, match="no answer within"):
         client.get_json("/data")
     with Client(url, quick, manners=Manners(timeout=20)) as client:
         assert client.get_json("/data") == {"a": 1}
@@ -233,7 +233,7 @@ def test_a_service_known_to_be_slow_gets_its_time(httpserver: HTTPServer) -> Non
 def test_an_unknown_host_is_explained(pauses: Pauses) -> None:
     with (
         Client("http://nowhere.invalid", settings(), wait=pauses.wait) as client,
-        pytest.raises(SourceError, match="host name is not known here .*check the network"),
+        pytest.raises(SourceError, match=r"host name is not known here .*check the network"),
     ):
         client.get_json("/data")
 

@@ -98,7 +98,7 @@ class Client:
         base_url: str,
         settings: Settings,
         headers: Mapping[str, str] | None = None,
-        manners: Manners = Manners(),  # noqa: B008
+        manners: Manners = Manners(),
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ):

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.sources.http import Client, StoppedError
+from pokewatch.sources.about import About
+from pokewatch.sources.http import Client, Manners, StoppedError
 from pokewatch.sources.tcgcsv_archive import archive_date, archives, read_archive
 from pokewatch.sources.tcgcsv_frames import (
     SOURCE,
@@ -24,16 +25,28 @@ from pokewatch.sources.tcgcsv_frames import (
     usable_categories,
 )
 
-__all__ = ["archive_date", "archives", "fetch", "last_updated", "read_archive"]
+__all__ = ["archive_date", "archives", "client", "fetch", "last_updated", "read_archive"]
 
+ABOUT = About(
+    serves="TCGplayer's prices of every product and printing, English and Japanese",
+    currency="USD",
+    history="daily since 2024-02-08, by 'pokewatch backfill'",
+    limits="one pull a day, 10,000 requests in 24 hours",
+    probe="/tcgplayer/3/groups",
+)
 NEXT_SNAPSHOT = timedelta(hours=20)  # they come about 24 hours after each other
 ROUNDS = 2  # what failed is asked for once more, when some time has passed
 
 
+def client(settings: Settings) -> Client:
+    """Return a client of the service."""
+    return Client(settings.tcgcsv_url, settings, manners=Manners(per_day=10_000))
+
+
 def last_updated(settings: Settings) -> datetime:
     """Return the UTC moment of the newest live snapshot."""
-    with Client(settings.tcgcsv_url, settings) as client:
-        return _last_updated(client)
+    with client(settings) as opened:
+        return _last_updated(opened)
 
 
 def fetch(
@@ -55,15 +68,15 @@ def fetch(
     notes: list[str] = []
     rows: list[dict[str, Any]] = []
     products: dict[int, dict[str, Any]] = {}
-    with Client(settings.tcgcsv_url, settings) as client:
-        updated = _last_updated(client)
+    with client(settings) as opened:
+        updated = _last_updated(opened)
         if on is not None and on != updated.date():
             raise UsageError(
                 f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; "
                 f"use 'pokewatch backfill --since {on} --until {on}'"
             )
         failed: list[str] = []
-        groups = _groups(client, categories, notes, failed)
+        groups = _groups(opened, categories, notes, failed)
         if wanted is not None:
             groups = _not_complete(groups, wanted)
         asked = len(groups)
@@ -71,8 +84,8 @@ def fetch(
         for _ in range(ROUNDS):
             shown = progress and sys.stderr.isatty()
             bar = tqdm(groups, desc=SOURCE, unit=" groups", disable=not shown)
-            groups, troubles = _round(client, bar, rows, products)
-            if client.stopped or len(groups) in (0, asked):
+            groups, troubles = _round(opened, bar, rows, products)
+            if opened.stopped or len(groups) in (0, asked):
                 break
         failed += troubles
         unasked = [one for one in troubles.values() if isinstance(one, StoppedError)]
@@ -111,7 +124,7 @@ def _went_on(settings: Settings, updated: datetime) -> bool:
     try:
         return last_updated(settings).date() != updated.date()
     except SourceError:
-        # A service that broke down half-way: too early for the next snapshot, all that came is good.
+        # It broke down half-way; too early for the next snapshot, all that came is good.
         if datetime.now(UTC) - updated < NEXT_SNAPSHOT:
             return False
         raise
