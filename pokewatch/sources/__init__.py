@@ -70,9 +70,9 @@ def in_usd(delivery: Delivery, eur_usd: float) -> Delivery:
     if european.any():
         rows = rows.copy()
         for column in [name for name in PRICES if name in rows]:
-            euros = pd.to_numeric(rows.loc[european, column], errors="coerce")
+            euros = pd.to_numeric(rows[column].where(european), errors="coerce")
             # What is no number stays as it is: quality has to say what is wrong with it.
-            rows.loc[european & euros.notna(), column] = (euros * eur_usd).round(4)
+            rows[column] = rows[column].mask(euros.notna(), (euros * eur_usd).round(4))
         rows.loc[european, "currency"] = "USD"
         note = f"{int(european.sum())} prices converted from EUR at {eur_usd:g} USD"
         delivery = replace(delivery, observations=rows, notes=[*delivery.notes, note])

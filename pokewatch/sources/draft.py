@@ -16,7 +16,7 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
 from pokewatch.sources.http import StoppedError
-from pokewatch.sources.identity import KnownCards, normal_set, set_of
+from pokewatch.sources.identity import KnownCards, listed, normal_set, set_of
 
 COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]
 SHOWN = 5  # troubles that are told; Delivery.failed names all that is missing
@@ -57,7 +57,7 @@ class Draft:
         self.asked = self.cards if wanted is None else wanted.cards
         self.sets = {normal_set(one) for one in settings.sets} if wanted is None else set()
         self.aliases = {
-            normal_alias(alias) for names in self.asked["aliases"].dropna() for alias in names
+            normal_alias(alias) for names in self.asked["aliases"] for alias in listed(names)
         }
         self.notes: list[str] = []
         self._source = source
@@ -77,7 +77,7 @@ class Draft:
                 'POKEWATCH_SETS, such as ["sv4pt5"], or give known cards aliases with '
                 "'pokewatch cards --names FILE'"
             )
-        nameless = sum(names is None or not len(names) for names in self.asked["aliases"])
+        nameless = sum(not listed(names) for names in self.asked["aliases"])
         if nameless and self.wanted is not None:
             self.notes.append(
                 f"{nameless} cards have no alias and cannot be asked for: add aliases with "

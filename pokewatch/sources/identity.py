@@ -39,6 +39,11 @@ def set_of(alias: str) -> str:
     return normal_alias(alias).rpartition("-")[0]
 
 
+def listed(aliases: Any) -> list[str]:
+    """Return a card's aliases, whatever holds them; none where nothing does."""
+    return list(aliases) if hasattr(aliases, "__len__") else []
+
+
 class KnownCards:
     """Finds the known card of an alias and a printing.
 
@@ -52,7 +57,7 @@ class KnownCards:
         rows = cards[["card_id", "printing", "product_id", "aliases"]]
         for card_id, printing, product, aliases in rows.itertuples(index=False):
             name = printing_of(printing)
-            for alias in aliases if aliases is not None else ():
+            for alias in listed(aliases):
                 self._of_alias.setdefault(normal_alias(alias), set()).add(card_id)
                 self._cards.setdefault((normal_alias(alias), name or ""), set()).add(card_id)
             if pd.notna(product) and name is not None:

@@ -15,7 +15,7 @@ from pokewatch.settings import Settings
 from pokewatch.sources.about import About
 from pokewatch.sources.draft import Draft, parsed, text
 from pokewatch.sources.http import Client, Manners, NotFoundError
-from pokewatch.sources.identity import printing_of, set_of
+from pokewatch.sources.identity import listed, printing_of, set_of
 
 SOURCE = "pokemonpricetracker"
 ABOUT = About(
@@ -96,7 +96,7 @@ def _products(draft: Draft) -> list[int]:
     cards = cards[cards["product_kind"] != "sealed"]
     if draft.sets:
         inside = [
-            any(set_of(alias) in draft.sets for alias in (names if names is not None else ()))
+            any(set_of(alias) in draft.sets for alias in listed(names))
             for names in cards["aliases"]
         ]
         cards = cards[inside]
