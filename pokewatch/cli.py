@@ -18,10 +18,12 @@ def main() -> None:
 
     from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
+    from pokewatch.source_commands import sources
     from pokewatch.watch_commands import watch
 
     commands = get_group(app)
     commands.add_command(get_command(watch), "watch")
+    commands.add_command(get_command(sources), "sources")
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)

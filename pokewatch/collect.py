@@ -92,7 +92,8 @@ def collect(
                 counts.notes.append(wanted)
                 log.info("%s: %s", one, wanted)
                 continue
-            delivery = sources.fetch(one, settings, on=on, wanted=wanted, **options)
+            known = store.cards() if one in sources.BY_ALIAS else None
+            delivery = sources.fetch(one, settings, on=on, wanted=wanted, known=known, **options)
         except SourceError as error:
             troubles.append(error)
             counts.notes.append(f"{one} failed: {error}")

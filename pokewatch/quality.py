@@ -21,6 +21,7 @@ from pokewatch.settings import Settings
 REASONS = {
     "card_id_missing": "no card id",
     "price_missing": "no market price",
+    "foreign_currency": "price in another currency than USD, and no rate for it is set",
     "price_not_numeric": "market price is not a number",
     "price_not_positive": "market price is zero or negative",
     "price_absurd": "market price above any real one",
@@ -63,7 +64,7 @@ class Verdict:
 def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.DataFrame:
     """Return received rows with typed columns, nothing dropped.
 
-    observations: as delivered, any of ``OBSERVATION_COLUMNS``.
+    observations: as delivered, any of ``OBSERVATION_COLUMNS`` and ``currency`` (default USD).
     Returns card_id (str or None), date (datetime64, NaT if unusable), market_price and the other
     values (float, NaN if unusable), source, collected_at (UTC), ``dated`` (collected_at was
     delivered), ``problem`` (a key of ``REASONS`` or "") and ``raw_date``, ``raw_price``.
@@ -78,8 +79,16 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     blank = card.isna() | (card == "")
     out["card_id"] = card.where(~blank, None)
     out["date"] = parse_dates(out["raw_date"])
+    foreign = pd.Series(False, index=index)
+    if "currency" in given:
+        currency = given["currency"].astype("string").str.strip().str.upper().fillna("")
+        foreign = (~currency.isin(["", "USD"]) & out["raw_price"].notna()).astype(bool)
+        raw = out["raw_price"].astype("object")
+        # With its currency beside it the price is no number any more: nobody releases it as USD.
+        out["raw_price"] = raw.mask(foreign, raw.astype("string") + " " + currency)
     for name in VALUES:
-        numbers = pd.to_numeric(given.get(name, absent), errors="coerce").astype("float64")
+        numbers = pd.to_numeric(no_truths(given.get(name, absent)), errors="coerce")
+        numbers = numbers.astype("float64").mask(foreign)
         out[name] = numbers.where(np.isfinite(numbers))
     for name in [*OPTIONAL_PRICES, "volume"]:
         out[name] = out[name].where(out[name] >= 0)
@@ -95,6 +104,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     checks = {
         "card_id_missing": blank,
         "price_missing": missing_price.fillna(True),
+        "foreign_currency": foreign,
         "price_not_numeric": out["market_price"].isna(),
         "price_not_positive": out["market_price"] <= 0,
         "price_absurd": pd.Series(False, index=index),
@@ -106,6 +116,13 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     conditions = [mask.to_numpy(dtype=bool) for mask in checks.values()]
     out["problem"] = np.select(conditions, list(checks), default="")
     return out
+
+
+def no_truths(values: pd.Series) -> pd.Series:
+    """Return values without True and False, which pandas would take for 1 and 0."""
+    if pd.api.types.infer_dtype(values) not in ("boolean", "mixed", "mixed-integer"):
+        return values
+    return values.astype("object").mask([isinstance(value, bool | np.bool_) for value in values])
 
 
 def parse_dates(values: pd.Series) -> pd.Series:

@@ -36,6 +36,26 @@ class Settings(BaseSettings):
 
     tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")
     tcgcsv_categories: list[int] = Field([3], description="3 Pokémon, 85 Pokémon Japan")
+    tcgdex_url: str = Field("https://api.tcgdex.net/v2", description="base URL of TCGdex")
+    pokemontcg_url: str = Field(
+        "https://api.pokemontcg.io/v2", description="base URL of pokemontcg.io"
+    )
+    pokemontcg_key: SecretStr = Field(
+        SecretStr(""), description="key of pokemontcg.io; without one it allows fewer requests"
+    )
+    pokemonpricetracker_url: str = Field(
+        "https://www.pokemonpricetracker.com/api/v2", description="base URL of PokemonPriceTracker"
+    )
+    pokemonpricetracker_key: SecretStr = Field(
+        SecretStr(""), description="key of PokemonPriceTracker; it answers nobody without"
+    )
+    pokemonpricetracker_calls: int = Field(
+        100, ge=1, description="requests that your PokemonPriceTracker plan allows in a day"
+    )
+    sets: list[str] = Field(
+        [], description="sets asked for whole of tcgdex, pokemontcg and pokemonpricetracker"
+    )
+    eur_usd: float = Field(0.0, ge=0, description="USD for one EUR; 0: EUR prices are refused")
     contact: str = Field("", description="contact shown to services in the User-Agent")
     request_interval: float = Field(0.1, ge=0, description="seconds between two requests")
     request_timeout: float = Field(60.0, gt=0, description="seconds before a request is given up")

@@ -12,8 +12,16 @@ import pyarrow.parquet as pq
 
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery
+from pokewatch.sources.about import About
 
-TARGETS = [*OBSERVATION_COLUMNS, *CARD_COLUMNS[1:-1], "tcgdex_id"]
+ABOUT = About(
+    serves="whatever a CSV or Parquet file of yours holds (--path)",
+    currency="USD, or what its column 'currency' says",
+    history="all dates in the file",
+    limits="none",
+)
+VALUE_COLUMNS = [*OBSERVATION_COLUMNS, "currency"]
+TARGETS = [*VALUE_COLUMNS, *CARD_COLUMNS[1:-1], "tcgdex_id"]
 
 
 def fetch(
@@ -60,7 +68,7 @@ def fetch(
         data = data[days.isna() | (days.dt.date == on)]
     ignored = sorted(given - used)
     notes = [f"columns not used: {', '.join(ignored)}"] if ignored else []
-    observations = data[[name for name in OBSERVATION_COLUMNS if name in data]]
+    observations = data[[name for name in VALUE_COLUMNS if name in data]]
     return Delivery(observations, source="file", cards=card_rows(data), notes=notes)
 
 

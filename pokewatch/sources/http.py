@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -26,12 +30,18 @@ from pokewatch import __version__
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings
 
-JSON_LIMIT = 50 * 2**20
+JSON_LIMIT = 16 * 2**20
 ARCHIVE_LIMIT = 200 * 2**20
 BACKOFF_CAP = 60.0
 RETRY_AFTER_CAP = 600.0
 # The timeout bounds each read only: a trickle of bytes would keep one answer open for ever.
 SLOWEST_ANSWER = 10
+# With the service down, every further request would only cost its full round of retries.
+FAILURES_IN_A_ROW = 10
+PATIENCE = 900.0  # seconds of failures only
+A_MINUTE = 60.0
+RUN_AGAIN = "run again later, or raise POKEWATCH_REQUEST_ATTEMPTS or POKEWATCH_REQUEST_TIMEOUT"
+ASK_SLOWER = "run again later, and raise POKEWATCH_REQUEST_INTERVAL"
 
 T = TypeVar("T")
 _jitter = wait_random_exponential(multiplier=1, max=BACKOFF_CAP)
@@ -41,21 +51,44 @@ class NotFoundError(SourceError):
     """The service has nothing under this address (404)."""
 
 
+class StoppedError(SourceError):
+    """The service is not asked any more by this client; every further request raises this."""
+
+
 class _PassingError(Exception):
     """A failure that may pass by itself; ``retry_after`` is the service's wish in seconds."""
 
-    def __init__(self, message: str, retry_after: float | None = None):
+    def __init__(self, message: str, mend: str = RUN_AGAIN, retry_after: float | None = None):
         super().__init__(message)
+        self.mend = mend
         self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How one service wants to be asked; 0 leaves it to the settings, or without a limit.
+
+    timeout: seconds that an answer may take at least. per_minute, per_day: requests allowed.
+    key_setting: the setting of its key, named where the service refuses.
+    """
+
+    timeout: float = 0.0
+    per_minute: int = 0
+    per_day: int = 0
+    key_setting: str = ""
 
 
 class Client:
     """Requests to one service; use it as a context manager.
 
+    After ``FAILURES_IN_A_ROW`` failed requests, or ``PATIENCE`` seconds of nothing else, it asks
+    no more; "not found" is an answer and no failure.
+
     base_url: address that every path is appended to.
     settings: gives contact, interval, timeout and number of tries.
     headers: extra headers such as an API key. They never show in a message, and with any of them
         redirects are not followed, so that a key cannot reach another host.
+    manners: what this service wants otherwise.
     wait: called with the seconds of every pause (tests pass their own).
     clock: monotonic seconds.
     """
@@ -65,18 +98,24 @@ class Client:
         base_url: str,
         settings: Settings,
         headers: Mapping[str, str] | None = None,
+        manners: Manners = Manners(),
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._settings = settings
+        self._manners = manners
+        self._timeout = max(settings.request_timeout, manners.timeout)
         self._wait = wait
         self._clock = clock
-        self._free_at = clock()
+        self._free_at = self._answered_at = clock()
+        self._last_minute: deque[float] = deque(maxlen=manners.per_minute or None)
+        self._sent = self._failures = 0
+        self._stopped = ""
         try:
             self._http = httpx.Client(
                 base_url=base_url,
                 headers={"User-Agent": user_agent(settings), **(headers or {})},
-                timeout=settings.request_timeout,
+                timeout=self._timeout,
                 follow_redirects=not headers,
             )
         except (httpx.InvalidURL, ValueError) as error:
@@ -99,6 +138,11 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the service is not asked any more."""
+        return bool(self._stopped)
 
     def get_json(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Return the parsed answer; a malformed one is asked for again.
@@ -146,6 +190,8 @@ class Client:
         receive: Callable[[Iterable[bytes]], T],
         limit: int,
     ) -> T:
+        if self._stopped:
+            raise StoppedError(self._stopped)
         attempts = self._settings.request_attempts
         retrying = Retrying(
             retry=retry_if_exception_type(_PassingError),
@@ -155,13 +201,36 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._attempt, path, params, receive, limit)
+            answer = retrying(self._attempt, path, params, receive, limit)
+        except NotFoundError:
+            self._note_success()
+            raise
+        except StoppedError as error:
+            self._stopped = str(error)
+            raise
+        except SourceError as error:
+            self._note_failure(error)
+            raise
         except _PassingError as error:
             tries = f"{attempts} tries" if attempts > 1 else "1 try"
-            raise SourceError(
-                f"{self._address(path)}: {error} ({tries}); run again later, or raise "
-                "POKEWATCH_REQUEST_ATTEMPTS or POKEWATCH_REQUEST_TIMEOUT"
-            ) from error
+            failure = SourceError(f"{self._address(path)}: {error} ({tries}); {error.mend}")
+            self._note_failure(failure)
+            raise failure from error
+        self._note_success()
+        return answer
+
+    def _note_success(self) -> None:
+        self._failures, self._answered_at = 0, self._clock()
+
+    def _note_failure(self, error: SourceError) -> None:
+        self._failures += 1
+        if (
+            self._failures >= FAILURES_IN_A_ROW
+            or self._clock() - self._answered_at > PATIENCE + self._timeout
+        ):
+            self._stopped = (
+                f"{self._failures} requests in a row failed, no more are sent; the last: {error}"
+            )
 
     def _attempt(
         self,
@@ -171,28 +240,67 @@ class Client:
         limit: int,
     ) -> T:
         address = self._address(path)
-        if (pause := self._free_at - self._clock()) > 0:
-            self._wait(pause)
+        self._wait_for_turn(address)
         try:
             with self._http.stream("GET", path, params=params) as response:
-                _check_status(response, address)
+                self._check_status(response, address)
                 return receive(self._bounded(response, address, limit))
         except httpx.TimeoutException as error:
-            seconds = self._settings.request_timeout
-            raise _PassingError(f"no answer within {seconds:g} s") from error
+            raise _PassingError(f"no answer within {self._timeout:g} s") from error
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise SourceError(
                 f"{address}: not a request that can be sent; mend the service's URL or key in .env"
             ) from error
         except httpx.RequestError as error:
-            raise _PassingError(f"the connection failed ({type(error).__name__})") from error
+            raise _explained(error, address) from error
         finally:
             self._free_at = self._clock() + self._settings.request_interval
+
+    def _wait_for_turn(self, address: str) -> None:
+        manners = self._manners
+        if manners.per_day and self._sent >= manners.per_day:
+            raise StoppedError(
+                f"{address}: not asked, because the {manners.per_day:,} requests that the service "
+                "allows in a day are used up; run it again tomorrow, or ask for fewer cards"
+            )
+        turn = self._free_at
+        if manners.per_minute and len(self._last_minute) == manners.per_minute:
+            turn = max(turn, self._last_minute[0] + A_MINUTE)
+        if (pause := turn - self._clock()) > 0:
+            self._wait(pause)
+        self._last_minute.append(self._clock())
+        self._sent += 1
+
+    def _check_status(self, response: httpx.Response, address: str) -> None:
+        status = response.status_code
+        if status in (408, 429) or status >= 500:
+            wish = response.headers.get("Retry-After") if status in (429, 503) else None
+            seconds = _retry_after(wish)
+            if seconds is not None and seconds > RETRY_AFTER_CAP:
+                raise StoppedError(
+                    f"{address}: the service answered {status} and asks to be left alone for "
+                    f"{seconds / 60:,.0f} minutes; run it again after that"
+                )
+            mend = ASK_SLOWER if status == 429 else RUN_AGAIN
+            raise _PassingError(f"the service answered {status}", mend, seconds)
+        if status == 404:
+            raise NotFoundError(f"{address}: not found (404); check the id, the date and the URL")
+        if status in (401, 403):
+            key = self._manners.key_setting
+            refusal = StoppedError if status == 401 else SourceError
+            raise refusal(
+                f"{address}: refused ({status}); check {key or 'the key'} in .env and set "
+                "POKEWATCH_CONTACT, or ask for less often"
+            )
+        if status != 200:
+            raise SourceError(
+                f"{address}: unusable answer ({status}); check the service's URL in .env"
+            )
 
     def _bounded(self, response: httpx.Response, address: str, limit: int) -> Iterator[bytes]:
         """Yield the decoded body, refusing one that is too large or takes too long."""
         received = 0
-        deadline = self._clock() + SLOWEST_ANSWER * self._settings.request_timeout
+        deadline = self._clock() + SLOWEST_ANSWER * self._timeout
         for chunk in response.iter_bytes():
             received += len(chunk)
             if received > limit:
@@ -221,28 +329,30 @@ def _pause(state: RetryCallState) -> float:
     return _jitter(state)
 
 
-def _check_status(response: httpx.Response, address: str) -> None:
-    status = response.status_code
-    if status in (408, 429) or status >= 500:
-        wish = response.headers.get("Retry-After") if status in (429, 503) else None
-        raise _PassingError(f"the service answered {status}", _retry_after(wish))
-    if status == 404:
-        raise NotFoundError(f"{address}: not found (404); check the id, the date and the URL")
-    if status in (401, 403):
-        raise SourceError(
-            f"{address}: refused ({status}); check the service's key in .env and set "
-            "POKEWATCH_CONTACT, or ask for less often"
-        )
-    if status != 200:
-        raise SourceError(f"{address}: unusable answer ({status}); check the service's URL in .env")
+def _explained(error: httpx.RequestError, address: str) -> Exception:
+    """Return what a broken connection means: to be tried again, or to be mended first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return StoppedError(
+                f"{address}: its certificate is not trusted ({cause.verify_message}); check the "
+                "clock and the service's URL, or name your proxy's authority in SSL_CERT_FILE"
+            )
+        if isinstance(cause, socket.gaierror):
+            return _PassingError(
+                "its host name is not known here",
+                "check the network, its name server and the service's URL in .env",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return _PassingError(f"the connection failed ({type(error).__name__})")
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Return the seconds a ``Retry-After`` header asks for, capped; None if it says nothing."""
+    """Return the seconds a ``Retry-After`` header asks for; None if it says nothing."""
     if value is None:
         return None
     if value.strip().isdecimal():
-        return min(float(value), RETRY_AFTER_CAP)
+        return float(value)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
@@ -250,7 +360,7 @@ def _retry_after(value: str | None) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(seconds, RETRY_AFTER_CAP) if seconds > 0 else None
+    return seconds if seconds > 0 else None
 
 
 def _parse(chunks: Iterable[bytes]) -> Any:

@@ -15,8 +15,15 @@ import pandas as pd
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, VALUES, Delivery
 from pokewatch.settings import Settings
+from pokewatch.sources.about import About
 
 SOURCE = "simulated"
+ABOUT = About(
+    serves="an invented market, to try everything on",
+    currency="USD",
+    history="400 days",
+    limits="none",
+)
 EPOCH = date(2025, 1, 1)
 FAULT_COLUMNS = ["card_id", "date", "fault", "collected_at"]
 SNAPSHOT_TIME = timedelta(hours=20, minutes=5)
