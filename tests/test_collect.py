@@ -15,6 +15,7 @@ from test_sources_tcgcsv import Service, answer, group, price, product
 from pokewatch import nightly
 from pokewatch.collect import collect, ingest, stored_days
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.names import add_names
 from pokewatch.nightly import first_gap
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store import Store
@@ -44,6 +45,28 @@ class Days(Service):
         return {path.split("/")[3] for path in self.asked if path.endswith("/prices")}
 
 
+def tcgdex(service: Days, day: str, price: float = 2.5) -> None:
+    """Serve Jungle's ten cards from TCGdex, too."""
+    ids = [f"base2-{place}" for place in range(10)]
+    service.pages["/v2/en/sets"] = json.dumps([{"id": "base2"}])
+    service.pages["/v2/en/sets/base2"] = {"id": "base2", "cards": [{"id": one} for one in ids]}
+    for place, one in enumerate(ids):
+        block = {"productId": 6050 + place, "marketPrice": price}
+        service.pages[f"/v2/en/cards/{one}"] = {
+            "id": one,
+            "pricing": {"tcgplayer": {"updated": day, "unit": "USD", "normal": block}},
+        }
+
+
+@pytest.fixture
+def aliases(settings: Settings, tmp_path: Path) -> Path:
+    """Names of Jungle's cards, for after the first night."""
+    path = tmp_path / "names.csv"
+    rows = [f"{6050 + place},base2-{place}" for place in range(10)]
+    path.write_text("\n".join(["product_id,tcgdex_id", *rows]), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def service(httpserver: HTTPServer) -> Days:
     return Days(httpserver)
@@ -56,6 +79,7 @@ def settings(service: Days, tmp_path: Path) -> Settings:
         store="",
         tcgcsv_url=service.url,
         tcgcsv_categories=[3],
+        tcgdex_url=f"{service.url}/v2",
         request_interval=0,
         fallback=[],
     )
@@ -114,6 +138,38 @@ def test_one_missing_group_of_many_is_asked_for_though_the_floor_is_reached(serv
     collect(settings, "tcgcsv")
     assert service.groups_asked == {"604"}
     assert cards_of(settings, "2026-07-02") == 30
+
+
+def test_a_fallback_is_asked_only_for_what_the_first_did_not_deliver(service, settings, aliases):
+    service.serve("2026-07-01")
+    collect(settings, "tcgcsv")
+    add_names(settings, aliases)
+    service.serve("2026-07-02", failing=605)
+    service.pages["/tcgplayer/3/605/prices"] = answer([price(6050, market=2.5)])
+    tcgdex(service, "2026-07-02", price=3.0)
+    found = collect(settings, "tcgcsv", ["tcgdex"])
+    assert found.incomplete == ""
+    asked = {path for path in service.asked if path.startswith("/v2/en/cards/")}
+    assert asked == {f"/v2/en/cards/base2-{place}" for place in range(1, 10)}
+    rows = Store.from_settings(settings).prices(since=date(2026, 7, 2))
+    assert rows["source"].value_counts().to_dict() == {"tcgcsv": 21, "tcgdex": 9}
+    assert set(rows.loc[rows["source"] == "tcgdex", "market_price"]) == {3.0}
+    assert found.received == found.accepted + found.quarantined + found.unchanged == 30
+
+
+def test_a_fallback_takes_over_from_a_source_that_is_down(service, settings, aliases):
+    service.serve("2026-07-01")
+    collect(settings, "tcgcsv")
+    add_names(settings, aliases)
+    tcgdex(service, "2026-07-02")
+    service.pages["/last-updated.txt"] = 404
+    found = collect(settings, "tcgcsv", ["tcgdex"])
+    assert found.accepted == 10
+    assert found.notes[0].startswith("tcgcsv failed: ")
+    assert "10 of the 30 cards" in found.incomplete
+    service.pages["/v2/en/sets"] = 404
+    with pytest.raises(SourceError, match=r"last-updated.*; .*en/sets"):
+        collect(settings, "tcgcsv", ["tcgdex"])
 
 
 def test_the_archive_has_to_fill_days_that_are_missing_or_short(settings):
