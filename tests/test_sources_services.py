@@ -289,6 +289,13 @@ def test_only_wanted_cards_are_asked_for_and_returned(source: Source) -> None:
     assert delivery.failed == ["2:Reverse Holofoil"]
 
 
+def test_wanted_cards_that_the_service_has_not_are_no_error(source: Source) -> None:
+    strange = cards(("70:Normal", None, ["nosuch-1"]))
+    delivery = source.fetch(Wanted(strange))
+    assert delivery.observations.empty
+    assert delivery.failed == ["70:Normal"]
+
+
 def test_wanted_cards_that_cannot_be_asked_for_are_failed(source: Source) -> None:
     nameless = cards(("5:Normal", None, [])).assign(product_id=None)
     delivery = source.fetch(Wanted(nameless))

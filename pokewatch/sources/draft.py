@@ -15,7 +15,7 @@ from pokewatch.cards import normal_alias
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
-from pokewatch.sources.http import StoppedError
+from pokewatch.sources.http import NotFoundError, StoppedError
 from pokewatch.sources.identity import KnownCards, listed, normal_set, set_of
 
 COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]
@@ -128,8 +128,11 @@ class Draft:
         has nothing of that day.
         """
         rows = pd.DataFrame(self._rows, columns=[*COLUMNS, "currency", "source"])
-        if rows.empty and self._troubles:
-            raise next(iter(self._troubles.values()))
+        troubles = list(self._troubles.values())
+        if self.wanted is not None:  # that it has not the few which are missing is an answer
+            troubles = [one for one in troubles if not isinstance(one, NotFoundError)]
+        if rows.empty and troubles:
+            raise troubles[0]
         if on is not None:
             rows = self._of_day(rows, on)
         if self.wanted is not None:

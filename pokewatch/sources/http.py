@@ -23,6 +23,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
+    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -195,7 +196,7 @@ class Client:
         attempts = self._settings.request_attempts
         retrying = Retrying(
             retry=retry_if_exception_type(_PassingError),
-            stop=stop_after_attempt(attempts),
+            stop=stop_after_attempt(attempts) | stop_after_delay(PATIENCE),
             wait=_pause,
             sleep=self._wait,
             reraise=True,
@@ -212,7 +213,8 @@ class Client:
             self._note_failure(error)
             raise
         except _PassingError as error:
-            tries = f"{attempts} tries" if attempts > 1 else "1 try"
+            made = retrying.statistics["attempt_number"]
+            tries = f"{made} tries" if made > 1 else "1 try"
             failure = SourceError(f"{self._address(path)}: {error} ({tries}); {error.mend}")
             self._note_failure(failure)
             raise failure from error
