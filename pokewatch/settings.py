@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch.errors import UsageError
+from pokewatch.errors import PokewatchError, UsageError
 
 _checkout = Path(__file__).resolve().parent.parent
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
@@ -75,6 +75,17 @@ class Settings(BaseSettings):
         if "://" in self.store:
             return self.store.rstrip("/")
         return str(self._inside_project(Path(self.store)))
+
+    def make_home(self) -> Path:
+        """Make the data home where it is missing, for this user only: it may hold secrets."""
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise PokewatchError(
+                f"data home '{self.home}' cannot be made ({error.strerror}): set POKEWATCH_HOME "
+                "to a folder of yours"
+            ) from error
+        return self.home
 
     @property
     def models_dir(self) -> Path:

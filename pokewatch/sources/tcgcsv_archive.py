@@ -185,6 +185,7 @@ def _local(folder: Path, days: list[date]) -> Iterator[tuple[date, Path | None]]
 
 
 def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
+    settings.make_home()
     with Client(settings.tcgcsv_url, settings) as client:
         for day in days:
             name = f"prices-{day}.ppmd.7z"
