@@ -59,7 +59,7 @@ def import_(
     json: JsonFlag = False,
 ) -> None:
     """Restore an archive into an empty data home; everything in it is verified first."""
-    from pokewatch import backup, output
+    from pokewatch import backup, output, restore
 
-    done = backup.restore(get_settings(), file)
+    done = restore.restore(get_settings(), file)
     output.show_json(done) if json else output.show_pairs(backup.shown(done))

@@ -57,6 +57,7 @@ class Damage:
 
     path: str
     month: str | None
+    rows: int
     problem: str
     denied: bool = False
 
@@ -113,7 +114,9 @@ def check_files(folder: Path, handle: DeltaTable, deep: bool = False) -> list[Da
         (one, _problem(folder / unquote(one["path"]), one["size_bytes"], deep)) for one in files
     ]
     return [
-        Damage(unquote(one["path"]), one.get("partition.month"), *problem)
+        Damage(
+            unquote(one["path"]), one.get("partition.month"), one.get("num_records") or 0, *problem
+        )
         for one, problem in judged
         if problem
     ]
@@ -229,8 +232,9 @@ def mend_files(store: Store, name: str, rescued: Path, deep: bool = False) -> st
             set_aside(folder / path, folder, rescued / name)
     return (
         f"table '{name}' is readable again as version {store.snapshot(name).version}: "
-        f"{back.num_rows:,} rows of {len(lost)} damaged files came from an older version"
-        + (f"; look for days missing in {', '.join(months)}" if months else "")
+        f"{back.num_rows:,} of {sum(one.rows for one in damaged):,} rows of {len(lost)} damaged "
+        "files came from an older version"
+        + (f"; days missing in {', '.join(months)} must be collected again" if months else "")
     )
 
 
