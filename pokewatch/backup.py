@@ -60,16 +60,17 @@ def export(settings: Settings, target: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
             draft = Path(folder) / "backup.tar"
             draft.touch(0o600)
-            with draft.open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
-                for name in RESTORED:
-                    path = Path(folder) / f"{name}.parquet"
-                    manifest["tables"][name] = _write_table(pinned[name], path)
-                    _add(tar, manifest, f"tables/{name}.parquet", path)
-                    path.unlink()
-                for member, path in _files(settings):
-                    _add(tar, manifest, member, path)
-                text = json.dumps(manifest, indent=1).encode()
-                tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
+            with draft.open("wb") as file:
+                with tarfile.open(fileobj=file, mode="w") as tar:
+                    for name in RESTORED:
+                        path = Path(folder) / f"{name}.parquet"
+                        manifest["tables"][name] = _write_table(pinned[name], path)
+                        _add(tar, manifest, f"tables/{name}.parquet", path)
+                        path.unlink()
+                    for member, path in _files(settings):
+                        _add(tar, manifest, member, path)
+                    text = json.dumps(manifest, indent=1).encode()
+                    tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)
