@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -299,9 +300,22 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     return found.merge(last, on="card_id", how="left")[columns]
 
 
+FORMULA = r"^(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"  # what makes a spreadsheet run a cell
+
+
+def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a ' before every text that a spreadsheet would run as a formula."""
+    texts = frame.select_dtypes(["object", "string", "category"])
+    return frame.assign(**{name: texts[name].map(_inert, na_action="ignore") for name in texts})
+
+
+def _inert(value: Any) -> Any:
+    return re.sub(FORMULA, "'", value) if isinstance(value, str) else value
+
+
 WRITERS = {
     ".parquet": lambda frame, to: frame.to_parquet(to, index=False),
-    ".csv": lambda frame, to: frame.to_csv(to, index=False, date_format="%Y-%m-%d"),
+    ".csv": lambda frame, to: no_formulas(frame).to_csv(to, index=False, date_format="%Y-%m-%d"),
     ".json": lambda frame, to: frame.to_json(to, orient="records", date_format="iso", indent=1),
 }
 

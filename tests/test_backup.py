@@ -236,7 +236,7 @@ def test_rows_that_differ_from_the_manifest_are_refused_though_the_files_fit(arc
 def test_a_cut_archive_and_what_is_none_are_refused(archive, tmp_path, share):
     data = archive.read_bytes()
     archive.write_bytes(data[: int(len(data) * share)] or b"<html>" * 200)
-    with pytest.raises(PokewatchError, match="no whole archive|no back-up"):
+    with pytest.raises(PokewatchError, match=r"no whole archive|no back-up"):
         restore.restore(settings_in(tmp_path / "empty"), archive)
 
 
