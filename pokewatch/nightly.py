@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -300,7 +299,7 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     return found.merge(last, on="card_id", how="left")[columns]
 
 
-FORMULA = r"^(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"  # what makes a spreadsheet run a cell
+FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # beginnings that a spreadsheet runs
 
 
 def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
@@ -310,7 +309,11 @@ def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inert(value: Any) -> Any:
-    return re.sub(FORMULA, "'", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # Left unquoted by the writer, a carriage return would begin a row, and a formula in it.
+    value = value.replace("\r", " ")
+    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 WRITERS = {

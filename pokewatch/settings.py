@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -75,6 +77,11 @@ class Settings(BaseSettings):
         if "://" in self.store:
             return self.store.rstrip("/")
         return str(self._inside_project(Path(self.store)))
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Yield what a print shows: addresses without user and password."""
+        for name, value in super().__repr_args__():
+            yield name, re.sub(r"//[^/]*@", "//", value) if isinstance(value, str) else value
 
     def make_home(self) -> Path:
         """Make the data home where it is missing, for this user only: it may hold secrets."""

@@ -200,7 +200,7 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
             if not py7zr.is_7zfile(path):
                 path.unlink()
                 raise SourceError(
-                    f"{settings.tcgcsv_url} sent something else than an archive for {day}; "
+                    f"{client.shown} sent something else than an archive for {day}; "
                     "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
                 )
             yield day, path
