@@ -207,11 +207,10 @@ def _remembered(settings: Settings) -> tuple[set[str], list[Crossing]]:
 
 
 def _remember(settings: Settings, crossed: set[str], unsent: list[Crossing]) -> None:
-    path = settings.home / "alerts.json"
+    path = settings.make_home() / "alerts.json"
     state = {"crossed": sorted(crossed), "unsent": [asdict(one) for one in unsent]}
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(json.dumps(state, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         draft.replace(path)
     finally:

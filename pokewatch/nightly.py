@@ -313,9 +313,26 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     return found.merge(last, on="card_id", how="left")[columns]
 
 
+FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # beginnings that a spreadsheet runs
+
+
+def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a ' before every text that a spreadsheet would run as a formula."""
+    texts = frame.select_dtypes(["object", "string", "category"])
+    return frame.assign(**{name: texts[name].map(_inert, na_action="ignore") for name in texts})
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # Left unquoted by the writer, a carriage return would begin a row, and a formula in it.
+    value = value.replace("\r", " ")
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
 WRITERS = {
     ".parquet": lambda frame, to: frame.to_parquet(to, index=False),
-    ".csv": lambda frame, to: frame.to_csv(to, index=False, date_format="%Y-%m-%d"),
+    ".csv": lambda frame, to: no_formulas(frame).to_csv(to, index=False, date_format="%Y-%m-%d"),
     ".json": lambda frame, to: frame.to_json(to, orient="records", date_format="iso", indent=1),
 }
 

@@ -77,7 +77,8 @@ KEEP_PAST = 10  # models whose back-test stays on disk; the champion's stays as 
 
 def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
     """Write a trained model and its walk-forward forecasts, complete or not at all."""
-    settings.models_dir.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
+    settings.models_dir.mkdir(exist_ok=True)
     target = settings.models_dir / trained.name
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.models_dir))
     trained.model.save(draft)

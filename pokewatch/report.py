@@ -202,6 +202,7 @@ def _execute(
 ) -> None:
     """Run a notebook into ``target``; PokewatchError names the cause where it fails."""
     source = NOTEBOOKS / f"{name}.ipynb"
+    settings.make_home()
     if not source.exists():
         raise PokewatchError(f"notebook '{source}' is missing: run from a checkout of the project")
     failed = target.with_suffix(".failed.ipynb")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch.errors import UsageError
+from pokewatch.errors import PokewatchError, UsageError
 
 _checkout = Path(__file__).resolve().parent.parent
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
@@ -98,6 +100,22 @@ class Settings(BaseSettings):
         if "://" in self.store:
             return self.store.rstrip("/")
         return str(self._inside_project(Path(self.store)))
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Yield what a print shows: addresses without user and password."""
+        for name, value in super().__repr_args__():
+            yield name, re.sub(r"//[^/]*@", "//", value) if isinstance(value, str) else value
+
+    def make_home(self) -> Path:
+        """Make the data home where it is missing, for this user only: it may hold secrets."""
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise PokewatchError(
+                f"data home '{self.home}' cannot be made ({error.strerror}): set POKEWATCH_HOME "
+                "to a folder of yours"
+            ) from error
+        return self.home
 
     @property
     def models_dir(self) -> Path:

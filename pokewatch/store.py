@@ -254,6 +254,8 @@ class Store:
         """Create an empty table; ConflictError if another writer has done so meanwhile."""
         table_schema = TABLES[name]
         try:
+            if "://" not in self.root:  # often the data home: for this user only
+                Path(self.root).mkdir(mode=0o700, parents=True, exist_ok=True)
             return DeltaTable.create(
                 self.location(name),
                 table_schema,

@@ -94,6 +94,6 @@ def trial(
 
 def beside(settings: Settings) -> Settings:
     """Return settings that read the same store and keep models and runs in ``trials``."""
-    home = settings.home / FOLDER
-    home.mkdir(parents=True, exist_ok=True)
+    home = settings.make_home() / FOLDER
+    home.mkdir(exist_ok=True)
     return settings.model_copy(update={"home": home, "store": settings.store_root})

@@ -136,6 +136,11 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def shown(self) -> str:
+        """The service's address for messages, without user and password."""
+        return self._address("")
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

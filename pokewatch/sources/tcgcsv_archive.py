@@ -185,6 +185,7 @@ def _local(folder: Path, days: list[date]) -> Iterator[tuple[date, Path | None]]
 
 
 def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
+    settings.make_home()
     with Client(settings.tcgcsv_url, settings) as client:
         for day in days:
             name = f"prices-{day}.ppmd.7z"
@@ -199,7 +200,7 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
             if not py7zr.is_7zfile(path):
                 path.unlink()
                 raise SourceError(
-                    f"{settings.tcgcsv_url} sent something else than an archive for {day}; "
+                    f"{client.shown} sent something else than an archive for {day}; "
                     "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
                 )
             yield day, path
