@@ -171,8 +171,11 @@ class Store:
     @staticmethod
     def _has_files(location: str) -> bool:
         folder = local_folder(location)
-        # An empty _delta_log is another writer's table at its very beginning.
-        return folder is not None and any(path.is_file() for path in folder.rglob("*"))
+        # An empty _delta_log is another writer's table at its very beginning; a name with "#" is an
+        # entry that a writer has not finished, and never will where it was killed.
+        return folder is not None and any(
+            path.is_file() and "#" not in path.name for path in folder.rglob("*")
+        )
 
     @property
     def data_version(self) -> int:
