@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from pokewatch import watchlist
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import Settings
 from pokewatch.store import Store
+from pokewatch.whole import draft_of
 
 log = logging.getLogger(__name__)
 
@@ -209,9 +209,5 @@ def _remembered(settings: Settings) -> tuple[set[str], list[Crossing]]:
 def _remember(settings: Settings, crossed: set[str], unsent: list[Crossing]) -> None:
     path = settings.make_home() / "alerts.json"
     state = {"crossed": sorted(crossed), "unsent": [asdict(one) for one in unsent]}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with draft_of(path) as draft:
         draft.write_text(json.dumps(state, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +32,7 @@ from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store import Store
+from pokewatch.whole import draft_of
 
 log = logging.getLogger(__name__)
 
@@ -346,15 +346,8 @@ def check_output(path: Path) -> None:
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as .parquet, .csv or .json, complete or not at all."""
     check_output(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with draft_of(path) as draft:
         WRITERS[path.suffix.lower()](frame, draft)
-        draft.replace(path)
-    except OSError as error:
-        raise PokewatchError(f"'{path}' could not be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def status(settings: Settings) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.walk_forward import MODEL, attach_truth
+from pokewatch.whole import draft_of, unwritable
 
 GATE_HORIZON = 7
 TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
@@ -73,25 +75,59 @@ def code_version() -> str:
 
 PAST = "backtest.parquet"
 KEEP_PAST = 10  # models whose back-test stays on disk; the champion's stays as well
+DRAFT = ".draft-"
+BEFORE = ".before-"  # the model whose place a new one of the same name is taking
+A_DAY = 24 * 3600.0  # seconds; no training takes as long
 
 
 def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
     """Write a trained model and its walk-forward forecasts, complete or not at all."""
-    settings.make_home()
-    settings.models_dir.mkdir(exist_ok=True)
     target = settings.models_dir / trained.name
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.models_dir))
-    trained.model.save(draft)
-    _write_about(draft, trained)
-    past.to_parquet(draft / PAST, index=False, compression="zstd")
-    if target.exists():
-        shutil.rmtree(target)
-    draft.rename(target)
-    kept = {*names(settings)[-KEEP_PAST:], champion_name(settings)}
-    for path in settings.models_dir.glob(f"*/{PAST}"):
-        if path.parent.name not in kept:
-            path.unlink()
+    try:
+        settings.make_home()
+        settings.models_dir.mkdir(exist_ok=True)
+        _clear(settings)
+        with tempfile.TemporaryDirectory(
+            prefix=DRAFT, dir=settings.models_dir, ignore_cleanup_errors=True
+        ) as folder:
+            draft = Path(folder) / target.name
+            draft.mkdir()
+            trained.model.save(draft)
+            _write_about(draft, trained)
+            past.to_parquet(draft / PAST, index=False, compression="zstd")
+            _take_place(draft, target)
+        kept = {*names(settings)[-KEEP_PAST:], champion_name(settings)}
+        for path in settings.models_dir.glob(f"*/{PAST}"):
+            if path.parent.name not in kept:
+                path.unlink()
+    except OSError as error:
+        raise unwritable(target, error) from error
     return target
+
+
+def _clear(settings: Settings) -> None:
+    """Remove what trainings that were killed have left."""
+    for left in settings.models_dir.glob(f"{DRAFT}*"):
+        if time.time() - left.stat().st_mtime > A_DAY:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _take_place(draft: Path, target: Path) -> None:
+    """Put a folder in the place of another; killed in between, ``_take_back`` undoes it."""
+    before = target.with_name(f"{BEFORE}{target.name}")
+    if target.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        target.rename(before)
+    draft.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _take_back(settings: Settings) -> None:
+    for before in settings.models_dir.glob(f"{BEFORE}*"):
+        target = before.with_name(before.name.removeprefix(BEFORE))
+        if not target.exists():
+            with suppress(OSError):  # another process was quicker
+                before.rename(target)
 
 
 def _write_about(folder: Path, trained: TrainedModel) -> None:
@@ -105,9 +141,8 @@ def _write_about(folder: Path, trained: TrainedModel) -> None:
         "rules": [rule.as_dict() for rule in trained.rules.values()],
         "scores": plain(trained.scores),
     }
-    draft = folder / f".about.{os.getpid()}.tmp"
-    draft.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    draft.replace(folder / "about.json")
+    with draft_of(folder / "about.json") as draft:
+        draft.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def keep_verdict(settings: Settings, trained: TrainedModel, verdict: Verdict) -> TrainedModel:
@@ -159,6 +194,7 @@ def load(settings: Settings, name: str) -> TrainedModel:
 
 def names(settings: Settings) -> list[str]:
     """Return the names of all trained models, the one written first first."""
+    _take_back(settings)
     folders = settings.models_dir.glob("*/about.json")
     written = sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
     return [path.parent.name for path in written if path.parent.name[0] != "."]
@@ -199,9 +235,8 @@ def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:
     """Make a model the champion, in one atomic step."""
     path = settings.models_dir / "champion.json"
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps({"name": name, "reasons": reasons}, indent=1), encoding="utf-8")
-    draft.replace(path)
+    with draft_of(path) as draft:
+        draft.write_text(json.dumps({"name": name, "reasons": reasons}, indent=1), encoding="utf-8")
 
 
 def judge(

@@ -24,6 +24,7 @@ from traitlets.config import Config
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.store import Store
+from pokewatch.whole import draft_of
 
 log = logging.getLogger(__name__)
 
@@ -245,12 +246,5 @@ def _plain(text: str) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file complete or not at all."""
-    near = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        near.write_bytes(content)
-        near.replace(path)
-    except OSError as error:
-        raise PokewatchError(f"'{path}' could not be written: {error}") from error
-    finally:
-        near.unlink(missing_ok=True)
+    with draft_of(path) as draft:
+        draft.write_bytes(content)

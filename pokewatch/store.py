@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as fs
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pokewatch import schema
+from pokewatch import delta_log, schema
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.settings import Settings
 
@@ -37,6 +37,9 @@ TABLES = {
 }
 COMPACT_ABOVE_FILES = 8
 SMALL_FILE_BYTES = 16 * 2**20
+# Every gzip page ends in a checksum that all readers verify: a flipped bit is an error, where
+# Parquet's other compressions would hand out another price.
+WRITING = WriterProperties(compression="GZIP", compression_level=1)
 
 
 class ConflictError(Exception):
@@ -59,13 +62,11 @@ class Snapshot:
         """Return the table for scanning; only while it exists."""
         if self.handle is None:
             raise StoreError(f"table '{self.name}' is empty: collect prices first")
-        location = self.handle.table_uri
-        path = url2pathname(urlparse(location).path) if location.startswith("file:") else location
         native = None
         # deltalake's own file system calls Python from Arrow's threads, which aborts the process
         # when one of them is still reading ahead at its end; Arrow's local one does not.
-        if "://" not in path:
-            native = fs.SubTreeFileSystem(path, fs.LocalFileSystem())
+        if folder := local_folder(self.handle.table_uri):
+            native = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         return self.handle.to_pyarrow_dataset(filesystem=native)
 
     def read(
@@ -77,16 +78,38 @@ class Snapshot:
         if self.handle is None:
             return pa.schema([table_schema.field(name) for name in names]).empty_table()
         conditions = list(where)
+        dataset = self.dataset()
         try:
-            found = self.dataset().to_table(
+            for fragment in dataset.get_fragments():
+                check_columns(fragment, table_schema)
+            found = dataset.to_table(
                 columns=names, filter=reduce(and_, conditions) if conditions else None
             )
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            raise StoreError(
-                f"table '{self.name}' at version {self.version} cannot be read: {error}; restore "
-                "its files from a back-up, or read an older state with --data-version"
-            ) from error
+        except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
+            raise self._unreadable(dataset, error) from error
         return found.cast(pa.schema([table_schema.field(name) for name in names]))
+
+    def _unreadable(self, dataset: ds.Dataset, error: Exception) -> StoreError:
+        """Say which file is damaged and which version does without it."""
+        start = f"table '{self.name}' at version {self.version} cannot be read"
+        for fragment in dataset.get_fragments():
+            try:
+                check_columns(fragment, TABLES[self.name])
+                fragment.to_table()
+            except (OSError, ValueError, pa.ArrowException) as trouble:
+                folder = local_folder(self.handle.table_uri) if self.handle else None
+                since = folder and delta_log.added_by(folder, fragment.path)
+                older = (
+                    f"version {since - 1} does without it: --data-version {since - 1}"
+                    if since
+                    else "read an older state with --data-version"
+                )
+                why = " ".join(str(trouble).split())[:200]
+                return StoreError(
+                    f"{start}: its file '{fragment.path}' is damaged or missing ({why}); restore "
+                    f"it from a back-up; {older}"
+                )
+        return StoreError(f"{start}: {error}; restore its files from a back-up")
 
 
 class Store:
@@ -118,7 +141,9 @@ class Store:
         """
         location = self.location(table)
         try:
-            handle = DeltaTable(location, storage_options=self._options)
+            if folder := local_folder(location):
+                delta_log.check(table, folder, version)
+            handle = DeltaTable(location, version=version, storage_options=self._options)
         except TableNotFoundError as error:
             if self._has_files(location):
                 raise StoreError(
@@ -130,30 +155,27 @@ class Store:
                     f"data version {version} does not exist: the store is empty"
                 ) from error
             return Snapshot(table, None)
-        except (DeltaError, OSError, ValueError) as error:
-            raise StoreError(
-                f"table '{location}' cannot be opened: {error}; restore its _delta_log from a "
-                "back-up"
-            ) from error
-        if version is None or version == handle.version():
-            return Snapshot(table, handle)
-        newest = handle.version()
-        try:
-            handle.load_as_version(version)
         except (DeltaError, OSError, ValueError, OverflowError) as error:
-            raise UsageError(
-                f"data version {version} of '{table}' is not readable: the newest is {newest}, "
-                f"versions are kept for {self.retention_days} days"
+            if version is not None:
+                raise UsageError(
+                    f"data version {version} of '{table}' is not readable: the newest is "
+                    f"{self.snapshot(table).version}, versions are kept for "
+                    f"{self.retention_days} days"
+                ) from error
+            why = str(error).splitlines()[0]  # Rust's stack trace follows
+            raise StoreError(
+                f"table '{location}' cannot be opened: {why}; restore its _delta_log from a back-up"
             ) from error
         return Snapshot(table, handle)
 
     @staticmethod
     def _has_files(location: str) -> bool:
-        if "://" in location:
-            return False
-        folder = Path(location)
-        # An empty _delta_log is another writer's table at its very beginning.
-        return folder.exists() and any(path.is_file() for path in folder.rglob("*"))
+        folder = local_folder(location)
+        # An empty _delta_log is another writer's table at its very beginning; a name with "#" is an
+        # entry that a writer has not finished, and never will where it was killed.
+        return folder is not None and any(
+            path.is_file() and "#" not in path.name for path in folder.rglob("*")
+        )
 
     @property
     def data_version(self) -> int:
@@ -241,6 +263,7 @@ class Store:
                 mode="overwrite",
                 predicate=predicate or "true",
                 storage_options=self._options,
+                writer_properties=WRITING,
             )
         except CommitFailedError as error:
             raise ConflictError(str(error)) from error
@@ -336,13 +359,30 @@ class Store:
         try:
             if partitioned:
                 months = [str(month) for month in crowded.index]
-                handle.optimize.compact(partition_filters=[("month", "in", months)])
+                handle.optimize.compact([("month", "in", months)], writer_properties=WRITING)
             else:
-                handle.optimize.compact()
+                handle.optimize.compact(writer_properties=WRITING)
             handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
             log.warning("table '%s' was not compacted this time: %s", table, error)
+
+
+def local_folder(location: str) -> Path | None:
+    """Return a table's folder, None where it lies in an object store."""
+    path = url2pathname(urlparse(location).path) if location.startswith("file:") else location
+    return None if "://" in path else Path(path)
+
+
+def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:
+    """Raise ValueError for a file without all columns: Arrow would read a lost one as null."""
+    for column in fragment.physical_schema:
+        if column != table_schema.field(column.name):
+            raise ValueError(f"column '{column.name}' is of another type")
+    # A partition's value stands in the path only.
+    lost = set(table_schema.names) - set(fragment.physical_schema.names) - {"month"}
+    if lost:
+        raise ValueError(f"column {', '.join(sorted(lost))} is missing")
 
 
 def date_range(since: date | None, until: date | None) -> Iterable[pc.Expression]:

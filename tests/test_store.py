@@ -136,8 +136,20 @@ def test_a_store_that_cannot_be_read_is_an_error_not_an_empty_one(config):
     for entry in config.home.glob("*.json"):
         entry.rename(log / entry.name)
     (log / "00000000000000000000.json").write_text("{ damaged")
-    with pytest.raises(StoreError, match="cannot be opened"):
+    with pytest.raises(
+        StoreError, match=r"log entry .*0000\.json. holds something else than JSON.*back-up"
+    ):
         store.prices()
+
+
+def test_a_table_whose_first_entry_was_never_finished_is_an_empty_one(config):
+    log = config.home / "prices" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json#1").write_text('{"protocol":')
+    store = Store.from_settings(config)
+    assert store.prices().empty
+    ingest(store, delivery(curve("1:Normal", [5.0])), config)
+    assert len(store.prices()) == 1
 
 
 def test_a_lost_parquet_file_is_named(config):

@@ -98,7 +98,7 @@ def fetch(
             notes.append(f"{len(unasked)} groups were not asked for: {unasked[0]}")
         if len(troubles) == asked and (failed or wanted is None):
             raise SourceError(
-                f"tcgcsv at {client.shown} delivered no group of categories {categories}: "
+                f"tcgcsv at {opened.shown} delivered no group of categories {categories}: "
                 f"{notes[0] if notes else 'it lists none'}; run collect again later"
             )
     if _went_on(settings, updated):

@@ -1,0 +1,28 @@
+"""Processes for fault tests: forked from a server that has imported everything, so they are quick.
+
+A forked process cannot use a Delta table that its parent had open: the server opens none.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing.context import ForkServerContext
+
+import pytest
+
+IMPORTED = ["pokewatch.nightly", "pokewatch.report", "pokewatch.sources.tcgcsv", "nbconvert"]
+
+
+@pytest.fixture(scope="session")
+def forks() -> ForkServerContext:
+    """Context whose processes start in a few milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
+
+
+@pytest.fixture(scope="session")
+def kills() -> int:
+    """How many processes are killed altogether: POKEWATCH_KILLS, or a few."""
+    return int(os.environ.get("POKEWATCH_KILLS", "20"))
