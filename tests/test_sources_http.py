@@ -23,7 +23,8 @@ from pokewatch import __version__
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http
-from pokewatch.sources.http import Client, Manners, NotFoundError, StoppedError
+from pokewatch.sources.answers import NotFoundError, StoppedError
+from pokewatch.sources.http import Client, Manners
 
 
 class Pauses(list[float]):

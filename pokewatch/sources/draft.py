@@ -15,7 +15,7 @@ from pokewatch.cards import normal_alias
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
-from pokewatch.sources.http import NotFoundError, StoppedError
+from pokewatch.sources.answers import NotFoundError, StoppedError
 from pokewatch.sources.identity import KnownCards, listed, normal_set, set_of
 
 COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
-import orjson
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -30,6 +25,17 @@ from tenacity import (
 from pokewatch import __version__
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings
+from pokewatch.sources.answers import (
+    ASK_SLOWER,
+    RUN_AGAIN,
+    NotFoundError,
+    PassingError,
+    StoppedError,
+    explained,
+    parse_json,
+    retry_after,
+    shown_address,
+)
 
 JSON_LIMIT = 16 * 2**20
 ARCHIVE_LIMIT = 200 * 2**20
@@ -41,28 +47,9 @@ SLOWEST_ANSWER = 10
 FAILURES_IN_A_ROW = 10
 PATIENCE = 900.0  # seconds of failures only
 A_MINUTE = 60.0
-RUN_AGAIN = "run again later, or raise POKEWATCH_REQUEST_ATTEMPTS or POKEWATCH_REQUEST_TIMEOUT"
-ASK_SLOWER = "run again later, and raise POKEWATCH_REQUEST_INTERVAL"
 
 T = TypeVar("T")
 _jitter = wait_random_exponential(multiplier=1, max=BACKOFF_CAP)
-
-
-class NotFoundError(SourceError):
-    """The service has nothing under this address (404)."""
-
-
-class StoppedError(SourceError):
-    """The service is not asked any more by this client; every further request raises this."""
-
-
-class _PassingError(Exception):
-    """A failure that may pass by itself; ``retry_after`` is the service's wish in seconds."""
-
-    def __init__(self, message: str, mend: str = RUN_AGAIN, retry_after: float | None = None):
-        super().__init__(message)
-        self.mend = mend
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -121,8 +108,8 @@ class Client:
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise SourceError(
-                f"a client for '{_shown(base_url)}' cannot be made: its address or a header is "
-                "not valid; mend the service's URL or key in .env"
+                f"a client for '{shown_address(base_url)}' cannot be made: its address or a header "
+                "is not valid; mend the service's URL or key in .env"
             ) from error
 
     def __enter__(self) -> Client:
@@ -155,7 +142,7 @@ class Client:
 
         Raises SourceError (NotFoundError on 404) that names the address and the mend.
         """
-        return self._request(path, params, _parse, JSON_LIMIT)
+        return self._request(path, params, parse_json, JSON_LIMIT)
 
     def get_text(self, path: str, params: Mapping[str, str | int] | None = None) -> str:
         """Return the answer as text; raises as ``get_json``."""
@@ -200,7 +187,7 @@ class Client:
             raise StoppedError(self._stopped)
         attempts = self._settings.request_attempts
         retrying = Retrying(
-            retry=retry_if_exception_type(_PassingError),
+            retry=retry_if_exception_type(PassingError),
             stop=stop_after_attempt(attempts) | stop_after_delay(PATIENCE),
             wait=_pause,
             sleep=self._wait,
@@ -217,7 +204,7 @@ class Client:
         except SourceError as error:
             self._note_failure(error)
             raise
-        except _PassingError as error:
+        except PassingError as error:
             made = retrying.statistics["attempt_number"]
             tries = f"{made} tries" if made > 1 else "1 try"
             failure = SourceError(f"{self._address(path)}: {error} ({tries}); {error.mend}")
@@ -253,13 +240,13 @@ class Client:
                 self._check_status(response, address)
                 return receive(self._bounded(response, address, limit))
         except httpx.TimeoutException as error:
-            raise _PassingError(f"no answer within {self._timeout:g} s") from error
+            raise PassingError(f"no answer within {self._timeout:g} s") from error
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise SourceError(
                 f"{address}: not a request that can be sent; mend the service's URL or key in .env"
             ) from error
         except httpx.RequestError as error:
-            raise _explained(error, address) from error
+            raise explained(error, address) from error
         finally:
             self._free_at = self._clock() + self._settings.request_interval
 
@@ -282,14 +269,14 @@ class Client:
         status = response.status_code
         if status in (408, 429) or status >= 500:
             wish = response.headers.get("Retry-After") if status in (429, 503) else None
-            seconds = _retry_after(wish)
+            seconds = retry_after(wish)
             if seconds is not None and seconds > RETRY_AFTER_CAP:
                 raise StoppedError(
                     f"{address}: the service answered {status} and asks to be left alone for "
                     f"{seconds / 60:,.0f} minutes; run it again after that"
                 )
             mend = ASK_SLOWER if status == 429 else RUN_AGAIN
-            raise _PassingError(f"the service answered {status}", mend, seconds)
+            raise PassingError(f"the service answered {status}", mend, seconds)
         if status == 404:
             raise NotFoundError(f"{address}: not found (404); check the id, the date and the URL")
         if status in (401, 403):
@@ -316,11 +303,11 @@ class Client:
                     "check that the address is the right one"
                 )
             if self._clock() > deadline:
-                raise _PassingError("the answer came too slowly")
+                raise PassingError("the answer came too slowly")
             yield chunk
 
     def _address(self, path: str) -> str:
-        return _shown(f"{self._http.base_url}".rstrip("/") + "/" + path.lstrip("/"))
+        return shown_address(f"{self._http.base_url}".rstrip("/") + "/" + path.lstrip("/"))
 
 
 def user_agent(settings: Settings) -> str:
@@ -331,57 +318,6 @@ def user_agent(settings: Settings) -> str:
 
 def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _PassingError) and error.retry_after is not None:
+    if isinstance(error, PassingError) and error.retry_after is not None:
         return error.retry_after
     return _jitter(state)
-
-
-def _explained(error: httpx.RequestError, address: str) -> Exception:
-    """Return what a broken connection means: to be tried again, or to be mended first."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return StoppedError(
-                f"{address}: its certificate is not trusted ({cause.verify_message}); check the "
-                "clock and the service's URL, or name your proxy's authority in SSL_CERT_FILE"
-            )
-        if isinstance(cause, socket.gaierror):
-            return _PassingError(
-                "its host name is not known here",
-                "check the network, its name server and the service's URL in .env",
-            )
-        cause = cause.__cause__ or cause.__context__
-    return _PassingError(f"the connection failed ({type(error).__name__})")
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds a ``Retry-After`` header asks for; None if it says nothing."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = (moment - datetime.now(UTC)).total_seconds()
-    return seconds if seconds > 0 else None
-
-
-def _parse(chunks: Iterable[bytes]) -> Any:
-    body = b"".join(chunks)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if body.lstrip()[:1] == b"<":
-            raise _PassingError("the answer is a web page instead of JSON") from error
-        raise _PassingError(f"the answer is malformed or cut short ({error})") from error
-
-
-def _shown(url: str) -> str:
-    """Return an address without user, password and query, which may be secret."""
-    head, separator, rest = url.split("?", 1)[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{head}{separator}{host.rpartition('@')[2]}{slash}{path}"

@@ -15,7 +15,8 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
 from pokewatch.sources.about import About
-from pokewatch.sources.http import Client, Manners, StoppedError
+from pokewatch.sources.answers import StoppedError
+from pokewatch.sources.http import Client, Manners
 from pokewatch.sources.tcgcsv_archive import archive_date, archives, read_archive
 from pokewatch.sources.tcgcsv_frames import (
     SOURCE,

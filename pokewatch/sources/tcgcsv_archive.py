@@ -19,7 +19,8 @@ from tqdm import tqdm
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
-from pokewatch.sources.http import Client, NotFoundError
+from pokewatch.sources.answers import NotFoundError
+from pokewatch.sources.http import Client
 from pokewatch.sources.tcgcsv_frames import SOURCE, answer_rows, price_frames, usable_categories
 from pokewatch.sources.unpack import DamagedArchiveError, unpack
 
