@@ -22,7 +22,7 @@ STACK = "local_stack"
 ARTIFACT_STORE = "local_store"
 ORCHESTRATOR = "local_orchestrator"
 TRACKERS = ("local_mlflow", "dagshub_mlflow")
-SECRET = "pokewatch_mlflow"  # the name of a secret, not one itself
+SECRET = "pokewatch_mlflow"  # noqa: S105 (the name of a secret, not one itself)
 
 
 def ensure(settings: Settings, reset: bool = False) -> list[str]:

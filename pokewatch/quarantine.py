@@ -46,7 +46,11 @@ def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
 def content_ids(rows: pd.DataFrame) -> pd.Series:
     """Return an id of each row's content; ``copy`` tells identical rows of a delivery apart."""
     text = content(rows) + rows["copy"].astype(str)
-    return text.map(lambda value: hashlib.sha1(value.encode()).hexdigest()[:16])
+
+    def digest(value: str) -> str:  # an id, not a protection; another hash would change all ids
+        return hashlib.sha1(value.encode(), usedforsecurity=False).hexdigest()[:16]
+
+    return text.map(digest)
 
 
 def content(rows: pd.DataFrame) -> pd.Series:

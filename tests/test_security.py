@@ -240,7 +240,7 @@ def test_the_password_of_an_mlflow_database_is_not_kept_by_zenml(project):
     kept = [line for line in env if not line.startswith("MLFLOW_")]
     address = f"MLFLOW_TRACKING_URI=postgresql://me:{SECRETS['mlflow']}@127.0.0.1:1/mlflow"
     (project / ".env").write_text("\n".join([*kept, address]))
-    done = run(project, ["sh", "scripts/setup_zenml.sh"])
+    done = run(project, [sys.executable, "-m", "pipelines.stack"])
     assert done.returncode == 0, done.stderr
     assert leaks(project, done.stdout, done.stderr) == []
 

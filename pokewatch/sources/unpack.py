@@ -32,7 +32,9 @@ def unpack(path: Path, pattern: str) -> list[tuple[str, bytes]]:
     # -P keeps this folder off the child's module path: its http.py would hide Python's own.
     command = [sys.executable, "-P", __file__, str(path), pattern]
     try:
-        child = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT, check=False)
+        child = subprocess.run(  # noqa: S603 (this file; a path is one argument, no shell)
+            command, capture_output=True, timeout=TIME_LIMIT, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise DamagedArchiveError(f"not unpacked after {TIME_LIMIT:g} s") from error
     if child.returncode < 0:
