@@ -378,7 +378,7 @@ def model_card(
 
 @app.command()
 def predict(
-    card: Annotated[list[str] | None, typer.Argument(help="Ids or aliases.")] = None,
+    card: Annotated[list[str] | None, typer.Argument(help="Ids, aliases or names.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Every card; kept in the store.")] = False,
     date: DateOption = None,
     horizon: HorizonOption = None,
