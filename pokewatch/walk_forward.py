@@ -9,10 +9,10 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
-from pokewatch import calls, features, metrics
+from pokewatch import calls, features, metrics, parallel
 from pokewatch.errors import UsageError
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.forecast import FairValueModel
@@ -94,11 +94,12 @@ def walk_forward(
         for origin in origins
     ]
     bar = tqdm(tasks, desc="walk-forward", unit="fit", disable=not progress)
-    parts = Parallel(n_jobs=jobs)(
-        delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
-        for origin, rows in bar
-        if rows
-    )
+    with parallel.pool(settings, jobs, shared=(panel, built)) as workers:
+        parts = workers.run(
+            delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
+            for origin, rows in bar
+            if rows
+        )
     frames = [part for part in parts if len(part)]
     if not frames:
         return Backtest(_no_forecasts(), list(horizons))
