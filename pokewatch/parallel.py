@@ -1,8 +1,8 @@
 """Where parallel work runs: on this machine, or on the Dask cluster that ``POKEWATCH_DASK`` names.
 
-The work is the same joblib work either way. Arguments and results travel pickled between this
-process and the cluster's, which trust each other; a cluster executes whatever reaches its
-scheduler. Settings stay here: a task gets the values it needs, no keys and no paths.
+The work is the same either way: joblib's ``delayed`` calls. Arguments and results travel pickled
+between this process and the cluster's, which trust each other; a cluster executes whatever reaches
+its scheduler. Settings stay here: a task gets the values it needs, no keys and no paths.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from joblib import Parallel, effective_n_jobs, parallel_config
+from joblib import Parallel, effective_n_jobs
 
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.settings import Settings
@@ -33,36 +34,53 @@ PACKAGES = ["pokewatch", "numpy", "pandas", "scikit-learn", "scipy", "py7zr", "j
 
 @dataclass(frozen=True)
 class Pool:
-    """Something that runs joblib work: call ``run`` with ``delayed`` calls.
+    """Something that runs ``delayed`` calls.
 
-    size: how many run at once. remote: whether they run where this machine's files are not.
+    run: yields the results in order. size: how many calls run at once. remote: whether they run
+    where this machine's files are not.
     """
 
-    run: Parallel
+    run: Callable[[Iterable[Any]], Iterator[Any]]
     size: int
     remote: bool
 
 
 @contextmanager
 def pool(
-    settings: Settings, jobs: int, shared: Sequence[object] = (), **options: Any
+    settings: Settings, jobs: int, shared: Sequence[object] = (), prefer: str = "processes"
 ) -> Iterator[Pool]:
-    """Open the pool that the settings name; ``options`` are joblib's.
+    """Open the pool that the settings name.
 
-    jobs: processes or threads of this machine; a cluster uses all it has. shared: large arguments
-    that are sent to each worker once. Raises UsageError where Dask or its address is missing or
-    wrong, PokewatchError for a cluster that is away, empty, unable or lost on the way.
+    jobs: processes, or threads where ``prefer`` says so, of this machine; a cluster uses all its
+    own. shared: large arguments of many calls, sent to each worker once. Raises UsageError where
+    Dask is missing or its address wrong, PokewatchError for a cluster that is away, empty, unable
+    or lost on the way.
     """
     if not settings.dask:
-        with Parallel(n_jobs=jobs, **options) as run:
+        with Parallel(n_jobs=jobs, prefer=prefer, return_as="generator") as run:
             yield Pool(run, effective_n_jobs(jobs), remote=False)
         return
     with _cluster(settings.dask) as client:
-        # joblib keeps what it was made with: the caller's own joblib work stays here.
-        with parallel_config("dask", client=client, scatter=list(shared)):
-            run, size = Parallel(n_jobs=-1, pre_dispatch="all", **options), effective_n_jobs(-1)
-        with run:
-            yield Pool(run, size, remote=True)
+        # hash=False: a key made of the content would cost a pass over all of it.
+        sent = client.scatter(list(shared), broadcast=True, hash=False) if shared else []
+        there = {id(here): future for here, future in zip(shared, sent, strict=True)}
+
+        def run(calls: Iterable[Any]) -> Iterator[Any]:
+            # Not joblib's "dask" backend: when Dask gives a call up because it ended its workers,
+            # joblib 1.6 waits for it for ever.
+            waiting = deque(
+                client.submit(
+                    function,
+                    *(there.get(id(value), value) for value in values),
+                    **named,
+                    pure=False,
+                )
+                for function, values, named in calls
+            )
+            while waiting:
+                yield waiting.popleft().result()
+
+        yield Pool(run, sum(client.nthreads().values()), remote=True)
 
 
 @contextmanager
@@ -75,10 +93,9 @@ def _cluster(address: str) -> Iterator[Client]:
             f"POKEWATCH_DASK='{address}' needs Dask: pip install 'pokewatch[dask]', or leave it "
             "empty to work on this machine"
         ) from error
-    from dask.config import set as configured
-
     try:
-        with configured({"distributed.comm.timeouts.connect": f"{WAIT}s"}), _quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Dask's own table of versions: ours names what matters
             client = Client(address, timeout=WAIT, set_as_default=False)
     except ValueError as error:
         raise UsageError(
@@ -100,7 +117,7 @@ def _cluster(address: str) -> Iterator[Client]:
     except (CommClosedError, CancelledError) as error:
         raise PokewatchError(
             f"the cluster at {address} was lost on the way: what was stored stays; look at its "
-            f"log and run it again ({error})"
+            f"log and run it again ({str(error).splitlines()[0]})"
         ) from error
     finally:
         client.close()
@@ -118,6 +135,8 @@ def _check_workers(client: Client, address: str) -> None:
         ) from error
     own = versions()
     for worker, found in answers.items():
+        if isinstance(found, OSError):  # it died just now: Dask goes on without it
+            continue
         if isinstance(found, Exception):
             raise PokewatchError(
                 f"worker {worker} cannot run PokeWatch ({found!r}): install the same "
@@ -135,18 +154,10 @@ def _check_workers(client: Client, address: str) -> None:
                 ", ".join(other),
             )
     log.info(
-        "%d workers with %d threads at %s", len(answers), sum(client.ncores().values()), address
+        "%d workers with %d threads at %s", len(answers), sum(client.nthreads().values()), address
     )
 
 
 def versions() -> dict[str, str]:
     """Return the versions that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back Dask's own table of versions: ours names those that matter."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

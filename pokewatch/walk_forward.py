@@ -93,12 +93,20 @@ def walk_forward(
         )
         for origin in origins
     ]
-    bar = tqdm(tasks, desc="walk-forward", unit="fit", disable=not progress)
-    with parallel.pool(settings, jobs, shared=(panel, built)) as workers:
-        parts = workers.run(
-            delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
-            for origin, rows in bar
-            if rows
+    fits = [
+        delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
+        for origin, rows in tasks
+        if rows
+    ]
+    with parallel.pool(settings, jobs, shared=(panel, built)) as pool:
+        parts = list(
+            tqdm(
+                pool.run(fits),
+                desc="walk-forward",
+                total=len(fits),
+                unit="fit",
+                disable=not progress,
+            )
         )
     frames = [part for part in parts if len(part)]
     if not frames:

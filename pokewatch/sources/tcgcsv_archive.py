@@ -137,15 +137,15 @@ def _decoded(
     shown = progress and sys.stderr.isatty()
     with (
         # Threads, because each of them mostly waits for its unpacking process.
-        parallel.pool(settings, jobs, prefer="threads", return_as="generator") as workers,
+        parallel.pool(settings, jobs, prefer="threads") as pool,
         tqdm(desc=SOURCE, total=total, unit=" days", disable=not shown) as bar,
     ):
         # Batches, because joblib keeps decoding however slowly its results are taken.
-        while batch := list(islice(files, DAYS_AHEAD * workers.size)):
+        while batch := list(islice(files, DAYS_AHEAD * pool.size)):
             found = [(day, path) for day, path in batch if path is not None]
             missing += len(batch) - len(found)
             bar.update(len(batch) - len(found))
-            results = workers.run(_task(path, categories, workers.remote) for _, path in found)
+            results = pool.run(_task(path, categories, pool.remote) for _, path in found)
             for (day, _), result in zip(found, results, strict=True):
                 bar.update()
                 if isinstance(result, SourceError):
