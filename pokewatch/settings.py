@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     cache_url: SecretStr = Field(
         SecretStr(""), description="Redis that shares predictions, redis://…; default: memory only"
     )
+    dask: str = Field(
+        "", description="Dask scheduler that parallel work goes to, tcp://…; default: this machine"
+    )
     watchlist: Path = Field(Path("watchlist.yaml"), description="the user's cards")
     source: str = Field("simulated", description="source used when a command names none")
     fallback: list[str] = Field(

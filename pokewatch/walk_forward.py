@@ -9,10 +9,10 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
-from pokewatch import calls, features, metrics
+from pokewatch import calls, features, metrics, parallel
 from pokewatch.errors import UsageError
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.forecast import FairValueModel
@@ -93,12 +93,21 @@ def walk_forward(
         )
         for origin in origins
     ]
-    bar = tqdm(tasks, desc="walk-forward", unit="fit", disable=not progress)
-    parts = Parallel(n_jobs=jobs)(
+    fits = [
         delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
-        for origin, rows in bar
+        for origin, rows in tasks
         if rows
-    )
+    ]
+    with parallel.pool(settings, jobs, shared=(panel, built)) as pool:
+        parts = list(
+            tqdm(
+                pool.run(fits),
+                desc="walk-forward",
+                total=len(fits),
+                unit="fit",
+                disable=not progress,
+            )
+        )
     frames = [part for part in parts if len(part)]
     if not frames:
         return Backtest(_no_forecasts(), list(horizons))

@@ -33,6 +33,7 @@ IDLE = {
     "tracking",
     "notify",
     "cache_url",
+    "dask",
 }
 
 

@@ -483,7 +483,7 @@ def test_archives_are_read_only_as_far_as_they_are_taken(
     read = []
     original = tcgcsv_archive.read_archive
     monkeypatch.setattr(
-        tcgcsv_archive, "read_archive", lambda p, c: (read.append(p), original(p, c))[1]
+        tcgcsv_archive, "read_archive", lambda p, *rest: (read.append(p), original(p, *rest))[1]
     )
     found = tcgcsv.archives(settings, *days(1, 6), folder=tmp_path, skip=set())
     next(found)

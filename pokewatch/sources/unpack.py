@@ -22,18 +22,20 @@ class DamagedArchiveError(Exception):
     """The archive cannot be unpacked; the message says what its decoder met."""
 
 
-def unpack(path: Path, pattern: str) -> list[tuple[str, bytes]]:
+def unpack(path: Path, pattern: str, packed: bytes | None = None) -> list[tuple[str, bytes]]:
     """Return (name, content) of the members whose whole name matches ``pattern``.
 
-    Raises DamagedArchiveError for a damaged archive, OSError for a file that cannot be read.
+    packed: the archive itself, where its file lies on another machine. Raises
+    DamagedArchiveError for a damaged archive, OSError for a file that cannot be read.
     """
-    with path.open("rb"):
-        pass
+    if packed is None:
+        with path.open("rb"):
+            pass
     # -P keeps this folder off the child's module path: its http.py would hide Python's own.
-    command = [sys.executable, "-P", __file__, str(path), pattern]
+    command = [sys.executable, "-P", __file__, str(path) if packed is None else "-", pattern]
     try:
-        child = subprocess.run(  # noqa: S603 (this file; a path is one argument, no shell)
-            command, capture_output=True, timeout=TIME_LIMIT, check=False
+        child = subprocess.run(  # noqa: S603 (this file, no shell; the archive comes by stdin)
+            command, input=packed, capture_output=True, timeout=TIME_LIMIT, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedArchiveError(f"not unpacked after {TIME_LIMIT:g} s") from error
@@ -59,7 +61,8 @@ def _stream(path: str, pattern: str) -> None:
 
     factory = BytesIOFactory(MEMORY_LIMIT)
     wanted = re.compile(pattern, re.ASCII)
-    with py7zr.SevenZipFile(path, max_extract_size=MEMORY_LIMIT) as archive:
+    file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
+    with py7zr.SevenZipFile(file, max_extract_size=MEMORY_LIMIT) as archive:
         names = [name for name in archive.getnames() if wanted.fullmatch(name)]
         if names:
             archive.extract(targets=names, factory=factory)
