@@ -18,8 +18,10 @@ def main() -> None:
 
     from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
+    from pokewatch.scale_commands import simulate
     from pokewatch.watch_commands import watch
 
+    app.command()(simulate)
     commands = get_group(app)
     commands.add_command(get_command(watch), "watch")
 

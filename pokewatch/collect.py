@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.dataset as ds
+from tqdm import tqdm
 
 from pokewatch import cards as card_frames
 from pokewatch import quality, quarantine, sources
@@ -70,6 +71,8 @@ def collect(settings: Settings, source: str | None = None, **options: Any) -> Co
     """
     name = source or settings.source
     store = Store.from_settings(settings)
+    if name == "file" and options.get("path") is not None and options["path"].is_dir():
+        return collect_folder(store, settings, **options)
     if name == "tcgcsv" and options.get("on") is None:
         from pokewatch.sources import tcgcsv
 
@@ -79,6 +82,23 @@ def collect(settings: Settings, source: str | None = None, **options: Any) -> Co
             log.info("%s: %s", name, note)
             return Counts(name, data_version=store.data_version, notes=[note])
     return ingest(store, sources.fetch(name, settings, **options), settings)
+
+
+def collect_folder(store: Store, settings: Settings, path: Path, **options: Any) -> Counts:
+    """Bring a folder's Parquet and CSV files into the store, in the order of their names.
+
+    Only one file is in memory at a time, and each is committed by itself.
+    """
+    from pokewatch.sources import file
+
+    total = Counts("file", data_version=store.data_version)
+    quiet = not options.get("progress")
+    # With a mapped date the files' own column of that name is no date of ours.
+    on = None if "date" in (options.get("columns") or {}) else options.get("on")
+    for one in tqdm(file.files(path, on), "collect", unit=" files", disable=quiet):
+        total.add(ingest(store, sources.fetch("file", settings, path=one, **options), settings))
+    total.notes = list(dict.fromkeys(total.notes))
+    return total
 
 
 def is_complete(store: Store, source: str, day: date) -> bool:

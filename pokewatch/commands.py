@@ -118,7 +118,9 @@ def require_complete(incomplete: str) -> None:
 @app.command()
 def collect(
     source: Annotated[str | None, typer.Option(help="simulated, file or tcgcsv.")] = None,
-    path: Annotated[Path | None, typer.Option(help="The file of source 'file'.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="The file of source 'file', or a folder of them.")
+    ] = None,
     date: DateOption = None,
     map: Annotated[
         list[str] | None,
