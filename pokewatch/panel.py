@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -103,6 +103,14 @@ class Panel:
             volume=self.volume[:end],
             cards=self.cards,
         )
+
+    def cards_only(self, block: slice) -> Panel:
+        """Return the panel of some neighbouring cards, in memory of its own."""
+        cut = {
+            name: np.ascontiguousarray(getattr(self, name)[:, block])
+            for name in ("price", "age", "low", "mid", "volume")
+        }
+        return replace(self, card_ids=self.card_ids[block], cards=self.cards.iloc[block], **cut)
 
     def history_days(self) -> Matrix:
         """Return days since each card's first observation (-1 before it)."""
