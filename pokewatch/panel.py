@@ -112,6 +112,11 @@ class Panel:
         }
         return replace(self, card_ids=self.card_ids[block], cards=self.cards.iloc[block], **cut)
 
+    def first_days(self) -> Matrix:
+        """Return the row of each card's first observation (the number of rows: none)."""
+        alive = ~np.isnan(self.price)
+        return np.where(alive[-1], alive.argmax(axis=0), len(alive))
+
     def history_days(self) -> Matrix:
         """Return days since each card's first observation (-1 before it)."""
         alive = ~np.isnan(self.price)
