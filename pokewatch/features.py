@@ -70,7 +70,7 @@ def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.
 
     They are what ``build`` puts there, but the matrices are never held; jobs: threads.
     """
-    first, second, third = (sum(len(part) for part in layout()[:n]) for n in (1, 2, 3))
+    first, second, third, _ = np.cumsum([len(part) for part in layout()]).tolist()
     out = np.empty((len(day), len(names())), dtype=np.float32)
     columns = (slice(0, first), slice(first, second), slice(second, third), slice(third, None))
 
@@ -95,13 +95,13 @@ def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.
 
 
 @cache
-def layout() -> tuple[tuple[str, ...], ...]:
+def layout() -> list[list[str]]:
     """Return the names of the features, part by part: own, quotes, sales, factors."""
     one = pd.DataFrame({"card_id": ["1:Normal"], "date": pd.Timestamp("2025-01-01")})
     panel, rows = Panel.from_prices(one.assign(market_price=1.0)), np.array([0])
     alone, together = _alone(panel, slice(0, 1), rows), _together(panel, rows)
     parts = (alone[0], together[0], alone[1], together[1])
-    return tuple(tuple(name for name, _ in part) for part in parts)
+    return [[name for name, _ in part] for part in parts]
 
 
 def names() -> list[str]:
@@ -113,7 +113,7 @@ def volatility(panel: Panel) -> np.ndarray:
     """Return the one feature that intervals need of every day, shape (days, cards)."""
     rows = np.arange(len(panel.dates))
     out = np.empty(panel.price.shape, dtype=np.float32)
-    for a, b in pairwise(_edges(out.shape[1], CARDS_AT_ONCE)):
+    for a, b in pairwise(_edges(len(panel.card_ids), CARDS_AT_ONCE)):
         daily = np.nan_to_num(change(np.log(panel.cards_only(slice(a, b)).price), 1, rows))
         out[:, a:b] = Trailing(np.minimum(np.abs(daily), 0.5)).mean(QUIET_DAYS, rows)
     return out
@@ -293,7 +293,7 @@ def trailing_mean(matrix: np.ndarray, span: int) -> np.ndarray:
     return Trailing(matrix).mean(span, np.arange(len(matrix)))
 
 
-def extremes(matrix: np.ndarray, spans: Sequence[int], pick: np.ufunc) -> Features:
+def extremes(matrix: np.ndarray, spans: Sequence[int], pick: np.ufunc) -> dict[int, np.ndarray]:
     """Return the extreme known value among the last rows, for each of ascending spans.
 
     pick: ``np.fmax`` or ``np.fmin``. Two windows that overlap give a longer one, so that a span

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 UNUSABLE = "Your watchlist could not be used"
 MOVER_SPANS = (1, 7, 30)
 FLOOR = 1.0  # USD; below it a cent more is a big move
+A_DAY = timedelta(days=1)
 LOOKED_BACK = pd.Timedelta(days=LOOK_BACK)
 LEAST_CARDS = 3  # of a set, to speak of it
 INDEX_DAYS = 365
@@ -77,15 +78,18 @@ def load(settings: Settings, on: date | None = None) -> Night:
     """Read the store up to a day (default: all of it) and predict that day."""
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices")
-    prices = store.read_prices(snapshot, [*PANEL_COLUMNS, "source"], until=on)
     cards = store.cards()
-    panel = Panel.from_prices(prices, cards, on)
+    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
     champion = registry.champion(settings)
     calls = nightly.predict_panel(
         settings, panel, snapshot.version, champion, [nightly.SIGNAL_HORIZON]
     )
-    last = prices["date"].max()
-    names = sorted(prices["source"].unique())
+    row = panel.last_priced()
+    last = panel.dates[row]
+    recent = store.read_prices(
+        snapshot, ["card_id", "date"], since=(last - LOOKED_BACK).date() + A_DAY, until=on
+    )
+    names = sorted(store.sources(snapshot, on))
     floor = settings.coverage_floor
     held, problem = watched(settings, cards, panel, SIMULATED in names)
     return Night(
@@ -93,17 +97,17 @@ def load(settings: Settings, on: date | None = None) -> Night:
         panel=panel,
         version=snapshot.version,
         last_date=last,
-        priced=int((prices["date"] == last).sum()),
+        priced=int((panel.age[row] == 0).sum()),
         sources=names,
         cards=cards.set_index("card_id", drop=False),
         calls=calls.set_index("card_id", drop=False),
         champion=champion,
         scored=champion or last_trained(settings),
-        repeated=quality.repeated_days(prices),
+        repeated=panel.repeated_days(),
         quarantine=store.quarantine(["held", "refused"]),
         held=held,
         watch_problem=problem,
-        covered=measure(prices[prices["date"] > last - LOOKED_BACK], last.date(), floor),
+        covered=measure(recent, last.date(), floor),
     )
 
 
