@@ -178,7 +178,7 @@ class Panel:
         """Return the days on which not one of many cards differs from the day before.
 
         A source that serves yesterday again does this; a real day of ``min_cards`` cards and more
-        does not. As ``quality.repeated_days`` says of long prices.
+        does not.
         """
         found = []
         for row in range(1, len(self.dates)):
