@@ -19,9 +19,11 @@ def main() -> None:
     from pokewatch.care_commands import care
     from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
+    from pokewatch.scale_commands import simulate
     from pokewatch.source_commands import sources
     from pokewatch.watch_commands import watch
 
+    app.command()(simulate)
     commands = get_group(app)
     commands.add_command(get_command(watch), "watch")
     commands.add_command(get_command(sources), "sources")

@@ -9,15 +9,19 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
+from tqdm import tqdm
 
 from pokewatch import cards as card_frames
 from pokewatch import coverage, quality, quarantine, sources
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import CARDS_SCHEMA, KEY, VALUES, Delivery, Wanted
+from pokewatch.levels import RECENT
+from pokewatch.schema import CARDS_SCHEMA, KEY, OBSERVATION_COLUMNS, VALUES, Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.store import Snapshot, Store, to_table
+from pokewatch.store import Snapshot, Store, date_range, to_frame, to_table
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,8 @@ def collect(
     if len({name, *others}) <= len(others):
         raise UsageError(f"{', '.join([name, *others])} names a source twice: name each once")
     store = Store.from_settings(settings)
+    if name == "file" and options.get("path") is not None and options["path"].is_dir():
+        return collect_folder(store, settings, on=on, **options)
     counts = Counts(name, data_version=store.data_version)
     troubles: list[SourceError] = []
     failed, day = 0, on
@@ -109,6 +115,23 @@ def collect(
     if day is not None and name != coverage.UNMEASURED:
         counts.incomplete = complaint(store, settings, day, failed)
     return counts
+
+
+def collect_folder(store: Store, settings: Settings, path: Path, **options: Any) -> Counts:
+    """Bring a folder's Parquet and CSV files into the store, in the order of their names.
+
+    Only one file is in memory at a time, and each is committed by itself.
+    """
+    from pokewatch.sources import file
+
+    total = Counts("file", data_version=store.data_version)
+    quiet = not options.get("progress")
+    # With a mapped date the files' own column of that name is no date of ours.
+    on = None if "date" in (options.get("columns") or {}) else options.get("on")
+    for one in tqdm(file.files(path, on), "collect", unit=" files", disable=quiet):
+        total.add(ingest(store, sources.fetch("file", settings, path=one, **options), settings))
+    total.notes = list(dict.fromkeys(total.notes))
+    return total
 
 
 def newest_day(settings: Settings, source: str) -> date | None:
@@ -224,7 +247,7 @@ def _ingest(
     refuse_mixture(prices, rows)
     touched = set(rows["card_id"].dropna())
     held = quarantine.held(shelf, touched)
-    known = known_rows(store, prices, rows, held, touched)
+    known = known_rows(prices, rows, held, touched)
     same, later = already_stored(rows, known)
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
@@ -257,10 +280,10 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     """Raise UsageError before simulated prices get into a store of real ones, or the reverse."""
     if prices.handle is None or rows.empty:
         return
-    simulated = ds.field("source") == "simulated"
-    incoming = (rows["source"] == "simulated").any()
-    others = prices.dataset().count_rows(filter=~simulated if incoming else simulated)
-    if others:
+    incoming = bool((rows["source"] == "simulated").any())
+    # One stored row speaks for all: none of the other kind ever got in.
+    stored = prices.dataset().head(1, columns=["source"])["source"].to_pylist()
+    if stored and (stored[0] == "simulated") != incoming:
         new, old = ("simulated", "real") if incoming else ("real", "simulated")
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "
@@ -269,18 +292,37 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
 
 
 def known_rows(
-    store: Store, prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
+    prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
 ) -> pd.DataFrame:
-    """Return the accepted rows of the touched cards from a while before the first new one on."""
+    """Return the accepted rows of the touched cards from a while before the first new one on.
+
+    Of cards of which nothing is held only what makes their level is needed from before it: the
+    last rows.
+    """
     waiting = held.loc[held["reason"] != "shared_curve", "date"]
     first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
         touched = set()
     since = (first - timedelta(days=quality.HISTORY_DAYS)).date()
-    ids = touched if len(touched) <= MANY_CARDS else None
-    known = store.read_prices(prices, card_ids=ids, since=since)
-    return known if ids is not None else known[known["card_id"].isin(touched)]
+    where = list(date_range(since, None))
+    if len(touched) <= MANY_CARDS:
+        where.append(ds.field("card_id").isin(pa.array(list(touched), pa.string())))
+    found = prices.read(OBSERVATION_COLUMNS, where)
+    code = found["card_id"].dictionary_encode().combine_chunks()
+    number, names = code.indices.to_numpy(), code.dictionary.to_pandas()
+    day = found["date"].cast(pa.int32()).to_numpy()
+    order = np.lexsort((day, number))
+    number, day = number[order], day[order]
+    old = day < (first - pd.Timestamp(0)).days
+    # Counted back from the last row before the first new one, card by card.
+    last = np.flatnonzero(old & ~np.r_[old[1:] & (number[1:] == number[:-1]), False])
+    back = np.zeros(len(names), dtype=np.int64)
+    back[number[last]] = last
+    recent = back[number] - np.arange(len(number)) < RECENT
+    wanted = names.isin(touched).to_numpy()[number]
+    keep = wanted & (~old | recent | names.isin(set(held["card_id"])).to_numpy()[number])
+    return to_frame(found.take(pa.array(order[keep])))
 
 
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

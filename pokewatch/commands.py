@@ -122,7 +122,9 @@ def collect(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="Asked for what the source did not deliver; repeat."),
     ] = None,
-    path: Annotated[Path | None, typer.Option(help="The file of source 'file'.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="The file of source 'file', or a folder of them.")
+    ] = None,
     date: DateOption = None,
     map: Annotated[
         list[str] | None,

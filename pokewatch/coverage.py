@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.dataset as ds
 
 from pokewatch.schema import Wanted
-from pokewatch.store import Store
+from pokewatch.store import Snapshot, Store
 
 LOOK_BACK = 30  # days
 UNMEASURED = "file"  # files hold whatever a user has; only services are expected to be complete
@@ -98,10 +99,16 @@ def measure(rows: pd.DataFrame, day: date, floor: float) -> Coverage:
     )
 
 
-def of_last_day(rows: pd.DataFrame, floor: float) -> Coverage | None:
+def latest(
+    store: Store, snapshot: Snapshot, floor: float, until: date | None = None
+) -> Coverage | None:
     """Return the coverage of the last day with prices of a service; None without one."""
-    days = rows.loc[rows["source"] != UNMEASURED, "date"]
-    return None if days.empty else measure(rows, days.max().date(), floor)
+    day = store.last_day(until, [ds.field("source") != UNMEASURED], snapshot)
+    if day is None:
+        return None
+    since = day - timedelta(LOOK_BACK)
+    columns = ["card_id", "date", "source"]
+    return measure(store.read_prices(snapshot, columns, since=since, until=day), day, floor)
 
 
 def lacking(covered: Coverage, cards: pd.DataFrame) -> Wanted:

@@ -9,16 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow.dataset as ds
 
 from pokewatch import (
     advice,
     alerts,
     calls,
     coverage,
-    features,
-    quality,
     registry,
     tracking,
     walk_forward,
@@ -48,13 +46,14 @@ def open_panel(
     """Return the panel of all prices up to a day, and the data version it was read at."""
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices", data_version)
-    prices = store.read_prices(snapshot, PANEL_COLUMNS, until=until)
-    if until is not None and len(prices) and until > prices["date"].max().date() + AHEAD:
+    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, until), store.cards(), until)
+    last = panel.dates[panel.last_priced()].date()
+    if until is not None and until > last + AHEAD:
         raise UsageError(
-            f"{until} lies more than {AHEAD.days} days after the last price "
-            f"({prices['date'].max():%Y-%m-%d}): collect newer prices first"
+            f"{until} lies more than {AHEAD.days} days after the last price ({last}): collect "
+            "newer prices first"
         )
-    return Panel.from_prices(prices, store.cards(), until), snapshot.version
+    return panel, snapshot.version
 
 
 def collect_night(
@@ -92,8 +91,8 @@ def first_gap(settings: Settings, until: date) -> date | None:
     rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
     rows = rows[rows["source"] == "tcgcsv"]
     if rows.empty:
-        older = store.prices(["source"], until=lead)
-        return first if (older["source"] == "tcgcsv").any() else None
+        older = store.last_day(lead, [ds.field("source") == "tcgcsv"])
+        return first if older else None
     stored = set(rows["date"].dt.date) - set(coverage.short_days(rows, settings.coverage_floor))
     wanted = pd.date_range(max(first, rows["date"].min().date()), until).date
     return min(set(wanted) - stored, default=None)
@@ -130,13 +129,13 @@ def fit(
 
 
 def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
-    panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
+    panel = panel.until(panel.last_priced())
     tested = walk_forward.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = calls.as_given(calls.learn(own, settings), own, settings)
-    model = FairValueModel(HORIZONS, settings.seed).fit(panel)
-    model.learn_from_past(own, panel.dates[-1])
+    model = FairValueModel(HORIZONS, settings.seed).fit(panel, jobs=jobs, intervals=False)
+    model.learn_from_past(own, panel.dates[-1], panel)
     trained = TrainedModel(
         name=f"fair-value-{last}-v{version}",
         model=model,
@@ -191,8 +190,7 @@ def _panel_of(settings: Settings, trained: TrainedModel, panel: Panel | None) ->
 def sources(settings: Settings, data_version: int | None = None) -> list[str]:
     """Return the names of the sources whose prices are in the store."""
     store = Store.from_settings(settings)
-    rows = store.read_prices(store.snapshot("prices", data_version), ["source"])
-    return sorted(rows["source"].unique())
+    return sorted(store.sources(store.snapshot("prices", data_version)))
 
 
 def predict(
@@ -241,9 +239,8 @@ def predict_panel(
                 trained.as_of,
                 f"{panel.dates[-1]:%Y-%m-%d}",
             )
-    built = features.build(panel)
     today = len(panel.dates) - 1
-    forecast = fitted.predict_days(panel, [today], horizons, built)
+    forecast = fitted.predict_days(panel, [today], horizons)
     if card_ids is not None:
         unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
@@ -255,7 +252,7 @@ def predict_panel(
     before = range(max(today - LOOK_BACK, 0), today)
     earlier = None
     if len(open_cards) and len(before):
-        earlier = fitted.predict_days(panel, before, horizons, built, open_cards)
+        earlier = fitted.predict_days(panel, before, horizons, card_ids=open_cards)
     return advice.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY, earlier)
 
 
@@ -353,18 +350,19 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 def status(settings: Settings) -> dict[str, Any]:
     """Return coverage, freshness, quarantine counts, data version and the champion's score."""
     store = Store.from_settings(settings)
-    prices = store.prices(["card_id", "date", "market_price", "source"])
+    snapshot = store.snapshot("prices")
     quarantined = store.quarantine(["held", "refused"])
     reasons = quarantined["reason"].value_counts().sort_index()
     present = registry.champion(settings)
+    sizes = store.sources(snapshot)
     out: dict[str, Any] = {
         "home": str(settings.home),
         "store": store.root,
-        "data_version": store.data_version,
-        "observations": len(prices),
+        "data_version": snapshot.version,
+        "observations": sum(sizes.values()),
         "cards": 0,
         "cards_known": len(store.cards()),
-        "sources": {},
+        "sources": sizes,
         "first_date": None,
         "last_date": None,
         "days_old": None,
@@ -375,20 +373,21 @@ def status(settings: Settings) -> dict[str, Any]:
         "held": int((quarantined["status"] == "held").sum()),
         "champion": None,
     }
-    if len(prices):
-        last = prices["date"].max()
-        alive = prices[prices["date"] > last - pd.Timedelta(days=coverage.LOOK_BACK)]
-        covered = coverage.of_last_day(alive, settings.coverage_floor)
+    if sizes:
+        tables = snapshot.by_month(["card_id", "date", "market_price"])
+        panel = Panel.from_tables(tables, store.cards())
+        last = panel.dates[-1]
+        alive = (panel.age[-coverage.LOOK_BACK :] == 0).any(axis=0)
+        covered = coverage.latest(store, snapshot, settings.coverage_floor)
         today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         out |= {
-            "cards": int(prices["card_id"].nunique()),
-            "sources": {str(k): int(v) for k, v in prices["source"].value_counts().items()},
-            "first_date": f"{prices['date'].min():%Y-%m-%d}",
+            "cards": len(panel.card_ids),
+            "first_date": f"{panel.dates[0]:%Y-%m-%d}",
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
-            "coverage": float((alive["date"] == last).sum() / max(alive["card_id"].nunique(), 1)),
+            "coverage": float((panel.age[-1] == 0).sum() / max(int(alive.sum()), 1)),
             "last_day": covered.as_dict() if covered else None,
-            "repeated_days": [f"{day:%Y-%m-%d}" for day in quality.repeated_days(prices)],
+            "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
         }
     if present is not None:
         row = present.score(registry.GATE_HORIZON)

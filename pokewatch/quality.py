@@ -269,19 +269,3 @@ def _beside(rows: pd.DataFrame, settled: pd.DataFrame) -> pd.DataFrame:
     """Return rows with the values of the settled row of the same card and date."""
     columns = [*KEY, "source", "collected_at", "market_price"]
     return rows[columns].merge(settled[columns], on=KEY, how="left", suffixes=("", "_settled"))
-
-
-def repeated_days(prices: pd.DataFrame, min_cards: int = 20) -> list[pd.Timestamp]:
-    """Return the days on which not one of many cards differs from the day before.
-
-    prices: columns card_id, date, market_price. A source that serves yesterday again does this;
-    a real day of ``min_cards`` cards and more does not.
-    """
-    order = prices.sort_values(KEY, kind="stable")
-    same_card = order["card_id"].to_numpy()[1:] == order["card_id"].to_numpy()[:-1]
-    next_day = np.diff(order["date"].to_numpy()) == np.timedelta64(1, "D")
-    comparable = same_card & next_day
-    moved = np.diff(order["market_price"].to_numpy()) != 0
-    table = pd.DataFrame({"date": order["date"].to_numpy()[1:], "moved": moved})[comparable]
-    days = table.groupby("date")["moved"].agg(["size", "sum"])
-    return list(days.index[(days["size"] >= min_cards) & (days["sum"] == 0)])

@@ -37,10 +37,14 @@ def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
 
 def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
     """Return which rows lie in the quarantine already, whatever was decided about them."""
-    ids = set(shelf.read(["quarantine_id"])["quarantine_id"].to_pylist())
-    if not ids or rows.empty:
+    if shelf.handle is None or rows.empty:
         return pd.Series(False, index=rows.index)
-    return content_ids(rows).isin(ids)
+    # The date is part of a row's content: only rows of these days, or of none, can be the same.
+    day = ds.field("date")
+    within = (day >= rows["date"].min().date()) & (day <= rows["date"].max().date())
+    where = day.is_null() if rows["date"].isna().all() else within | day.is_null()
+    ids = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
+    return content_ids(rows).isin(set(ids)) if len(ids) else pd.Series(False, index=rows.index)
 
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:

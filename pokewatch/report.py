@@ -163,12 +163,11 @@ def to_html(notebook: Path, title: str) -> str:
 
 def _last_day(settings: Settings, on: date | None) -> date:
     """Return ``on`` or the newest day with a price; UsageError where there is none by then."""
-    days = Store.from_settings(settings).prices(["date"], until=on)["date"]
-    if days.empty:
+    newest = Store.from_settings(settings).last_day(until=on)
+    if newest is None:
         when = f" up to {on}" if on else ""
         raise UsageError(f"no prices are stored{when}: run 'pokewatch collect' first")
-    newest: date = on or days.max().date()
-    return newest
+    return on or newest
 
 
 class OwnKernel(AsyncKernelManager):

@@ -65,8 +65,8 @@ def trial(
     tested = walk_forward.walk_forward(panel, settings, days, jobs=jobs)
     own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
     last = panel.dates[-1]
-    model = FairValueModel(days, settings.seed).fit(panel)
-    model.learn_from_past(own, last)
+    model = FairValueModel(days, settings.seed).fit(panel, jobs=jobs, intervals=False)
+    model.learn_from_past(own, last, panel)
     sources = nightly.sources(settings, version)
     scores = tested.scores(settings)
     verdict = registry.judge(scores, own, panel, registry.champion(settings))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch.cards import normal_alias, normal_printing
+from pokewatch import spelling
+from pokewatch.spelling import normal_alias
 
 PRINTINGS = (
     "Normal",
@@ -17,8 +18,7 @@ PRINTINGS = (
     "1st Edition",
     "1st Edition Holofoil",
 )
-_printings = {normal_printing(name): name for name in PRINTINGS} | {
-    "reverse": "Reverse Holofoil",
+_printings = {spelling.printing_of(name): name for name in PRINTINGS} | {
     "1steditionnormal": "1st Edition",
     "unlimitednormal": "Unlimited",
 }
@@ -26,7 +26,7 @@ _printings = {normal_printing(name): name for name in PRINTINGS} | {
 
 def printing_of(name: Any) -> str | None:
     """Return the printing that a service's ``reverse-holofoil`` means, None if none does."""
-    return _printings.get(normal_printing(name)) if isinstance(name, str) else None
+    return _printings.get(spelling.printing_of(name)) if isinstance(name, str) else None
 
 
 def normal_set(set_id: str) -> str:

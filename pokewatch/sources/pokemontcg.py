@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from pokewatch.cards import SETS_ELSEWHERE
 from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
@@ -17,6 +16,7 @@ from pokewatch.sources.answers import NotFoundError
 from pokewatch.sources.draft import Draft, parsed, text
 from pokewatch.sources.http import Client, Manners
 from pokewatch.sources.identity import printing_of
+from pokewatch.spelling import SETS_ELSEWHERE
 
 SOURCE = "pokemontcg"
 ABOUT = About(
