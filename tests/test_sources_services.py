@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from builders import curve
+from builders import delivery as delivery_of
 from pytest_httpserver import HTTPServer
 from web import Web
 from werkzeug import Response
@@ -163,6 +165,17 @@ def test_collected_twice_nothing_changes(source: Source) -> None:
     assert (again.accepted, again.quarantined, again.unchanged) == (0, 0, 2)
     assert again.data_version == first.data_version
     assert set(store.prices()["source"]) == {source.name}
+
+
+def test_a_service_never_outvotes_the_source_of_the_nights(source: Source) -> None:
+    store = Store.from_settings(source.settings)
+    rows = [curve("1:Holofoil", [10.0], DAY), curve("2:Normal", [3.5], DAY)]
+    ingest(store, delivery_of(*rows, source="tcgcsv"), source.settings)
+    counts = ingest(store, source.fetch(), source.settings)
+    assert counts.accepted == 0
+    assert counts.reasons == {"disagreement": 1, "superseded": 1}
+    assert store.prices()["market_price"].tolist() == [10.0, 3.5]
+    assert set(store.prices()["source"]) == {"tcgcsv"}
 
 
 def cut_short() -> Response:
