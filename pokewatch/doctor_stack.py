@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -18,12 +18,19 @@ from pokewatch.sources import SOURCES
 
 
 def check_source(settings: Settings) -> Iterator[Finding]:
-    """Whether the source of the settings exists."""
-    if settings.source in SOURCES:
-        yield Finding("source", State.ok, f"'{settings.source}' is asked every night")
-    else:
+    """Whether the source of the settings exists, and has its key where it needs one."""
+    if settings.source not in SOURCES:
         mend = f"POKEWATCH_SOURCE must be one of {', '.join(SOURCES)}"
         yield Finding("source", State.bad, f"'{settings.source}' is no source", mend)
+        return
+    about = getattr(import_module(f"pokewatch.sources.{settings.source}"), "ABOUT", None)
+    name = about.key_setting if about is not None and about.key_needed else ""
+    key = getattr(settings, name.removeprefix("POKEWATCH_").lower(), None) if name else None
+    if name and not (key and key.get_secret_value()):
+        seen = f"'{settings.source}' needs a key and has none"
+        yield Finding("source", State.bad, seen, f"set {name} in .env")
+    else:
+        yield Finding("source", State.ok, f"'{settings.source}' is asked every night")
 
 
 def check_packages() -> Iterator[Finding]:

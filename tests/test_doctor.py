@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from pokewatch.collect import ingest
 from pokewatch.content import content_hash
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import PROJECT, Settings, load_settings
+from pokewatch.sources import tcgcsv
 from pokewatch.store import Store
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX systems")
@@ -277,6 +279,19 @@ def test_a_champion_that_is_gone_no_longer_stops_the_night(settings, pointer):
     assert kept.read_text() == pointer
 
 
+def test_a_source_that_is_unknown_or_lacks_its_key_is_named(settings, monkeypatch):
+    def state(name: str) -> str:
+        (one,) = doctor_stack.check_source(settings.model_copy(update={"source": name}))
+        return f"{one.state}: {one.seen}; {one.mend}"
+
+    assert state("ebay").startswith("bad: 'ebay' is no source; POKEWATCH_SOURCE must be one of sim")
+    assert state("tcgcsv").startswith("ok")
+    about = SimpleNamespace(key_setting="POKEWATCH_CACHE_URL", key_needed=True)
+    monkeypatch.setattr(tcgcsv, "ABOUT", about, raising=False)
+    expected = "bad: 'tcgcsv' needs a key and has none; set POKEWATCH_CACHE_URL in .env"
+    assert state("tcgcsv") == expected
+
+
 def test_packages_are_held_against_what_the_project_asks_for(monkeypatch):
     assert [one.state for one in doctor_stack.check_packages()] == ["ok"]
     monkeypatch.setattr(doctor_stack.metadata, "version", lambda name: "0.0.1")
@@ -314,3 +329,17 @@ def test_the_command_exits_1_when_something_is_bad(settings):
     mended = run("--fix")
     assert mended.returncode == 0, mended.stderr
     assert "did: table 'prices' is again what it was at version 2" in mended.stdout
+
+
+def test_files_that_no_version_needs_are_deleted_after_the_retention_only(settings):
+    whole = content_hash(Store.from_settings(settings))
+    folder = settings.home / "prices" / "month=2025-01"
+    old, new = folder / "part-killed-old.parquet", folder / "part-killed-new.parquet"
+    long_ago = time.time() - (settings.retention_days + 1) * 86400
+    for path in (old, new):
+        path.write_bytes(bytes(2 * doctor.MIB))
+    os.utime(old, (long_ago, long_ago))
+    assert found(settings)["table prices files"].seen.startswith("1 files older than 30 days")
+    doctor.mend(settings)
+    assert (old.exists(), new.exists()) == (False, True)
+    assert content_hash(Store.from_settings(settings)) == whole
