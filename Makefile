@@ -1,7 +1,7 @@
 # `make run` and `make test` do the set-up themselves; all of it lands in .venv.
 # Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
 
-.PHONY: help setup run test lint notebooks lab lock
+.PHONY: help setup run test lint fuzz notebooks lab lock
 .DEFAULT_GOAL := help
 
 # Tried in order; a pyenv shim may exist and still not run, so each is asked.
@@ -63,6 +63,9 @@ lint: .venv/.stamp ## ruff (lint and format) and mypy
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
+
+fuzz: .venv/.stamp ## broken bytes into every reader, for FUZZ_SECONDS (60)
+	@$(python) scripts/fuzz.py
 
 notebooks: .venv/.stamp ## execute the notebooks and keep their outputs; some only: NAMES="01_exploration"
 	@$(make_market)

@@ -87,7 +87,7 @@ class WordIndex:
         named: set[int] = set()
         for word in words_of(text)[:10]:
             close = [word] if word in self._rows else self._close(word)
-            for row in set().union(*(self._rows[one] for one in close)):
+            for row in {row for one in close for row in self._rows[one]}:
                 votes[row] = votes.get(row, 0) + 1
             named.update(*(self._named.get(one, ()) for one in close))
         votes = {row: count for row, count in votes.items() if row in named}
