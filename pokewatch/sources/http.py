@@ -242,7 +242,7 @@ def _retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return min(float(value), RETRY_AFTER_CAP)
+        return min(float(value.strip()), RETRY_AFTER_CAP)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
