@@ -245,7 +245,7 @@ def _retry_after(value: str | None) -> float | None:
         return min(float(value.strip()), RETRY_AFTER_CAP)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year beyond any
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
