@@ -79,7 +79,7 @@ class WordIndex:
         named = [self._named[word] for word in words if word in self._named]
         if not named:
             return set()
-        return set.intersection(*found).intersection(set.union(*named))
+        return set.intersection(*found) & {row for rows in named for row in rows}
 
     def nearest(self, text: str) -> list[int]:
         """Return the rows that have most of the words, or words spelt much like them."""

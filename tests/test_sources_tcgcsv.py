@@ -440,6 +440,29 @@ def test_a_changed_byte_is_found(tmp_path: Path) -> None:
         tcgcsv.read_archive(path, [3])
 
 
+@pytest.mark.parametrize(
+    ("lower", "words"),
+    [
+        ("SIZE_LIMIT = 2**29", "it would unpack to .* bytes, more than 9"),
+        ("MEMBER_LIMIT = 100_000", "it has 2 members, more than 1"),
+        ("MEMORY_LIMIT = 3 * 2**30", "is damaged .*[Mm]emory"),
+    ],
+)
+def test_an_archive_that_would_fill_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lower: str, words: str
+) -> None:
+    limit = {"SIZE": "9", "MEMB": "1", "MEMO": "2**26"}[lower[:4]]
+    text = Path(unpack.__file__).read_text("utf-8")
+    assert lower in text
+    script = tmp_path / "unpack.py"  # the child is a script of its own: lower the limit there
+    script.write_text(text.replace(lower, f"{lower.split(' = ')[0]} = {limit}"), "utf-8")
+    monkeypatch.setattr(unpack, "__file__", str(script))
+    large = json.dumps(answer([price(1)])) + " " * (2**25 if "MEMORY" in lower else 1)
+    path = pack(tmp_path, DAY, {"3/604": large, "3/605": answer([])})
+    with pytest.raises(SourceError, match=words):
+        tcgcsv.read_archive(path, [3])
+
+
 def test_a_decoder_that_crashes_is_an_error_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

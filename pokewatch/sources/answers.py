@@ -58,10 +58,10 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return float(value.strip())
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year beyond any
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -66,7 +66,7 @@ def fetch(
         )
     if on is not None:
         # An unreadable date stays in: quality has to say what is wrong with it.
-        days = pd.to_datetime(data["date"], errors="coerce", format="mixed")
+        days = pd.to_datetime(data["date"], errors="coerce", format="mixed", utc=True)
         data = data[days.isna() | (days.dt.date == on)]
     ignored = sorted(given - used)
     notes = [f"columns not used: {', '.join(ignored)}"] if ignored else []

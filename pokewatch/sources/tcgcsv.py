@@ -225,12 +225,12 @@ def _last_updated(client: Client) -> datetime:
     text = client.get_text("/last-updated.txt").strip()
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # 0001-01-01T00:00+01:00 has no UTC day
         raise SourceError(
             f"tcgcsv's last-updated.txt reads '{text[:80]}', which is no date; "
             "check POKEWATCH_TCGCSV_URL, or run collect again later"
         ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _text(value: Any) -> str | None:
