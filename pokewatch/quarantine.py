@@ -36,11 +36,24 @@ def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
 
 
 def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
-    """Return which rows lie in the quarantine already, whatever was decided about them."""
-    ids = set(shelf.read(["quarantine_id"])["quarantine_id"].to_pylist())
-    if not ids or rows.empty:
+    """Return which rows lie in the quarantine already, whatever was decided about them.
+
+    Not those that were refused as of the future only, and are not any more: the clock that said
+    so was wrong, or is right by now.
+    """
+    known = shelf.read(["quarantine_id"])["quarantine_id"].to_pylist()
+    if not known or rows.empty:
         return pd.Series(False, index=rows.index)
-    return content_ids(rows).isin(ids)
+    premature = set(of_the_future(shelf))
+    ids = content_ids(rows)
+    return ids.isin(set(known)) & ~(ids.isin(premature) & (rows["problem"] == ""))
+
+
+def of_the_future(shelf: Snapshot) -> list[str]:
+    """Return the ids of rows that were refused because their day had not come yet."""
+    where = (ds.field("status") == "refused") & (ds.field("reason") == "date_in_future")
+    ids: list[str] = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pylist()
+    return ids
 
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:
