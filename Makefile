@@ -1,7 +1,7 @@
 # `make run` and `make test` do the set-up themselves; all of it lands in .venv.
 # Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
 
-.PHONY: help setup run test lint audit fuzz notebooks lab lock
+.PHONY: help setup run test lint faults audit fuzz notebooks lab lock
 .DEFAULT_GOAL := help
 
 # Tried in order; a pyenv shim may exist and still not run, so each is asked.
@@ -58,6 +58,9 @@ test: lint ## lint, the nightly job, then every test and every notebook
 	@$(make_market)
 	@POKEWATCH_HOME=$(market) $(python) -m pytest -n 2 --dist loadscope -p no:fugue_test --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg tests $(notebooks)
+
+faults: .venv/.stamp ## every fault test, with 200 processes killed at random moments
+	@OMP_NUM_THREADS=1 POKEWATCH_KILLS=$${POKEWATCH_KILLS:-200} $(python) -m pytest -s tests/faults
 
 lint: .venv/.stamp ## ruff (lint and format) and mypy
 	@$(python) -m ruff check

@@ -260,7 +260,10 @@ def _ingest(
     # First the quarantine, then the prices: killed in between, nothing is lost.
     quarantine.settle(store, shelf, pd.concat([refused, superseded]), verdict.requalified)
     store.upsert_prices(prices, verdict.accepted)
-    quarantine.forget(store, verdict.released)
+    come = set(quarantine.of_the_future(shelf))
+    if come:
+        come &= set(quarantine.content_ids(fresh)) - set(refused["quarantine_id"])
+    quarantine.forget(store, [*verdict.released, *come])
     news = verdict.accepted[verdict.accepted["refresh"].eq(False)]
     accepted = len(news) - len(verdict.released)
     return Counts(

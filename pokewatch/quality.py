@@ -7,6 +7,7 @@ card's own recent accepted prices, day after day, never with a later one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ REASONS = {
 }
 # Of two sources on one card and day the one further up counts; all that are not named come first.
 LESS_TRUSTED = ("tcgdex", "pokemontcg", "pokemonpricetracker")
+MAX_FLOAT = sys.float_info.max
 A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
 FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan
 HISTORY_DAYS = 60  # accepted days that the rules look back on
@@ -87,9 +89,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
         # With its currency beside it the price is no number any more: nobody releases it as USD.
         out["raw_price"] = raw.mask(foreign, raw.astype("string") + " " + currency)
     for name in VALUES:
-        numbers = pd.to_numeric(no_truths(given.get(name, absent)), errors="coerce")
-        numbers = numbers.astype("float64").mask(foreign)
-        out[name] = numbers.where(np.isfinite(numbers))
+        out[name] = parse_numbers(given.get(name, absent)).mask(foreign)
     for name in [*OPTIONAL_PRICES, "volume"]:
         out[name] = out[name].where(out[name] >= 0)
     out["source"] = given.get("source", absent).fillna(source).astype("string").astype("object")
@@ -118,11 +118,18 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     return out
 
 
-def no_truths(values: pd.Series) -> pd.Series:
-    """Return values without True and False, which pandas would take for 1 and 0."""
-    if pd.api.types.infer_dtype(values) not in ("boolean", "mixed", "mixed-integer"):
-        return values
-    return values.astype("object").mask([isinstance(value, bool | np.bool_) for value in values])
+def parse_numbers(values: pd.Series) -> pd.Series:
+    """Return finite floats; what is no number becomes NaN, true and false included."""
+    if pd.api.types.is_bool_dtype(values):
+        values = pd.Series(np.nan, values.index)
+    if values.dtype == "object":
+        values = values.mask(values.map(lambda value: isinstance(value, bool | np.bool_)))
+    try:
+        numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+    except OverflowError:  # whole numbers of JSON may have any length
+        huge = values.map(lambda value: isinstance(value, int) and abs(value) > MAX_FLOAT)
+        numbers = pd.to_numeric(values.mask(huge), errors="coerce").astype("float64")
+    return numbers.where(np.isfinite(numbers))
 
 
 def parse_dates(values: pd.Series) -> pd.Series:

@@ -36,15 +36,30 @@ def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
 
 
 def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
-    """Return which rows lie in the quarantine already, whatever was decided about them."""
+    """Return which rows lie in the quarantine already, whatever was decided about them.
+
+    Not those that were refused as of the future only, and are not any more: the clock that said
+    so was wrong, or is right by now.
+    """
     if shelf.handle is None or rows.empty:
         return pd.Series(False, index=rows.index)
     # The date is part of a row's content: only rows of these days, or of none, can be the same.
     day = ds.field("date")
     within = (day >= rows["date"].min().date()) & (day <= rows["date"].max().date())
     where = day.is_null() if rows["date"].isna().all() else within | day.is_null()
-    ids = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
-    return content_ids(rows).isin(set(ids)) if len(ids) else pd.Series(False, index=rows.index)
+    known = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
+    if known.empty:
+        return pd.Series(False, index=rows.index)
+    premature = set(of_the_future(shelf))
+    ids = content_ids(rows)
+    return ids.isin(set(known)) & ~(ids.isin(premature) & (rows["problem"] == ""))
+
+
+def of_the_future(shelf: Snapshot) -> list[str]:
+    """Return the ids of rows that were refused because their day had not come yet."""
+    where = (ds.field("status") == "refused") & (ds.field("reason") == "date_in_future")
+    ids: list[str] = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pylist()
+    return ids
 
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:

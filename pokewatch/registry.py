@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from pokewatch.panel import Panel
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.walk_forward import MODEL, attach_truth
 from pokewatch.whole import draft_of, unwritable
+
+log = logging.getLogger(__name__)
 
 GATE_HORIZON = 7
 TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
@@ -98,7 +102,8 @@ def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
             _write_about(draft, trained)
             past.to_parquet(draft / PAST, index=False, compression="zstd")
             _take_place(draft, target)
-        kept = {*names(settings)[-KEEP_PAST:], champion_name(settings)}
+        # By name too: where the clock was set back, the newest is not the last one written.
+        kept = {target.name, *names(settings)[-KEEP_PAST:], _pointed_at(settings)}
         for path in settings.models_dir.glob(f"*/{PAST}"):
             if path.parent.name not in kept:
                 path.unlink()
@@ -177,6 +182,7 @@ def load(settings: Settings, name: str) -> TrainedModel:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
+        date.fromisoformat(about["as_of"])  # compared with days later on
         return TrainedModel(
             name=about["name"],
             model=model,
@@ -188,7 +194,7 @@ def load(settings: Settings, name: str) -> TrainedModel:
             verdict=Verdict(**about["verdict"]),
             code_version=about["code_version"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PokewatchError(
             f"model '{folder}' is damaged ({error!r}): train it again with 'pokewatch train'"
         ) from error
@@ -200,6 +206,12 @@ def names(settings: Settings) -> list[str]:
     folders = settings.models_dir.glob("*/about.json")
     written = sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
     return [path.parent.name for path in written if path.parent.name[0] != "."]
+
+
+def _pointed_at(settings: Settings) -> str | None:
+    with suppress(PokewatchError):
+        return champion_name(settings)
+    return None
 
 
 def champion_name(settings: Settings) -> str | None:
@@ -216,9 +228,27 @@ def champion_name(settings: Settings) -> str | None:
 
 
 def champion(settings: Settings) -> TrainedModel | None:
-    """Return the champion, None before the first."""
-    name = champion_name(settings)
-    return None if name is None else load(settings, name)
+    """Return the champion; None before the first, and with a warning where it is damaged.
+
+    A night goes on without it: naive until a training puts another one in its place.
+    """
+    try:
+        name = champion_name(settings)
+        return None if name is None else load(settings, name)
+    except PokewatchError as error:
+        log.warning("there is no usable champion: %s", error)
+        return None
+
+
+def usable(settings: Settings) -> list[TrainedModel]:
+    """Return all trained models but the damaged ones, the one written first first."""
+    found = []
+    for name in names(settings):
+        try:
+            found.append(load(settings, name))
+        except PokewatchError as error:
+            log.warning("left out: %s", error)
+    return found
 
 
 def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
@@ -229,8 +259,7 @@ def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
     present = champion(settings)
     if present is None or pd.Timestamp(present.as_of) <= day:
         return present
-    others = [load(settings, name) for name in names(settings)]
-    fit = [one for one in others if one.verdict.proved and pd.Timestamp(one.as_of) <= day]
+    fit = [one for one in usable(settings) if one.verdict.proved and pd.Timestamp(one.as_of) <= day]
     return max(fit, key=lambda one: one.as_of, default=None)
 
 

@@ -18,6 +18,7 @@ import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -225,6 +226,8 @@ def _execute(
             )
         except PapermillExecutionError as error:
             cause = f"{error.ename}: {error.evalue}"
+        except DeadKernelError:
+            cause = "its kernel died, most often for want of memory: free some and run it again"
         except Exception as error:  # a kernel dies in many ways; each is the report's failure
             cause = f"{type(error).__name__}: {error}"
         else:

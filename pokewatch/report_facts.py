@@ -107,8 +107,9 @@ def load(settings: Settings, on: date | None = None) -> Night:
 
 def last_trained(settings: Settings) -> TrainedModel | None:
     """Return the model trained on the newest prices, None before the first."""
-    trained = [registry.load(settings, name) for name in registry.names(settings)]
-    return max(trained, key=lambda one: (one.as_of, one.data_version), default=None)
+    return max(
+        registry.usable(settings), key=lambda one: (one.as_of, one.data_version), default=None
+    )
 
 
 def called(night: Night, side: str) -> pd.DataFrame:

@@ -424,13 +424,12 @@ def local_folder(location: str) -> Path | None:
 
 def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:
     """Raise ValueError for a file without all columns: Arrow would read a lost one as null."""
-    for column in fragment.physical_schema:
-        if column != table_schema.field(column.name):
-            raise ValueError(f"column '{column.name}' is of another type")
     # A partition's value stands in the path only.
-    lost = set(table_schema.names) - set(fragment.physical_schema.names) - {"month"}
-    if lost:
-        raise ValueError(f"column {', '.join(sorted(lost))} is missing")
+    expected = {column.name: column.type for column in table_schema if column.name != "month"}
+    found = {column.name: column.type for column in fragment.physical_schema}
+    wrong = sorted(name for name in expected if found.get(name) != expected[name])
+    if wrong:
+        raise ValueError(f"column {', '.join(wrong)} is missing or of another type")
 
 
 def date_range(since: date | None, until: date | None) -> Iterable[pc.Expression]:

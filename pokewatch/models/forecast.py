@@ -41,6 +41,7 @@ BOOSTING = {
 }
 SMALL = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_features": 0.5}
 SMALL_ROWS = 15_000
+LOSSES = {"absolute_error": 0.998, "squared_error": 0.9}  # and where changes are clipped
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
@@ -180,7 +181,7 @@ class FairValueModel:
 
     def _fit_trees(self, horizon: int, x: np.ndarray, y: np.ndarray) -> None:
         options = BOOSTING | (SMALL if len(y) < SMALL_ROWS else {})
-        for loss, share in (("absolute_error", 0.998), ("squared_error", 0.9)):
+        for loss, share in LOSSES.items():
             limit = max(float(np.quantile(np.abs(y), share)), 1e-6)
             trees = HistGradientBoostingRegressor(loss=loss, random_state=self.seed, **options)
             self.trees[f"{loss}_{horizon}"] = trees.fit(x, np.clip(y, -limit, limit))
@@ -225,6 +226,12 @@ class FairValueModel:
 
         Every feature of a day looks back only, so a day's rows do not depend on later days.
         """
+        names = features.names() if built is None else list(built)
+        if self.learn and self.names != names:
+            raise PokewatchError(
+                "the model was trained on other features than this version computes: train it "
+                "again with 'pokewatch train'"
+            )
         wanted = self.horizons if horizons is None else sorted(set(horizons))
         unknown = [horizon for horizon in wanted if horizon not in self.fits]
         if unknown:
@@ -238,9 +245,9 @@ class FairValueModel:
         position, card = np.nonzero(alive)
         day = picked[position]
         if built is None:
-            x, names = features.cases(panel, day, card, jobs), features.names()
+            x = features.cases(panel, day, card, jobs)
         else:
-            x, names = design(built, day, card), list(built)
+            x = design(built, day, card)
         centers = {horizon: self.center(horizon, x) for horizon in wanted}
         place = names.index("volatility_30")
         return self.bands.apply(forecast_frame(panel, day, card, x, centers, place))
@@ -263,6 +270,27 @@ class FairValueModel:
 
             skops.io.dump(self.trees, folder / "trees.skops")
 
+    def _check_parts(self) -> None:
+        """Raise ValueError where a loaded model's parts do not fit each other."""
+        fitted = [fit for fit in self.fits.values() if fit.rows]
+        grown = {f"{loss}_{fit.horizon}" for fit in fitted for loss in LOSSES}
+        kinds = {type(trees) for trees in self.trees.values()}
+        if set(self.trees) != grown or kinds - {HistGradientBoostingRegressor}:
+            raise ValueError("its trees are not those of its horizons")
+        if set(self.fits) != set(self.horizons):
+            raise ValueError("its horizons were not all fitted")
+        size = len(self._linear())
+        for fit in fitted:
+            numbers = [*fit.coef, *fit.center, *fit.scale, fit.boosting, fit.trust]
+            sizes = {len(fit.coef), len(fit.center), len(fit.scale)}
+            if sizes != {size} or not np.isfinite(numbers).all():
+                raise ValueError(f"its trend for {fit.horizon} days is no trend")
+        for band in self.bands.bands.values():
+            classes = {len(band.low), len(band.high)}
+            numbers = [*band.edges, *band.low, *band.high]
+            if classes != {len(band.edges) + 1} or not np.isfinite(numbers).all():
+                raise ValueError("its intervals are no intervals")
+
     @classmethod
     def load(cls, folder: Path) -> FairValueModel:
         """Read a saved model; nothing is executed, and only known types are accepted.
@@ -272,12 +300,12 @@ class FairValueModel:
         again = "train it again with 'pokewatch train'"
         try:
             about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PokewatchError(f"model '{folder}' cannot be read: {error}; {again}") from error
-        if about.get("format") != FORMAT:
+            version = about["format"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise PokewatchError(f"model '{folder}' cannot be read: {error!r}; {again}") from error
+        if version != FORMAT:
             raise PokewatchError(
-                f"model '{folder}' has format {about.get('format')!r}, this version reads "
-                f"{FORMAT}: {again}"
+                f"model '{folder}' has format {version!r}, this version reads {FORMAT}: {again}"
             )
         try:
             model = cls(about["horizons"], int(about["seed"]))
@@ -288,8 +316,7 @@ class FairValueModel:
                 import skops.io
 
                 model.trees = skops.io.load(folder / "trees.skops", trusted=TRUSTED)
-                if sorted(model.trees) != about["trees"]:
-                    raise ValueError("its trees are not those of model.json")
+            model._check_parts()
         except Exception as error:  # skops raises many kinds; each means the same here
             raise PokewatchError(f"model '{folder}' is damaged ({error!r}): {again}") from error
         return model

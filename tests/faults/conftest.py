@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from multiprocessing.context import ForkServerContext
 
 import pytest
+import time_machine
 
 IMPORTED = ["pokewatch.nightly", "pokewatch.report", "pokewatch.sources.tcgcsv", "nbconvert"]
 
@@ -26,3 +29,10 @@ def forks() -> ForkServerContext:
 def kills() -> int:
     """How many processes are killed altogether: POKEWATCH_KILLS, or a few."""
     return int(os.environ.get("POKEWATCH_KILLS", "20"))
+
+
+@pytest.fixture
+def time_machine_at() -> Iterator[Callable[[str], None]]:
+    """Function that sets the clock; it is right again after the test."""
+    with ExitStack() as stack:
+        yield lambda moment: stack.enter_context(time_machine.travel(moment, tick=False))

@@ -1,0 +1,143 @@
+"""Model files of another version, damaged or tampered with: refused, and the night goes on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import delivery, market
+from fault_jobs import config, prepare_train
+
+from pokewatch import nightly, registry
+from pokewatch.collect import ingest
+from pokewatch.errors import PokewatchError
+from pokewatch.models import forecast
+from pokewatch.store import Store
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    kept = [dict(options) for options in (forecast.BOOSTING, forecast.SMALL)]
+    prepare_train(home)
+    forecast.BOOSTING.update(kept[0])
+    forecast.SMALL.update(kept[1])
+    return home
+
+
+@pytest.fixture
+def home(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "home"))
+
+
+def folder(home: Path) -> Path:
+    settings = config(home)
+    return settings.models_dir / str(registry.champion_name(settings))
+
+
+def refused(home: Path) -> str:
+    """Load the champion, which must fail, and forecast, which must not."""
+    settings = config(home)
+    with pytest.raises(PokewatchError, match="train it again with 'pokewatch train'") as error:
+        registry.load(settings, "champion")
+    assert set(nightly.predict(settings, horizons=[7])["model"]) == {"naive"}
+    return str(error.value)
+
+
+EDITS = {
+    "format": lambda about: about.update(format=99),
+    "no trees": lambda about: about.update(trees=[]),
+    "no fits": lambda about: about.update(fits=[]),
+    "short trend": lambda about: about["fits"][0].update(coef=[1.0]),
+    "no number": lambda about: about["fits"][0]["coef"].__setitem__(0, float("nan")),
+    "text": lambda about: about["fits"][0].update(coef="x"),
+    "other kind": lambda about: about.update(horizons="7"),
+    "bands": lambda about: about["bands"]["1"].update(low=[]),
+    "missing": lambda about: about.pop("names"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_model_is_refused_and_forecasts_are_naive(home, caplog, edit):
+    path = folder(home) / "model.json"
+    about = json.loads(path.read_text())
+    EDITS[edit](about)
+    path.write_text(json.dumps(about))
+    refused(home)
+    assert "there is no usable champion" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["[]", "1", "null", "", "{}", '{"format": 2}'])
+def test_a_model_that_is_something_else_is_refused(home, content):
+    (folder(home) / "model.json").write_text(content)
+    refused(home)
+
+
+def test_a_model_of_other_features_is_refused_before_it_forecasts(home):
+    path = folder(home) / "model.json"
+    about = json.loads(path.read_text())
+    about["names"][0] += "_of_another_version"
+    path.write_text(json.dumps(about))
+    loaded = registry.load(config(home), "champion")
+    panel, _ = nightly.open_panel(config(home))
+    with pytest.raises(PokewatchError, match=r"other features .* train it again"):
+        loaded.model.predict(panel)
+
+
+class Payload:
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "skops"])
+def test_nothing_in_a_model_file_is_executed(home, tmp_path, kind):
+    import skops.io
+
+    path, mark = folder(home) / "trees.skops", tmp_path / "executed"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Payload(mark)))
+    else:
+        trees = registry.load(config(home), "champion").model.trees
+        skops.io.dump(trees | {next(iter(trees)): Payload(mark)}, path)
+    refused(home)
+    assert not mark.exists()
+
+
+def test_a_flipped_bit_in_the_trees_changes_no_forecast(home):
+    path = folder(home) / "trees.skops"
+    panel, _ = nightly.open_panel(config(home))
+    expected = registry.load(config(home), "champion").model.predict(panel)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(4)
+    found = 0
+    for place in rng.integers(0, len(whole), 30):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        try:
+            assert registry.load(config(home), "champion").model.predict(panel).equals(expected)
+        except PokewatchError as error:
+            assert "train it again" in str(error)  # noqa: PT017
+            found += 1
+    assert found > 10
+
+
+def test_a_training_puts_another_champion_in_the_place_of_a_damaged_one(home):
+    (folder(home) / "model.json").write_text("damaged")
+    settings = config(home)
+    later = market(16, 27)
+    ingest(
+        Store.from_settings(settings),
+        delivery(later[later["date"] == later["date"].max()]),
+        settings,
+    )
+    trained = nightly.train(settings)
+    registry.promote(settings, trained.name, ["for the test"])
+    assert registry.champion(settings).name == trained.name
