@@ -244,10 +244,7 @@ class FairValueModel:
             alive &= np.isin(panel.card_ids, np.asarray(card_ids, dtype=object))
         position, card = np.nonzero(alive)
         day = picked[position]
-        if built is None:
-            x = features.cases(panel, day, card, jobs)
-        else:
-            x = design(built, day, card)
+        x = features.cases(panel, day, card, jobs) if built is None else design(built, day, card)
         centers = {horizon: self.center(horizon, x) for horizon in wanted}
         place = names.index("volatility_30")
         return self.bands.apply(forecast_frame(panel, day, card, x, centers, place))
