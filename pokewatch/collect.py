@@ -252,6 +252,8 @@ def _ingest(
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
     fresh = fresh[~quarantine.contains(shelf, fresh)]
+    if fresh.empty and not half_released(held, known):
+        return Counts(delivery.source, received=len(rows), unchanged=len(rows))
     named = described.dropna(subset=["set_name"])
     sets = dict(zip(named["card_id"], named["set_name"], strict=True))
     verdict = quality.check(fresh, known, held, settings, sets)
@@ -277,6 +279,12 @@ def _ingest(
         reasons={str(name): int(n) for name, n in refused["reason"].value_counts().items()},
         dates=sorted(day.strftime("%Y-%m-%d") for day in news["date"].unique()),
     )
+
+
+def half_released(held: pd.DataFrame, known: pd.DataFrame) -> bool:
+    """Return whether a run was killed between accepting held rows and taking them off the shelf."""
+    row = [*KEY, "market_price", "source"]
+    return not held[row].merge(known[row], on=row).empty
 
 
 def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:

@@ -64,7 +64,8 @@ def of_the_future(shelf: Snapshot) -> list[str]:
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:
     """Return an id of each row's content; ``copy`` tells identical rows of a delivery apart."""
-    text = content(rows) + rows["copy"].astype(str)
+    # Beside rows of the shelf, which have no copies, the counts turn to fractions.
+    text = content(rows) + rows["copy"].astype(int).astype(str)
 
     def digest(value: str) -> str:  # an id, not a protection; another hash would change all ids
         return hashlib.sha1(value.encode(), usedforsecurity=False).hexdigest()[:16]

@@ -150,8 +150,14 @@ class WildMachine(Machine):
         if kill:
             self.killed(frame(rows), *kill)
         ingest(self.store, delivery(frame(rows)), self.config, NOW)
+        before = self.stored(), self.shelved()
         again = ingest(self.store, delivery(frame(rows)), self.config, NOW)
         assert (again.accepted, again.quarantined) == (0, 0)
+        assert (self.stored(), self.shelved()) == before
+
+    def shelved(self) -> set[tuple[str, str, str]]:
+        shelf = self.store.quarantine()[["quarantine_id", "reason", "status"]]
+        return set(shelf.itertuples(index=False, name=None))
 
     @rule(which=st.integers(0), release=st.booleans())
     def overrule(self, which: int, release: bool) -> None:
