@@ -22,7 +22,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pokewatch import schema
+from pokewatch import object_store, schema
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.settings import Settings
 
@@ -61,12 +61,11 @@ class Snapshot:
             raise StoreError(f"table '{self.name}' is empty: collect prices first")
         location = self.handle.table_uri
         path = url2pathname(urlparse(location).path) if location.startswith("file:") else location
-        native = None
-        # deltalake's own file system calls Python from Arrow's threads, which aborts the process
-        # when one of them is still reading ahead at its end; Arrow's local one does not.
-        if "://" not in path:
-            native = fs.SubTreeFileSystem(path, fs.LocalFileSystem())
-        return self.handle.to_pyarrow_dataset(filesystem=native)
+        if object_store.is_url(path):
+            return self.handle.to_pyarrow_dataset(filesystem=object_store.file_system(path))
+        # Not deltalake's own, for the reason object_store names.
+        local = fs.SubTreeFileSystem(path, fs.LocalFileSystem())
+        return self.handle.to_pyarrow_dataset(filesystem=local)
 
     def read(
         self, columns: list[str] | None = None, where: Iterable[pc.Expression] = ()
@@ -82,9 +81,10 @@ class Snapshot:
                 columns=names, filter=reduce(and_, conditions) if conditions else None
             )
         except (DeltaError, OSError, pa.ArrowException) as error:
+            otherwise = "restore its files from a back-up, or read an older state: --data-version"
             raise StoreError(
-                f"table '{self.name}' at version {self.version} cannot be read: {error}; restore "
-                "its files from a back-up, or read an older state with --data-version"
+                f"table '{self.name}' at version {self.version} cannot be read: "
+                f"{object_store.said(error)}; {object_store.mend(error, otherwise)}"
             ) from error
         return found.cast(pa.schema([table_schema.field(name) for name in names]))
 
@@ -98,8 +98,7 @@ class Store:
         if "%" in self.root:  # Delta would decode it as a URL and look elsewhere
             raise UsageError(f"the data home '{root}' has a '%' in its name: choose another folder")
         self.retention_days = retention_days
-        # Without etags two writers to one object store could both win.
-        self._options = {"conditional_put": "etag"} if self.root.startswith("s3://") else None
+        self._options = object_store.options(self.root)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Store:
@@ -131,9 +130,10 @@ class Store:
                 ) from error
             return Snapshot(table, None)
         except (DeltaError, OSError, ValueError) as error:
+            otherwise = "restore its _delta_log from a back-up"
             raise StoreError(
-                f"table '{location}' cannot be opened: {error}; restore its _delta_log from a "
-                "back-up"
+                f"table '{location}' cannot be opened: {object_store.said(error)}; "
+                f"{object_store.mend(error, otherwise)}"
             ) from error
         if version is None or version == handle.version():
             return Snapshot(table, handle)
@@ -149,8 +149,8 @@ class Store:
 
     @staticmethod
     def _has_files(location: str) -> bool:
-        if "://" in location:
-            return False
+        if object_store.is_url(location):
+            return object_store.holds_files(location)
         folder = Path(location)
         # An empty _delta_log is another writer's table at its very beginning.
         return folder.exists() and any(path.is_file() for path in folder.rglob("*"))
@@ -245,9 +245,11 @@ class Store:
         except CommitFailedError as error:
             raise ConflictError(str(error)) from error
         except (DeltaError, OSError) as error:
+            otherwise = "check free space and permissions, then run it again"
             raise StoreError(
-                f"table '{self.location(snapshot.name)}' could not be written: {error}; the last "
-                "committed state is intact: check free space and permissions, then run it again"
+                f"table '{self.location(snapshot.name)}' could not be written: "
+                f"{object_store.said(error)}; the last committed state is intact: "
+                f"{object_store.mend(error, otherwise)}"
             ) from error
 
     def _create(self, name: str) -> DeltaTable:
@@ -340,7 +342,9 @@ class Store:
             handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
-            log.warning("table '%s' was not compacted this time: %s", table, error)
+            log.warning(
+                "table '%s' was not compacted this time: %s", table, object_store.said(error)
+            )
 
 
 def date_range(since: date | None, until: date | None) -> Iterable[pc.Expression]:
