@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel, effective_n_jobs
 
+from pokewatch import __version__
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.settings import Settings
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 WAIT = 10  # seconds for the scheduler, and as many for its first worker
 # Of another version, any of these may change the last digit of a result, or more.
-PACKAGES = ["pokewatch", "numpy", "pandas", "scikit-learn", "scipy", "py7zr", "joblib", "dask"]
+PACKAGES = ["numpy", "pandas", "scikit-learn", "scipy", "py7zr", "joblib", "dask"]
 
 
 @dataclass(frozen=True)
@@ -160,4 +161,5 @@ def _check_workers(client: Client, address: str) -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions that results depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    own = {"python": platform.python_version(), "pokewatch": __version__}
+    return own | {name: version(name) for name in PACKAGES}

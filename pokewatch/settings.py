@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         if not self.store:
             return str(self.home)
         if "://" in self.store:
-            return self.store.rstrip("/")
+            return self.store if self.store.endswith("://") else self.store.rstrip("/")
         return str(self._inside_project(Path(self.store)))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:

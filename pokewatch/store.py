@@ -23,7 +23,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pokewatch import delta_log, schema
+from pokewatch import delta_log, object_store, schema
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.settings import Settings
 
@@ -63,12 +63,12 @@ class Snapshot:
         """Return the table for scanning; only while it exists."""
         if self.handle is None:
             raise StoreError(f"table '{self.name}' is empty: collect prices first")
-        native = None
-        # deltalake's own file system calls Python from Arrow's threads, which aborts the process
-        # when one of them is still reading ahead at its end; Arrow's local one does not.
+        # Not deltalake's own file system, for the reason object_store names.
         if folder := local_folder(self.handle.table_uri):
-            native = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
-        return self.handle.to_pyarrow_dataset(filesystem=native)
+            own: fs.FileSystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
+        else:
+            own = object_store.file_system(self.handle.table_uri)
+        return self.handle.to_pyarrow_dataset(filesystem=own)
 
     def months(self) -> list[str]:
         """Return the months (YYYY-MM) of a table that is kept by month, in their order."""
@@ -115,6 +115,8 @@ class Snapshot:
     def _unreadable(self, dataset: ds.Dataset, error: Exception) -> StoreError:
         """Say which file is damaged and which version does without it."""
         start = f"table '{self.name}' at version {self.version} cannot be read"
+        if mend := object_store.mend(error, ""):
+            return StoreError(f"{start}: {object_store.said(error)}; {mend}")
         for fragment in dataset.get_fragments():
             try:
                 check_columns(fragment, TABLES[self.name])
@@ -127,10 +129,9 @@ class Snapshot:
                     if since
                     else "read an older state with --data-version"
                 )
-                why = " ".join(str(trouble).split())[:200]
                 return StoreError(
-                    f"{start}: its file '{fragment.path}' is damaged or missing ({why}); restore "
-                    f"it from a back-up; {older}"
+                    f"{start}: its file '{fragment.path}' is damaged or missing "
+                    f"({object_store.said(trouble)[:200]}); restore it from a back-up; {older}"
                 )
         return StoreError(f"{start}: {error}; restore its files from a back-up")
 
@@ -144,8 +145,7 @@ class Store:
         if "%" in self.root:  # Delta would decode it as a URL and look elsewhere
             raise UsageError(f"the data home '{root}' has a '%' in its name: choose another folder")
         self.retention_days = retention_days
-        # Without etags two writers to one object store could both win.
-        self._options = {"conditional_put": "etag"} if self.root.startswith("s3://") else None
+        self._options = object_store.options(self.root)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Store:
@@ -185,20 +185,21 @@ class Store:
                     f"{self.snapshot(table).version}, versions are kept for "
                     f"{self.retention_days} days"
                 ) from error
-            why = str(error).splitlines()[0]  # Rust's stack trace follows
+            otherwise = "restore its _delta_log from a back-up"
             raise StoreError(
-                f"table '{location}' cannot be opened: {why}; restore its _delta_log from a back-up"
+                f"table '{location}' cannot be opened: {object_store.said(error)}; "
+                f"{object_store.mend(error, otherwise)}"
             ) from error
         return Snapshot(table, handle)
 
     @staticmethod
     def _has_files(location: str) -> bool:
         folder = local_folder(location)
+        if folder is None:
+            return object_store.holds_files(location)
         # An empty _delta_log is another writer's table at its very beginning; a name with "#" is an
         # entry that a writer has not finished, and never will where it was killed.
-        return folder is not None and any(
-            path.is_file() and "#" not in path.name for path in folder.rglob("*")
-        )
+        return any(path.is_file() and "#" not in path.name for path in folder.rglob("*"))
 
     @property
     def data_version(self) -> int:
@@ -316,9 +317,11 @@ class Store:
         except CommitFailedError as error:
             raise ConflictError(str(error)) from error
         except (DeltaError, OSError) as error:
+            otherwise = "check free space and permissions, then run it again"
             raise StoreError(
-                f"table '{self.location(snapshot.name)}' could not be written: {error}; the last "
-                "committed state is intact: check free space and permissions, then run it again"
+                f"table '{self.location(snapshot.name)}' could not be written: "
+                f"{object_store.said(error)}; the last committed state is intact: "
+                f"{object_store.mend(error, otherwise)}"
             ) from error
 
     def _create(self, name: str) -> DeltaTable:
@@ -413,7 +416,9 @@ class Store:
             handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
-            log.warning("table '%s' was not compacted this time: %s", table, error)
+            log.warning(
+                "table '%s' was not compacted this time: %s", table, object_store.said(error)
+            )
 
 
 def local_folder(location: str) -> Path | None:

@@ -55,7 +55,7 @@ def remote(cluster: LocalCluster) -> Settings:
 
 @pytest.fixture(scope="module")
 def expected() -> pd.DataFrame:
-    return walk_forward(PANEL, LOCAL, [1, 7]).forecasts
+    return walk_forward(PANEL, LOCAL, [7]).forecasts
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def worker_at_work(cluster: LocalCluster) -> int:
 def test_the_origins_give_the_same_forecasts_to_the_last_digit(remote, expected):
     assert len(expected) > 1000
     pd.testing.assert_frame_equal(
-        walk_forward(PANEL, remote, [1, 7]).forecasts, expected, check_exact=True
+        walk_forward(PANEL, remote, [7]).forecasts, expected, check_exact=True
     )
 
 
@@ -105,7 +105,7 @@ def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected
 
     killer = threading.Thread(target=kill)
     killer.start()
-    found = walk_forward(PANEL, remote, [1, 7]).forecasts
+    found = walk_forward(PANEL, remote, [7]).forecasts
     killer.join()
     assert killed
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
@@ -168,7 +168,7 @@ def test_no_setting_and_no_key_travels(cluster, monkeypatch):
         )
         walk_forward(PANEL, settings, [7], since=PANEL.dates[-20].date())
         server.shutdown()
-    assert b"29:Normal" in sent  # what a task needs is seen here
+    assert b"walk_forward" in sent  # the function is named in clear, so a key would show
     assert b"canary" not in sent
 
 

@@ -1,0 +1,90 @@
+"""The price store on S3 and whatever speaks it: options, Arrow's file system, and its errors.
+
+Address and credentials come from the environment alone: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_REGION, and for other services than Amazon's AWS_ENDPOINT_URL (with http: AWS_ALLOW_HTTP=true).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlparse
+
+import pyarrow.fs as fs
+from deltalake.fs import DeltaStorageHandler
+
+from pokewatch.errors import UsageError
+
+SCHEMES = ("s3", "s3a")
+# What the error of an object store contains, and the mend; the first that fits.
+MENDS = {
+    "NoSuchBucket": "create the bucket, or mend POKEWATCH_STORE",
+    "403|401|AccessDenied|privileges|ACCESS_DENIED|169.254": "check AWS_ACCESS_KEY_ID, "
+    "AWS_SECRET_ACCESS_KEY and AWS_REGION, and what they may do in the bucket",
+    "scheme is not allowed": "set AWS_ALLOW_HTTP=true, or use https in AWS_ENDPOINT_URL",
+    "sending request|NETWORK_CONNECTION|timed out": "the object store does not answer: check "
+    "AWS_ENDPOINT_URL and the network; what was committed is safe",
+}
+
+
+def is_url(root: str) -> bool:
+    """Return whether a store's root is a URL, not a folder."""
+    return "://" in root
+
+
+def options(root: str) -> dict[str, str] | None:
+    """Return what Delta must be told about a root; None for a folder.
+
+    Raises UsageError for a URL that is not s3://bucket/prefix, or that holds credentials.
+    """
+    if not is_url(root):
+        return None
+    parts = urlparse(root)
+    if "@" in parts.netloc:  # not shown: it would be a secret in a log
+        raise UsageError(
+            "POKEWATCH_STORE holds credentials: put them into AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, and write s3://bucket/prefix"
+        )
+    if parts.scheme not in SCHEMES or not parts.netloc:
+        raise UsageError(
+            f"POKEWATCH_STORE='{root}' is no place for tables: write a folder, or s3://bucket/prefix"
+        )
+    # Without etags two writers to one object store could both win.
+    return {"conditional_put": "etag"}
+
+
+def file_system(location: str) -> fs.FileSystem:
+    """Return Arrow's own view of a folder on S3, from the same environment as Delta's.
+
+    deltalake's calls Python from Arrow's threads: a process that ends while one of them reads
+    ahead crashes or hangs.
+    """
+    parts = urlparse(location)
+    endpoint = urlparse(os.environ.get("AWS_ENDPOINT_URL", ""))
+    s3 = fs.S3FileSystem(
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        endpoint_override=endpoint.netloc or None,
+        scheme=endpoint.scheme or "https",
+    )
+    return fs.SubTreeFileSystem(parts.netloc + parts.path, s3)
+
+
+def holds_files(location: str) -> bool:
+    """Return whether anything lies below a URL."""
+    below = DeltaStorageHandler(location, options(location))
+    everything = fs.FileSelector("", allow_not_found=True, recursive=True)
+    return any(info.is_file for info in below.get_file_info_selector(everything))
+
+
+def said(error: Exception) -> str:
+    """Return an error of Delta or Arrow as one line without colours."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    if answer := re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", text, re.DOTALL):
+        return f"{answer[1]}: {answer[2]}"
+    return " ".join(text.replace("↳", ": ").split()).replace(" : ", ": ")
+
+
+def mend(error: Exception, otherwise: str) -> str:
+    """Return what to do about an error; ``otherwise`` where the object store is not its cause."""
+    text = str(error)
+    return next((what for sign, what in MENDS.items() if re.search(sign, text)), otherwise)
