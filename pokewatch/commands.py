@@ -534,7 +534,13 @@ def notebook(
 @app.command()
 def run(
     source: Annotated[str | None, typer.Option(help="Where prices come from.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="The file of source 'file', or a folder of them.")
+    ] = None,
     date: DateOption = None,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Forecast with the champion as it is.")
+    ] = False,
     jobs: JobsOption = CORES,
     json: JsonFlag = False,
 ) -> None:
@@ -542,7 +548,15 @@ def run(
     from pokewatch import nightly
     from pokewatch import output as out
 
-    done = nightly.run(get_settings(), source, day(date, "--date"), jobs, progress=on_terminal())
+    done = nightly.run(
+        get_settings(),
+        source,
+        day(date, "--date"),
+        jobs,
+        progress=on_terminal(),
+        path=path,
+        training=not no_train,
+    )
     if json:
         out.show_json(done)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -243,10 +243,10 @@ def factors(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
             yield f"set_momentum_{span}", sets.others_mean(momentum)
             yield f"form_momentum_{span}", forms.others_mean(momentum)
         if span in (7, 30):
-            ranked = pd.DataFrame(np.where(alive, momentum, np.nan)).rank(axis=1, pct=True)
-            yield f"rank_{span}", ranked.to_numpy() - 0.5
+            yield f"rank_{span}", ranks(momentum, alive) - 0.5
 
 
+@lru_cache(maxsize=2**17)  # a market has about as many names as cards, and is asked for often
 def form(name: object) -> str:
     """Return the form of a sealed product by its name, "" for all others."""
     text = str(name).lower()
@@ -263,6 +263,19 @@ def change(matrix: np.ndarray, span: int, rows: np.ndarray) -> np.ndarray:
     out = np.full((len(rows), matrix.shape[1]), np.nan)
     old = rows >= span
     out[old] = matrix[rows[old]] - matrix[rows[old] - span]
+    return out
+
+
+def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    """Return each value's rank among its row's living ones, as a share; ties share their mean."""
+    out = np.full(matrix.shape, np.nan)
+    for row in np.flatnonzero(alive.any(axis=1)):
+        values, here = matrix[row], np.flatnonzero(alive[row])
+        order = here[np.argsort(values[here])]
+        begins = np.r_[True, np.diff(values[order]) != 0]
+        first = np.flatnonzero(begins)
+        mean = (first + 1 + np.r_[first[1:], len(order)]) / 2
+        out[row, order] = mean[np.cumsum(begins) - 1] / len(order)
     return out
 
 

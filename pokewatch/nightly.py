@@ -406,8 +406,13 @@ def run(
     on: date | None = None,
     jobs: int = 1,
     progress: bool = False,
+    path: Path | None = None,
+    training: bool = True,
 ) -> dict[str, Any]:
     """Do the whole night: collect, train, predict, report; return what each step said.
+
+    path: the file or folder of source ``file``. training: without it the champion forecasts as it
+    is; a model of last week is hardly worse, and a large market trains for minutes.
 
     A model that the gate refuses is part of a normal night: the champion stays, and the result
     tells why. So is a day below the coverage floor: ``incomplete`` tells of it.
@@ -419,7 +424,7 @@ def run(
     def said(text: str, *values: Any) -> None:
         log.info("%5.1f s  " + text, time.monotonic() - started, *values)
 
-    counts = collect_night(settings, source, on, jobs=jobs)
+    counts = collect_night(settings, source, on, path, jobs)
     said(
         "collected from %s: %d received, %d accepted, %d quarantined, %d unchanged",
         counts.source,
@@ -428,8 +433,11 @@ def run(
         counts.quarantined,
         counts.unchanged,
     )
-    trained = train(settings, on, jobs=jobs, progress=progress)
-    said("trained %s; champion: %s", trained.name, "; ".join(trained.verdict.reasons))
+    verdict, model = Verdict(False, ["nothing was trained tonight"]), None
+    if training:
+        trained = train(settings, on, jobs=jobs, progress=progress)
+        verdict, model = trained.verdict, trained.name
+        said("trained %s; champion: %s", model, "; ".join(verdict.reasons))
     predictions = predict_all(settings, on)
     calls = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"].value_counts()
     listed = ", ".join(f"{number} {name}" for name, number in calls.items())
@@ -440,9 +448,9 @@ def run(
     return {
         "collected": counts.as_dict(),
         "incomplete": counts.incomplete,
-        "model": trained.name,
-        "champion": trained.verdict.passed,
-        "reasons": trained.verdict.reasons,
+        "model": model,
+        "champion": verdict.passed,
+        "reasons": verdict.reasons,
         "signals": {str(name): int(number) for name, number in calls.items()},
         "alerts": len(crossings),
         "report": str(written),

@@ -65,7 +65,10 @@ class Panel:
 
     @classmethod
     def from_tables(
-        cls, tables: Iterable[pa.Table], cards: pd.DataFrame, until: date | None = None
+        cls,
+        tables: Iterable[pa.Table],
+        cards: pd.DataFrame | None = None,
+        until: date | None = None,
     ) -> Panel:
         """Build the panel of observations that come as tables one after the other, in any order.
 

@@ -44,9 +44,11 @@ def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
     if shelf.handle is None or rows.empty:
         return pd.Series(False, index=rows.index)
     # The date is part of a row's content: only rows of these days, or of none, can be the same.
-    day = ds.field("date")
-    within = (day >= rows["date"].min().date()) & (day <= rows["date"].max().date())
-    where = day.is_null() if rows["date"].isna().all() else within | day.is_null()
+    where = ds.field("date").is_null()
+    days = rows["date"].dropna()
+    if len(days):
+        day = ds.field("date")
+        where = where | ((day >= days.min().date()) & (day <= days.max().date()))
     known = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
     if known.empty:
         return pd.Series(False, index=rows.index)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pokewatch import features
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
+from pokewatch.schema import CARD_COLUMNS
 
 CARDS, DAYS = 12, 50
 MARKET = market(CARDS, DAYS)
@@ -78,3 +79,63 @@ def test_features_say_what_their_names_say():
     assert built["unchanged_14"][-1, 0] == pytest.approx(6 / 8)
     mean = np.log([1.0, 1.1, 1.1, 1.1, 1.1, 1.1, 1.21]).mean()
     assert built["above_mean_7"][-1, 0] == pytest.approx(np.log(1.21) - mean, rel=1e-5)
+
+
+def with_gaps(cards: int, days: int) -> Panel:
+    """Return a panel in which cards appear late, go missing, and form sets and sealed products."""
+    rows = market(cards, days)
+    rng = np.random.default_rng(2)
+    rows["low_price"] = rows["market_price"] * rng.uniform(0.8, 1.1, len(rows))
+    rows["mid_price"] = rows["low_price"].where(rng.random(len(rows)) < 0.9) * 1.2
+    rows["volume"] = np.where(rng.random(len(rows)) < 0.5, rng.poisson(2, len(rows)), np.nan)
+    number = rows["card_id"].str.split(":").str[0].astype(int)
+    late = (rows["date"] - rows["date"].min()).dt.days < (number % 7) * 20
+    rows = rows[~late & (rng.random(len(rows)) < 0.9)]
+    ids = np.sort(rows["card_id"].unique())
+    known = {"card_id": ids, "set_name": [f"set {n % 9}" for n in range(len(ids))]}
+    kinds = ["Booster Box" if n % 5 == 0 else "Mew" for n in range(len(ids))]
+    known |= {"name": kinds, "product_kind": "single", "release_date": None}
+    return Panel.from_prices(rows, pd.DataFrame(known).reindex(columns=CARD_COLUMNS))
+
+
+def test_some_days_and_some_cases_are_those_of_the_whole_to_the_last_bit():
+    panel = with_gaps(300, 260)  # more cards and days than are computed at once
+    whole = features.build(panel)
+    assert list(whole) == features.names()
+    for rows in ([259], [3, 4, 150, 258], range(245, 260)):
+        for name, matrix in features.build(panel, rows).items():
+            np.testing.assert_array_equal(matrix, whole[name][list(rows)], err_msg=name)
+    rng = np.random.default_rng(3)
+    day, card = rng.integers(0, 260, 2000), rng.integers(0, 300, 2000)
+    expected = np.stack([matrix[day, card] for matrix in whole.values()], axis=1)
+    for jobs in (1, 2):
+        np.testing.assert_array_equal(features.cases(panel, day, card, jobs), expected)
+    np.testing.assert_array_equal(features.volatility(panel), whole["volatility_30"])
+
+
+def test_running_sums_and_extremes_say_what_pandas_says():
+    matrix = with_gaps(40, 200).price
+    frame, rows = pd.DataFrame(matrix), np.arange(200)
+    for span in (1, 3, 14, 120):
+        window = frame.rolling(span, min_periods=1)
+        np.testing.assert_allclose(features.Trailing(matrix).mean(span, rows), window.mean())
+        np.testing.assert_array_equal(
+            features.extremes(matrix, [span], np.fmax)[span], window.max().where(frame.notna())
+        )
+    alive = ~np.isnan(matrix)
+    ranked = frame.round(0).rank(axis=1, pct=True)
+    np.testing.assert_array_equal(features.ranks(matrix.round(0), alive), ranked)
+
+
+def test_a_fit_is_the_same_with_and_without_the_matrices():
+    panel = with_gaps(60, 160)
+    one = FairValueModel([1, 7]).fit(panel, jobs=2)
+    other = FairValueModel([1, 7]).fit(panel, features.build(panel))
+    pd.testing.assert_frame_equal(one.predict(panel), other.predict(panel), check_exact=True)
+    built = features.build(panel)
+    rows = [120, 159]
+    pd.testing.assert_frame_equal(
+        one.predict_days(panel, rows),
+        one.predict_days(panel, rows, built=built),
+        check_exact=True,
+    )

@@ -85,3 +85,13 @@ def test_a_new_data_version_clears_the_cache(tmp_path):
     again = load_baseline_model(config)
     assert again.cache.statistics.size == 0
     assert again.predict("1:Normal") == pytest.approx(3.0)
+
+
+def test_many_are_predicted_at_once_as_one_by_one(model):
+    days = ["2025-01-01", "2025-01-04", "2025-01-03"]
+    found = model.predict_many(["1:Normal"] * 3, days)
+    assert found.tolist() == [model.predict("1:Normal", day) for day in days]
+    with pytest.raises(UsageError, match="unknown card '9:Normal'"):
+        model.predict_many(["1:Normal", "9:Normal"], days[:2])
+    with pytest.raises(UsageError, match="the model covers 2025-01-01 to 2025-01-04"):
+        model.predict_many(["1:Normal"], ["2025-02-01"])

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from builders import curve
+from builders import curve, market
 
 from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
@@ -42,3 +43,22 @@ def test_a_panel_ends_where_it_is_asked_to():
 def test_a_day_outside_is_named(panel):
     with pytest.raises(UsageError, match="covers 2025-01-01 to 2025-01-04"):
         panel.day("2025-02-01")
+
+
+def test_tables_one_after_the_other_make_the_same_panel():
+    rows = market(20, 70).assign(low_price=1.0)
+    rows = rows[np.random.default_rng(1).random(len(rows)) < 0.8]
+    whole = Panel.from_prices(rows)
+    months = [part for _, part in rows.groupby(rows["date"].dt.month)]
+    tables = []
+    for month in reversed(months):
+        table = pa.Table.from_pandas(month.drop(columns="collected_at"), preserve_index=False)
+        codes = table["card_id"].dictionary_encode()
+        table = table.set_column(0, "card_id", codes)
+        place = table.schema.get_field_index("date")
+        tables.append(table.set_column(place, "date", table["date"].cast(pa.date32())))
+    streamed = Panel.from_tables(tables)
+    assert streamed.dates.equals(whole.dates)
+    assert streamed.card_ids.tolist() == whole.card_ids.tolist()
+    for name in ("price", "age", "low", "mid", "volume"):
+        np.testing.assert_array_equal(getattr(streamed, name), getattr(whole, name), err_msg=name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -33,11 +34,22 @@ def rolling_mean(price: np.ndarray, window: int = WINDOW) -> np.ndarray:
     return trailing_mean(price, window)
 
 
+def as_date(day: date | str) -> date:
+    """Return a day as a date; pandas, which reads many forms, is slow and asked last."""
+    if type(day) is date:
+        return day
+    if isinstance(day, str) and len(day) == len("2026-01-31"):
+        with suppress(ValueError):
+            return date.fromisoformat(day)
+    return pd.Timestamp(day).date()
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What one ``fit`` learnt; kept whole, so that a key and its price never come from two fits."""
 
     columns: dict[str, int]
+    index: pd.Index
     means: np.ndarray
     first: date
     last: date
@@ -53,7 +65,7 @@ class Fitted:
         column = self.columns.get(card_id)
         if column is None:
             raise UsageError(f"unknown card '{card_id}': list all with 'pokewatch cards'")
-        wanted = self.last if day is None else pd.Timestamp(day).date()
+        wanted = self.last if day is None else as_date(day)
         if not self.first <= wanted <= self.last:
             raise UsageError(
                 f"no prices for {wanted}: the model covers {self.first} to {self.last}"
@@ -98,9 +110,13 @@ class BaselineFairPriceModel:
 
     def fit(self, prices: pd.DataFrame, data_version: int = -1) -> BaselineFairPriceModel:
         """Learn prices (columns card_id, date, market_price); clears the cache; returns itself."""
-        panel = Panel.from_prices(prices)
+        return self.fit_panel(Panel.from_prices(prices), data_version)
+
+    def fit_panel(self, panel: Panel, data_version: int = -1) -> BaselineFairPriceModel:
+        """Learn the prices of a panel; clears the cache; returns itself."""
         fitted = Fitted(
             {card_id: number for number, card_id in enumerate(panel.card_ids)},
+            pd.Index(panel.card_ids),
             rolling_mean(panel.price, self.window),
             panel.dates[0].date(),
             panel.dates[-1].date(),
@@ -119,6 +135,28 @@ class BaselineFairPriceModel:
     def card_ids(self) -> list[str]:
         """Canonical ids of the cards the model knows."""
         return list(self._state[0].columns)
+
+    def predict_many(
+        self, card_ids: Sequence[str] | np.ndarray, days: Sequence[Any] | np.ndarray
+    ) -> np.ndarray:
+        """Return the fair prices (USD) of many (card, day) pairs, past the cache.
+
+        days: dates, datetime64 or text. Raises UsageError as ``predict`` does, for the first pair
+        that has no price.
+        """
+        fitted, _ = self._state
+        column = fitted.index.get_indexer(np.asarray(card_ids, dtype=object))
+        day = np.asarray(days, dtype="datetime64[D]")
+        row = (day - np.datetime64(fitted.first, "D")).astype(np.int64)
+        wrong = (column < 0) | (row < 0) | (row >= len(fitted.means))
+        if not wrong.any():
+            found = fitted.means[row, column]
+            wrong = np.isnan(found)
+            if not wrong.any():
+                return found
+        first = int(wrong.argmax())
+        self._predict(str(card_ids[first]), day[first].item())  # says what is wrong with it
+        raise AssertionError("a pair without a price was predicted")
 
     def _predict(self, card_id: str, date: date | str | None = None) -> float:
         """Return the fair price of a card at the end of a day (default: the last one), in USD.
@@ -159,6 +197,6 @@ def load_baseline_model(
     if model is None:
         model = _loaded[key] = BaselineFairPriceModel(window, cache_url=cache_url, **options)
     if model.data_version != snapshot.version or snapshot.version < 0:
-        prices = store.read_prices(snapshot, ["card_id", "date", "market_price"])
-        model.fit(prices, snapshot.version)
+        tables = snapshot.by_month(["card_id", "date", "market_price"])
+        model.fit_panel(Panel.from_tables(tables), snapshot.version)
     return model
