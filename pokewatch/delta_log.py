@@ -40,8 +40,7 @@ def check(table: str, folder: Path, version: int | None = None) -> None:
     for number in range(start + 1, min(newest, listed[-1]) + 1):
         path = log / f"{number:020}.json"
         try:
-            about = path.stat()
-            trouble = _trouble(path, about.st_mtime_ns, about.st_size)
+            trouble = trouble_of(path)
         except OSError as error:
             if number <= max(_numbers(log, _checkpoint), default=-1):
                 continue  # another process has just put them together
@@ -63,9 +62,14 @@ def added_by(folder: Path, file: str) -> int | None:
     return None
 
 
-@lru_cache(maxsize=4096)
+def trouble_of(path: Path) -> str:
+    """Return what is wrong with a log entry, "" for a whole one."""
+    about = path.stat()
+    return _trouble(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4096)  # entries never change
 def _trouble(path: Path, modified: int, size: int) -> str:
-    """Return what is wrong with a log entry, "" for a whole one; entries never change."""
     if not size:
         return "is empty"
     counts = {"add": 0, "remove": 0}

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from pokewatch import delta_log
 from pokewatch.errors import StoreError
 from pokewatch.store import TABLES, Store
 
@@ -75,7 +76,7 @@ def check_log(folder: Path) -> Log:
     out.newest = max([*found, covered])
     first = min(found, default=0)
     for version in range(first if covered >= first - 1 else 0, out.newest + 1):
-        damaged = version not in found or not _parses(found[version], out)
+        damaged = version not in found or not _whole(found[version], out)
         if damaged and version > covered:
             out.entries.append(version)
         elif damaged and version != covered:
@@ -95,15 +96,13 @@ def _sound(path: Path, log: Log) -> bool:
     return False
 
 
-def _parses(path: Path, log: Log) -> bool:
-    """Whether an entry holds at least one action; an empty one would silently change nothing."""
+def _whole(path: Path, log: Log) -> bool:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
+        return not delta_log.trouble_of(path)
     except PermissionError:
         log.denied.append(path.name)
         return True
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 
