@@ -35,8 +35,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a developer's own MLflow and Redis servers out of the tests."""
+    """Keep a developer's own MLflow, Redis and Dask servers out of the tests."""
     monkeypatch.setenv("POKEWATCH_CACHE_URL", "")
+    monkeypatch.setenv("POKEWATCH_DASK", "")
     for name in ("URI", "USERNAME", "PASSWORD", "TOKEN"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
 

@@ -29,7 +29,7 @@ from pokewatch.sources import tcgcsv
 from pokewatch.walk_forward import walk_forward
 
 PANEL = Panel.from_prices(market(30, 160, momentum=0.8))
-LOCAL = load_settings()
+LOCAL = load_settings(dask="")
 DAYS = [date(2025, 10, number) for number in range(1, 7)]
 
 
