@@ -69,6 +69,20 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return tidy(pd.concat([frame for frame in (old, new) if len(frame)] or [empty_cards()]))
 
 
+def says_more(new: pd.DataFrame, known: pd.DataFrame) -> bool:
+    """Return whether tidy cards say anything that the known ones do not."""
+    both = new.merge(known, on="card_id", how="left", suffixes=("", "_known"), indicator=True)
+    if (both["_merge"] != "both").any():
+        return True
+    for name in CARD_COLUMNS[1:-1]:
+        given = both[name].notna().to_numpy()
+        mine, theirs = both.loc[given, name], both.loc[given, f"{name}_known"]
+        if theirs.isna().any() or (mine.astype("object") != theirs.astype("object")).any():
+            return True
+    pairs = zip(both["aliases"], both["aliases_known"], strict=True)
+    return any(len(mine) and not set(mine) <= set(theirs) for mine, theirs in pairs)
+
+
 class Resolver:
     """Finds the canonical id for an id, an alias or the words of a name."""
 

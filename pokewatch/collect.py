@@ -293,7 +293,9 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         return
     incoming = bool((rows["source"] == "simulated").any())
     # One stored row speaks for all: none of the other kind ever got in.
-    stored = prices.dataset().head(1, columns=["source"])["source"].to_pylist()
+    files = prices.dataset().get_fragments()
+    heads = (one.head(1, columns=["source"])["source"].to_pylist() for one in files)
+    stored = next((head for head in heads if head), None)
     if stored and (stored[0] == "simulated") != incoming:
         new, old = ("simulated", "real") if incoming else ("real", "simulated")
         raise UsageError(
@@ -358,9 +360,14 @@ def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, 
 def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Add what the delivery says about its cards; every delivered card_id gets a row."""
     snapshot = store.snapshot("cards")
-    old = to_table(card_frames.tidy(store.cards()), CARDS_SCHEMA)
+    stored = store.cards()
     seen = pd.DataFrame({"card_id": rows.loc[rows["problem"] == "", "card_id"].unique()})
-    merged = card_frames.merge(store.cards(), pd.concat([seen, described]))
+    if seen["card_id"].isin(stored["card_id"]).all() and not card_frames.says_more(
+        described, stored
+    ):
+        return
+    old = to_table(card_frames.tidy(stored), CARDS_SCHEMA)
+    merged = card_frames.merge(stored, pd.concat([seen, described]))
     new = to_table(merged, CARDS_SCHEMA)
     if not new.equals(old):
         store.replace(snapshot, new, None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import features
-from pokewatch.markets import columns
+from pokewatch.markets import columns, marked
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.panel import Panel
+from pokewatch.settings import PROJECT
 
 QUERY = ("momentum_7", "above_mean_7", "volatility_30", "below_high_30", "above_low_30")
 SQL = """
@@ -142,10 +145,10 @@ def by_polars(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def feature_query(panel: Panel, cards: int) -> pd.DataFrame:
-    """Return seconds of the same query by four tools, results checked equal to ours.
+    """Return seconds of the same query by four tools, and whether they say the same.
 
-    Cards that were there on every day. Columns tool, seconds, times (ours), difference (the
-    largest, log); a tool that is not installed has a reason in ``skipped`` instead.
+    Cards that were there from the first day on. Columns tool, seconds, same (to 1e-9); a tool that
+    is not installed has a reason in ``skipped`` instead.
     """
     part = columns(panel, np.flatnonzero(~np.isnan(panel.price[0]))[:cards])
     keep = part.card_ids
@@ -157,7 +160,7 @@ def feature_query(panel: Panel, cards: int) -> pd.DataFrame:
         "polars": by_polars,
     }
     table: list[dict[str, Any]] = [
-        {"tool": "PokeWatch", "seconds": mine, "times": 1.0, "difference": 0.0, "skipped": ""}
+        {"tool": "PokeWatch", "seconds": mine, "same": True, "skipped": ""}
     ]
     for name, tool in tools.items():
         package = name.lower().split(",")[0]
@@ -168,20 +171,19 @@ def feature_query(panel: Panel, cards: int) -> pd.DataFrame:
         tool(rows.head(1000))  # the first call pays for the import
         found, seconds = _clocked(lambda tool=tool: tool(rows))  # type: ignore[misc]
         found = found.sort_values(["card_id", "date"])
-        worst = max(
-            float(np.abs(found[one].to_numpy() - own[one].T.ravel()).max()) for one in QUERY
+        same = all(
+            np.allclose(found[one].to_numpy(), own[one].T.ravel(), rtol=0, atol=1e-9)
+            for one in QUERY
         )
-        table.append(
-            {"tool": name, "seconds": seconds, "times": seconds / mine, "difference": worst}
-        )
+        table.append({"tool": name, "seconds": seconds, "same": same})
     return pd.DataFrame(table).fillna({"skipped": ""})
 
 
 def predictions(prices: pd.DataFrame, asked: int = 2000) -> pd.DataFrame:
-    """Return µs a prediction: a loop over rows with a dictionary as cache, and the baseline model.
+    """Return seconds a prediction: a loop over rows with a dictionary as cache, and our baseline.
 
-    prices: columns card_id, date, market_price. Columns tool, microseconds, times; the answers are
-    checked equal.
+    prices: columns card_id, date, market_price, a row a day of each card. Columns tool, seconds,
+    same (the answers, to 1e-9).
     """
     model = BaselineFairPriceModel().fit(prices)
     chosen = prices.sample(min(asked, len(prices)), random_state=1)
@@ -198,11 +200,13 @@ def predictions(prices: pd.DataFrame, asked: int = 2000) -> pd.DataFrame:
     few = pairs[:50]  # each of them filters the whole table
     said, slow = _clocked(lambda: [looked_up(*pair) for pair in few])
     cached, quick = _clocked(lambda: [looked_up(*pair) for pair in few * 200])
+    model.cache.clear()
     cold, first = _clocked(lambda: [model.predict(*pair) for pair in pairs])
     _, warm = _clocked(lambda: [model.predict(*pair) for pair in few * 200])
     ids, days = (np.array(part) for part in zip(*pairs, strict=True))
-    _, many = _clocked(lambda: model.predict_many(ids, days))
-    assert cached[: len(few)] == said
+    at_once, many = _clocked(lambda: model.predict_many(ids, days))
+    same = [True, cached[: len(few)] == said, _close(cold[: len(few)], said)]
+    same += [same[-1], _close(at_once, cold)]
     found = [
         ("row loop with a dictionary, first time", slow / len(few)),
         ("row loop with a dictionary, again", quick / len(few) / 200),
@@ -210,9 +214,21 @@ def predictions(prices: pd.DataFrame, asked: int = 2000) -> pd.DataFrame:
         ("PokeWatch, again", warm / len(few) / 200),
         ("PokeWatch, many at once", many / len(pairs)),
     ]
-    table = pd.DataFrame(found, columns=["tool", "microseconds"])
-    table["microseconds"] *= 1e6
-    return table.assign(difference=float(np.abs(np.array(cold[: len(few)]) - said).max()))
+    return pd.DataFrame(found, columns=["tool", "seconds"]).assign(same=same)
+
+
+def stored(path: Path = PROJECT / "docs" / "performance.json") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a stored run of scripts/test_performance.py: its figures, and seconds by size.
+
+    The figures have columns name, measured, yardstick, times, aim, met.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = [row for row in found["rows"] if "value" in row]
+    table = pd.DataFrame(rows)
+    table["measured"] = [f"{row['value']:.3g} {row['unit']}" for row in rows]
+    table["times"] = table["ratio"].map("{:.2f}".format, na_action="ignore")
+    growth = marked(pd.DataFrame(found["growth"]).drop(columns="days", errors="ignore"), True)
+    return table[["name", "measured", "yardstick", "times", "aim", "met"]], growth
 
 
 def exponents(sizes: pd.DataFrame) -> dict[str, float]:
@@ -220,6 +236,10 @@ def exponents(sizes: pd.DataFrame) -> dict[str, float]:
     logs = np.log(sizes.drop(columns="days", errors="ignore").astype(float))
     parts = [name for name in logs if name != "cards"]
     return {str(one): float(np.polyfit(logs["cards"], logs[one], 1)[0]) for one in parts}
+
+
+def _close(one: Any, other: Any) -> bool:
+    return bool(np.allclose(one, other, rtol=0, atol=1e-9))
 
 
 def _clocked(job: Callable[[], Any]) -> tuple[Any, float]:

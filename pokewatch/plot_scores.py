@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pokewatch import api, studies, training_charts, walk_forward
 from pokewatch.charts import ACCENT, INK, LINE, UP
+from pokewatch.comparison import exponents
 from pokewatch.drawing import (
     COLORS,
     bars,
@@ -210,6 +211,8 @@ def methods(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def cost(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw seconds against number of cards, both on log scales; table: as ``benchmark.cost``.
 
+    With three sizes or more each part says with which power of the cards it grows.
+
     >>> import pandas as pd
     >>> import pokewatch as pw
     >>> table = pd.DataFrame({"cards": [10, 100], "build": [0.1, 0.2], "fit": [1.0, 2.0]})
@@ -217,8 +220,10 @@ def cost(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     'log'
     """
     axes = new_axes(ax, "Time against number of cards", is_simulated(table))
+    powers = exponents(table) if len(table) > 2 else {}
     for color, name in zip(COLORS, table.columns[1:], strict=False):
-        axes.plot(table["cards"], table[name], "o-", color=color, label=name.replace("_", " "))
+        label = name.replace("_", " ") + (f", power {powers[name]:.2f}" if powers else "")
+        axes.plot(table["cards"], table[name], "o-", color=color, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(table["cards"], [f"{number:,}" for number in table["cards"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import stat
 import tempfile
 from datetime import UTC, date, datetime
@@ -470,8 +471,20 @@ def test_a_decoder_that_crashes_is_an_error_only(
     crashing.write_text("#!/bin/sh\nkill -SEGV $$\n")
     crashing.chmod(crashing.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(unpack.sys, "executable", str(crashing))
+    monkeypatch.setattr(unpack.shutil, "which", lambda _: None)
     with pytest.raises(SourceError, match="crashed with signal 11"):
         tcgcsv.read_archive(pack(tmp_path, DAY), [3])
+
+
+def test_without_7zip_the_members_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, pattern = pack(tmp_path, DAY), r".*/prices"
+    if shutil.which("7z") is None:
+        pytest.skip("7-Zip is not installed")
+    quick = unpack._by_7zip(archive, pattern)
+    monkeypatch.setattr(unpack.shutil, "which", lambda _: None)
+    assert quick == unpack.unpack(archive, pattern) != []
 
 
 def test_an_archive_that_is_not_there_is_an_error(tmp_path: Path) -> None:
