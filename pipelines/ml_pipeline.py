@@ -27,7 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ml_pipeline.py", description=__doc__, epilog=EPILOG, allow_abbrev=False
     )
-    parser.add_argument("--source", default="", help="simulated, file or tcgcsv")
+    parser.add_argument("--source", default="", help="see 'pokewatch sources'")
     parser.add_argument("--path", type=Path, help="the file of source 'file'")
     parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: the newest")
     parser.add_argument(

@@ -117,7 +117,9 @@ def require_complete(incomplete: str) -> None:
 
 @app.command()
 def collect(
-    source: Annotated[str | None, typer.Option(help="Where prices come from: see 'pokewatch sources'.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where prices come from: see 'pokewatch sources'.")
+    ] = None,
     fallback: Annotated[
         list[str] | None,
         typer.Option(metavar="SOURCE", help="Asked for what the source did not deliver; repeat."),
