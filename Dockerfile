@@ -4,7 +4,8 @@ FROM python:3.11.14-slim-bookworm
 # As the first user of most machines, so that a mounted folder stays writable.
 ARG UID=1000
 RUN useradd --uid "${UID}" --create-home pokewatch \
-    && install -d -o pokewatch -g pokewatch /app /data
+    && install -d -o pokewatch -g pokewatch /app \
+    && install -d -m 0700 -o pokewatch -g pokewatch /data
 
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH \

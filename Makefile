@@ -1,7 +1,7 @@
 # `make run` and `make test` do the set-up themselves; all of it lands in .venv.
 # Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
 
-.PHONY: help setup run test faults lint notebooks lab lock
+.PHONY: help setup run test lint faults audit fuzz notebooks lab lock
 .DEFAULT_GOAL := help
 
 # Tried in order; a pyenv shim may exist and still not run, so each is asked.
@@ -66,6 +66,14 @@ lint: .venv/.stamp ## ruff (lint and format) and mypy
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
+
+# Without an answer for a package nothing is known of it: that is said, and fails.
+audit: .venv/.stamp ## known vulnerabilities of the locked packages; needs an index with advisories
+	@$(python) -m pip_audit --version >/dev/null 2>&1 || $(python) -m pip install -qq pip-audit
+	@$(python) scripts/audit.py
+
+fuzz: .venv/.stamp ## broken bytes into every reader, for FUZZ_SECONDS (60)
+	@$(python) scripts/fuzz.py
 
 notebooks: .venv/.stamp ## execute the notebooks and keep their outputs; some only: NAMES="01_exploration"
 	@$(make_market)

@@ -175,7 +175,7 @@ def _stopped(number: int, _frame: Any) -> None:
     told = [sys.executable, "-c", code, "PokeWatch: the night failed", said]
     project = Path(__file__).resolve().parent.parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(told, cwd=project, timeout=45, check=False)
+        subprocess.run(told, cwd=project, timeout=45, check=False)  # noqa: S603 (our own code)
     sys.stderr.write(f"error: {said}\n")
     sys.stderr.flush()
     os._exit(1)  # a step's retry must not go on

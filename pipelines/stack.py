@@ -22,7 +22,7 @@ STACK = "local_stack"
 ARTIFACT_STORE = "local_store"
 ORCHESTRATOR = "local_orchestrator"
 TRACKERS = ("local_mlflow", "dagshub_mlflow")
-SECRET = "pokewatch_mlflow"  # the name of a secret, not one itself
+SECRET = "pokewatch_mlflow"  # noqa: S105 (the name of a secret, not one itself)
 
 
 def ensure(settings: Settings, reset: bool = False) -> list[str]:
@@ -88,7 +88,8 @@ def _tracker(settings: Settings, client: Client, did: list[str]) -> tuple[str, s
     elif {"username", "password"} - set(known):
         known = {}
     if not (server.web and known):
-        address = "" if server.web else server.uri
+        # ZenML keeps the address in the clear: one with a password is for our own logging only.
+        address = "" if server.web or "@" in server.uri else server.uri
         return TRACKERS[0], "mlflow", {"tracking_uri": address or own}
     if _stored(client) != known:
         for unreadable in client.list_secrets(name=SECRET).items:

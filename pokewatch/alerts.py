@@ -207,7 +207,7 @@ def _remembered(settings: Settings) -> tuple[set[str], list[Crossing]]:
 
 
 def _remember(settings: Settings, crossed: set[str], unsent: list[Crossing]) -> None:
-    path = settings.home / "alerts.json"
+    path = settings.make_home() / "alerts.json"
     state = {"crossed": sorted(crossed), "unsent": [asdict(one) for one in unsent]}
     with draft_of(path) as draft:
         draft.write_text(json.dumps(state, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

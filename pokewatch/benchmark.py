@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 engine = StatsForecast([makers[name]()], freq="D", fallback_model=Naive())
-                ahead = engine.forecast(h=horizon, df=series)
+                ahead = cast(pd.DataFrame, engine.forecast(h=horizon, df=series))
             last = ahead.groupby("unique_id")[name].last()
             hat = group["card_id"].map(last)
             found.append(group.assign(model=name, y_hat=hat.where(hat > 0, group["price"])))

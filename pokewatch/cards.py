@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import ftfy
+import numpy as np
 import pandas as pd
 
+from pokewatch.card_words import WordIndex
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards
+from pokewatch.spelling import normal_alias, printing_of, unaccented
 
 SUGGESTIONS = 5
-# Sets that pokemontcg.io names otherwise than TCGdex, beyond zeros and the "pt" of a half set.
-SETS_ELSEWHERE = {
-    "base6": "lc",
-    "bp": "bog",
-    "cel25c": "cel25cc",
-    "fut20": "fut2020",
-    "hsp": "hgssp",
-    "pgo": "swsh10.5",
-    "rsv10.5": "sv10.5w",
-    "sm35": "sm3.5",
-    "sm75": "sm7.5",
-    "swsh35": "swsh3.5",
-    "swsh45": "swsh4.5",
-    "swsh45sv": "swsh4.5sv",
-    "zsv10.5": "sv10.5b",
-}
+LISTED = 10  # cards to choose from; a longer list is narrowed with more words
+LONGEST = 200  # letters; no id or name is longer
 TEXT_COLUMNS = ["name", "set_name", "number", "rarity", "printing", "product_kind"]
 # Kinds of other files: all that is no single card is sealed.
 SINGLE_KINDS = {"single", "card", "cards", "singles"}
@@ -80,98 +69,119 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return tidy(pd.concat([frame for frame in (old, new) if len(frame)] or [empty_cards()]))
 
 
-def normal_alias(text: str) -> str:
-    """Return the one spelling of an alias: ``sv4pt5-001`` and ``sv04.5-001`` are ``sv4.5-1``."""
-    text = re.sub(r"(?<=\d)pt(?=\d)", ".", text.strip().lower())
-    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
-    name, dash, number = text.rpartition("-")
-    return f"{SETS_ELSEWHERE.get(name, name)}{dash}{number}"
-
-
-def normal_printing(text: str) -> str:
-    """Return the one spelling of a printing: ``reverse-holofoil`` is ``Reverse Holofoil``."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
 class Resolver:
-    """Finds the canonical id for an id, an alias or a name."""
+    """Finds the canonical id for an id, an alias or the words of a name."""
 
     def __init__(self, cards: pd.DataFrame):
         """Index cards (columns ``CARD_COLUMNS``)."""
         self.cards = cards
-        self._exact = set(cards["card_id"])
-        self._ids = {card_id.lower(): card_id for card_id in cards["card_id"]}
-        self._aliases: dict[str, list[str]] = {}
-        for card_id, names in zip(cards["card_id"], cards["aliases"], strict=True):
+        ids = cards["card_id"].tolist()
+        self._row = {card_id: row for row, card_id in enumerate(ids)}
+        self._lower = [card_id.lower() for card_id in ids]
+        self._ids = {lower: row for row, lower in enumerate(self._lower)}
+        self._products = cards["product_id"].to_numpy(dtype="float64", na_value=np.nan)
+        self._aliases: dict[str, list[int]] = {}
+        spelt = lru_cache(maxsize=None)(normal_alias)  # printings share their aliases
+        for row, names in enumerate(cards["aliases"].tolist()):
             for name in names if names is not None else []:
-                self._aliases.setdefault(normal_alias(name), []).append(card_id)
-        products = cards.loc[cards["product_id"].notna(), ["product_id", "card_id"]]
-        for product, card_id in products.itertuples(index=False):
-            self._aliases.setdefault(str(int(product)), []).append(card_id)
+                self._aliases.setdefault(spelt(name), []).append(row)
 
     def __call__(self, text: str) -> str:
-        """Return the canonical id of ``text``.
+        """Return the canonical id of what a person typed.
 
-        Raises UsageError for an unknown card (with suggestions) and for an alias or product id
-        that has several printings (with the list).
+        text: a card_id, which always means its own card; an id in other case, a product id or an
+        alias in any spelling, each also followed by a printing (``sv4pt5-1:Reverse Holofoil``);
+        or words of name, set, number and printing (``Charizard ex 054/091``). Raises UsageError
+        if several cards fit (with the list to choose from) or none does (with similar ones).
         """
-        text = text.strip()
-        if text in self._exact:
-            return text
-        if text.lower() in self._ids:
-            return self._ids[text.lower()]
-        found = sorted(set(self._aliases.get(normal_alias(text), [])))
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            found = self._printed(text)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UsageError(
-                f"'{text}' has {len(found)} printings, name one of them: {', '.join(found)}"
-            )
-        raise UsageError(f"unknown card '{text}': {self._hint(text)}")
-
-    def _printed(self, text: str) -> list[str]:
-        """Return the cards of an alias or product id with a printing: ``sv4pt5-1:Holofoil``."""
-        alias, colon, printing = text.rpartition(":")
-        if not colon:
-            return []
-        of_alias = self._aliases.get(normal_alias(alias), [])
-        return sorted(
-            {one for one in of_alias if self._printings.get(one) == normal_printing(printing)}
+        text = str(text).strip()
+        shown = "".join(sign if sign.isprintable() else " " for sign in text[:LONGEST])
+        if len(text) > LONGEST:
+            raise UsageError(f"unknown card '{shown}...': no id and no name is that long")
+        rows = self.rows(text)
+        if len(rows) == 1:
+            return str(self.cards["card_id"].iat[rows.pop()])
+        if not rows:
+            raise UsageError(f"unknown card '{shown}': {self._hint(text)}")
+        products = self._products[list(rows)]
+        what = "has {} printings" if (products == products[0]).all() else "fits {} cards"
+        listed = self._words.describe(self._words.in_order(list(rows), text)[:LISTED])
+        more = f"; and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
+        raise UsageError(
+            f"'{shown}' {what.format(len(rows))}, name one of them: {'; '.join(listed)}{more}"
         )
 
+    def rows(self, text: str) -> set[int]:
+        """Return the positions of the cards that fit a text, as ``__call__`` reads it.
+
+        All of them: a card that comes later can make a text ambiguous, never mean another card.
+        """
+        if text in self._row:
+            return {self._row[text]}
+        words = set() if is_id(text) else self._words.find(text)
+        return words | self._of_id(text)
+
+    def _of_id(self, text: str) -> set[int]:
+        lower = text.lower()
+        rows = {self._ids[lower]} if lower in self._ids else set()
+        if rows and len(self._ids) < len(self._lower):  # ids that differ in case only
+            rows = {row for row, one in enumerate(self._lower) if one == lower}
+        rows |= self._of_alias(text)
+        alias, colon, printing = text.rpartition(":")
+        if colon:
+            rows |= {
+                row
+                for row in self._of_alias(alias)
+                if printing_of(str(self.cards["printing"].iat[row])) == printing_of(printing)
+            }
+        return rows
+
+    def _of_alias(self, text: str) -> set[int]:
+        alias = normal_alias(text)
+        rows = set(self._aliases.get(alias, ()))
+        if re.fullmatch(r"\d{1,15}", alias, re.ASCII):
+            rows |= set(np.flatnonzero(self._products == int(alias)).tolist())
+        return rows
+
     @cached_property
-    def _printings(self) -> dict[str, str]:
-        known = self.cards[self.cards["printing"].notna()]
-        names = known["printing"].astype(str).map(normal_printing)
-        return dict(zip(known["card_id"], names, strict=True))
+    def _words(self) -> WordIndex:
+        return WordIndex(self.cards)
 
     def _hint(self, text: str) -> str:
-        like = self.search(text).head(SUGGESTIONS)["card_id"].tolist()
-        like = like or self._aliases.get(text.split(":")[0].strip(), [])[:SUGGESTIONS]
-        if not like:
-            pool = [*self._ids, *self._aliases]
-            close = get_close_matches(text.lower(), pool, n=SUGGESTIONS, cutoff=0.75)
-            like = [self._ids.get(name, name) for name in close]
+        alias = text.partition(":")[0]
+        rows = sorted(self._of_alias(alias))[:SUGGESTIONS]
+        if not rows and not is_id(text):
+            rows = self._words.nearest(text)[:SUGGESTIONS]
+        elif not rows and "-" in alias:
+            close = get_close_matches(normal_alias(alias), self._aliases, SUGGESTIONS, cutoff=0.75)
+            rows = [self._aliases[one][0] for one in close]
         end = "list all with 'pokewatch cards'"
-        if not like:
+        if not rows:
             return f"no card looks like it; {end}"
-        return f"{len(like)} cards look like it: {', '.join(like)}; {end}"
+        like = "; ".join(self._words.describe(rows))
+        return f"{len(rows)} cards look like it: {like}; {end}"
 
     def search(self, text: str) -> pd.DataFrame:
-        """Return the cards whose id, alias, name or set contains every word of ``text``."""
+        """Return the cards whose id, alias, name or set contains every word of ``text``.
+
+        A word that is an alias in another spelling finds its cards too.
+        """
         match = pd.Series(True, index=self.cards.index)
-        for word in text.casefold().split():
-            match &= self._haystack.str.contains(word, regex=False)
+        for word in text.split():
+            found = self._haystack.str.contains(unaccented(word), regex=False)
+            found.iloc[sorted(self._of_alias(word))] = True
+            match &= found
         return self.cards[match]
 
     @cached_property
     def _haystack(self) -> pd.Series:
-        if self.cards.empty:
-            return pd.Series(dtype="string")
-        words = self.cards[["card_id", "name", "set_name", "number"]].astype("string").fillna("")
-        aliases = self.cards["aliases"].map(lambda names: " ".join(names) if len(names) else "")
-        return words.agg(" ".join, axis=1).add(" ").add(aliases).str.casefold()
+        fields = self.cards[["card_id", "name", "set_name", "number"]].astype("object")
+        aliases = [" ".join(names) if names is not None else "" for names in self.cards["aliases"]]
+        columns = [fields[name].where(fields[name].notna(), "").tolist() for name in fields]
+        lines = [" ".join(line) for line in zip(*columns, aliases, strict=True)]
+        return pd.Series(map(unaccented, lines), index=self.cards.index, dtype="object")
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text can only be an id or alias, never the words of a name."""
+    return bool(re.fullmatch(r"\d+|(?=\S*\d)\S*[-:|]\S*", text))

@@ -244,7 +244,7 @@ def svg(axes: Axes, label: str) -> str:
     text = re.sub(r"(\d\.\d\d)\d+", r"\1", text).replace("xlink:href", "href")
     text = re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", text))
     # Ids are unique in a figure only; the page holds many.
-    own = hashlib.sha1(text.encode()).hexdigest()[:8]
+    own = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:8]
     used = {name for pair in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text) for name in pair}
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{own}{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{own}", text)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
+from tqdm import tqdm
 
 from pokewatch import cards as card_frames
-from pokewatch import quality, quarantine, sources
-from pokewatch.errors import UsageError
-from pokewatch.schema import CARDS_SCHEMA, KEY, VALUES, Delivery
+from pokewatch import coverage, quality, quarantine, sources
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.levels import RECENT
+from pokewatch.schema import CARDS_SCHEMA, KEY, OBSERVATION_COLUMNS, VALUES, Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.store import Snapshot, Store, to_table
+from pokewatch.store import Snapshot, Store, date_range, to_frame, to_table
 
 log = logging.getLogger(__name__)
 
-COMPLETE = 0.95  # of the rows of the day before; fewer, and a snapshot is pulled again
 MANY_CARDS = 2000  # above it cards are picked in memory instead of by name
 
 
@@ -63,32 +66,114 @@ class Counts:
         self.incomplete = other.incomplete
 
 
-def collect(settings: Settings, source: str | None = None, **options: Any) -> Counts:
+def collect(
+    settings: Settings,
+    source: str | None = None,
+    fallbacks: Sequence[str] | None = None,
+    on: date | None = None,
+    **options: Any,
+) -> Counts:
     """Fetch one delivery from a source and bring it into the store; see ``sources.fetch``.
 
-    tcgcsv is asked for its date first: a snapshot that is stored already is not pulled again.
+    fallbacks (default: ``settings.fallback``): asked in turn for the cards that the last good day
+    had and this day still lacks. Of a day that is stored already only the rest is asked for.
+    A source that fails is noted if another one delivers; ``incomplete`` tells of a day below the
+    coverage floor. Raises SourceError where no source delivers.
     """
     name = source or settings.source
+    others = list(settings.fallback if fallbacks is None else fallbacks)
+    if len({name, *others}) <= len(others):
+        raise UsageError(f"{', '.join([name, *others])} names a source twice: name each once")
     store = Store.from_settings(settings)
-    if name == "tcgcsv" and options.get("on") is None:
-        from pokewatch.sources import tcgcsv
+    if name == "file" and options.get("path") is not None and options["path"].is_dir():
+        return collect_folder(store, settings, on=on, **options)
+    counts = Counts(name, data_version=store.data_version)
+    troubles: list[SourceError] = []
+    failed, day = 0, on
+    for one in [name, *others]:
+        try:
+            day = day or newest_day(settings, one)
+            wanted = asked_for(store, settings, one, day, first=one == name)
+            if isinstance(wanted, str):
+                counts.notes.append(wanted)
+                log.info("%s: %s", one, wanted)
+                continue
+            known = store.cards() if one in sources.BY_ALIAS else None
+            delivery = sources.fetch(one, settings, on=on, wanted=wanted, known=known, **options)
+        except SourceError as error:
+            troubles.append(error)
+            counts.notes.append(f"{one} failed: {error}")
+            log.warning("%s failed: %s", one, error)
+            continue
+        counts.add(ingest(store, delivery, settings))
+        failed += len(delivery.failed)
+        if day is None:
+            days = quality.parse_dates(delivery.observations["date"]).dropna()
+            day = days.max().date() if len(days) else None
+    if len(troubles) > len(others):
+        raise SourceError("; ".join(map(str, troubles))) from troubles[0]
+    if day is not None and name != coverage.UNMEASURED:
+        counts.incomplete = complaint(store, settings, day, failed)
+    return counts
 
-        newest = tcgcsv.last_updated(settings).date()
-        if is_complete(store, name, newest):
-            note = f"the snapshot of {newest} is stored already: nothing was pulled"
-            log.info("%s: %s", name, note)
-            return Counts(name, data_version=store.data_version, notes=[note])
-    return ingest(store, sources.fetch(name, settings, **options), settings)
+
+def collect_folder(store: Store, settings: Settings, path: Path, **options: Any) -> Counts:
+    """Bring a folder's Parquet and CSV files into the store, in the order of their names.
+
+    Only one file is in memory at a time, and each is committed by itself.
+    """
+    from pokewatch.sources import file
+
+    total = Counts("file", data_version=store.data_version)
+    quiet = not options.get("progress")
+    # With a mapped date the files' own column of that name is no date of ours.
+    on = None if "date" in (options.get("columns") or {}) else options.get("on")
+    for one in tqdm(file.files(path, on), "collect", unit=" files", disable=quiet):
+        total.add(ingest(store, sources.fetch("file", settings, path=one, **options), settings))
+    total.notes = list(dict.fromkeys(total.notes))
+    return total
 
 
-def is_complete(store: Store, source: str, day: date) -> bool:
-    """Return whether a day holds about as many rows of a source as the stored day before it."""
-    since = day - timedelta(days=quality.HISTORY_DAYS)
-    rows = store.prices(["date", "source"], since=since, until=day)
-    sizes = rows.loc[rows["source"] == source, "date"].value_counts().sort_index()
-    if pd.Timestamp(day) not in sizes.index:
-        return False
-    return len(sizes) == 1 or bool(sizes.iloc[-1] >= COMPLETE * sizes.iloc[-2])
+def newest_day(settings: Settings, source: str) -> date | None:
+    """Return the day that a source serves now, None where only its answers tell."""
+    if source != "tcgcsv":
+        return None
+    from pokewatch.sources import tcgcsv
+
+    return tcgcsv.last_updated(settings).date()
+
+
+def asked_for(
+    store: Store, settings: Settings, source: str, day: date | None, first: bool
+) -> Wanted | str | None:
+    """Return what to ask a source for: None for all it has, a text that says why nothing.
+
+    first: it is the main source, which is asked for all that a day without prices should hold.
+    """
+    if source not in sources.SELECTIVE:
+        return None
+    day = day or datetime.now(tz=UTC).date()
+    found = coverage.of_day(store, day, settings.coverage_floor)
+    if not found.cards and (first or not found.expected):
+        return None
+    cards, by_set = store.cards(), source == "tcgcsv"
+    if not found.expected and not by_set:  # nothing tells what the first day should hold
+        return None if first else f"nothing tells what {day} lacks: not asked"
+    done = not found.missing or (by_set and found.enough and not coverage.silent_sets(found, cards))
+    if found.expected and done:
+        return f"the snapshot of {day} is stored already: nothing was pulled"
+    return coverage.lacking(found, cards)
+
+
+def complaint(store: Store, settings: Settings, day: date, failed: int) -> str:
+    """Return what a day lacks below the coverage floor, "" for a good one."""
+    found = coverage.of_day(store, day, settings.coverage_floor)
+    if failed and not found.expected:
+        return (
+            f"{failed} groups or cards did not come on the first day, {day}: what arrived is "
+            "stored; run it again to get the rest"
+        )
+    return found.complaint
 
 
 def backfill(
@@ -98,27 +183,34 @@ def backfill(
     path: Path | None = None,
     jobs: int = 1,
     progress: bool = False,
+    again: bool = False,
 ) -> Iterator[tuple[date, Counts]]:
     """Bring the tcgcsv archives of a range of days into the store, a commit a day.
 
-    Days already stored are skipped, so an interrupted run goes on where it stopped.
+    Days already stored are skipped, so an interrupted run goes on where it stopped; days below the
+    coverage floor are read again, with ``again`` all are.
     """
     from pokewatch.sources import tcgcsv
 
     if since > until:
         raise UsageError(f"--since {since} lies after --until {until}")
     store = Store.from_settings(settings)
-    done = stored_days(store, "tcgcsv", since, until)
+    done = set() if again else stored_days(store, settings, "tcgcsv", since, until)
     for day, delivery in tcgcsv.archives(
         settings, since, until, folder=path, skip=done, jobs=jobs, progress=progress
     ):
         yield day, ingest(store, delivery, settings)
 
 
-def stored_days(store: Store, source: str, since: date, until: date) -> set[date]:
-    """Return the days that ``source`` has delivered already."""
-    seen = store.prices(["date", "source"], since=since, until=until).drop_duplicates()
-    return set(seen.loc[seen["source"] == source, "date"].dt.date)
+def stored_days(
+    store: Store, settings: Settings, source: str, since: date, until: date
+) -> set[date]:
+    """Return the days that ``source`` has delivered and that reach the coverage floor."""
+    lead = since - timedelta(coverage.LOOK_BACK)
+    rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
+    seen = rows.loc[(rows["source"] == source) & (rows["date"] >= pd.Timestamp(since)), "date"]
+    short = coverage.short_days(rows, settings.coverage_floor)
+    return set(seen.drop_duplicates().dt.date) - set(short)
 
 
 def ingest(
@@ -155,11 +247,13 @@ def _ingest(
     refuse_mixture(prices, rows)
     touched = set(rows["card_id"].dropna())
     held = quarantine.held(shelf, touched)
-    known = known_rows(store, prices, rows, held, touched)
+    known = known_rows(prices, rows, held, touched)
     same, later = already_stored(rows, known)
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
     fresh = fresh[~quarantine.contains(shelf, fresh)]
+    if fresh.empty and not half_released(held, known):
+        return Counts(delivery.source, received=len(rows), unchanged=len(rows))
     named = described.dropna(subset=["set_name"])
     sets = dict(zip(named["card_id"], named["set_name"], strict=True))
     verdict = quality.check(fresh, known, held, settings, sets)
@@ -187,14 +281,20 @@ def _ingest(
     )
 
 
+def half_released(held: pd.DataFrame, known: pd.DataFrame) -> bool:
+    """Return whether a run was killed between accepting held rows and taking them off the shelf."""
+    row = [*KEY, "market_price", "source"]
+    return not held[row].merge(known[row], on=row).empty
+
+
 def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     """Raise UsageError before simulated prices get into a store of real ones, or the reverse."""
     if prices.handle is None or rows.empty:
         return
-    simulated = ds.field("source") == "simulated"
-    incoming = (rows["source"] == "simulated").any()
-    others = prices.dataset().count_rows(filter=~simulated if incoming else simulated)
-    if others:
+    incoming = bool((rows["source"] == "simulated").any())
+    # One stored row speaks for all: none of the other kind ever got in.
+    stored = prices.dataset().head(1, columns=["source"])["source"].to_pylist()
+    if stored and (stored[0] == "simulated") != incoming:
         new, old = ("simulated", "real") if incoming else ("real", "simulated")
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "
@@ -203,18 +303,37 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
 
 
 def known_rows(
-    store: Store, prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
+    prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
 ) -> pd.DataFrame:
-    """Return the accepted rows of the touched cards from a while before the first new one on."""
+    """Return the accepted rows of the touched cards from a while before the first new one on.
+
+    Of cards of which nothing is held only what makes their level is needed from before it: the
+    last rows.
+    """
     waiting = held.loc[held["reason"] != "shared_curve", "date"]
     first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
         touched = set()
     since = (first - timedelta(days=quality.HISTORY_DAYS)).date()
-    ids = touched if len(touched) <= MANY_CARDS else None
-    known = store.read_prices(prices, card_ids=ids, since=since)
-    return known if ids is not None else known[known["card_id"].isin(touched)]
+    where = list(date_range(since, None))
+    if len(touched) <= MANY_CARDS:
+        where.append(ds.field("card_id").isin(pa.array(list(touched), pa.string())))
+    found = prices.read(OBSERVATION_COLUMNS, where)
+    code = found["card_id"].dictionary_encode().combine_chunks()
+    number, names = code.indices.to_numpy(), code.dictionary.to_pandas()
+    day = found["date"].cast(pa.int32()).to_numpy()
+    order = np.lexsort((day, number))
+    number, day = number[order], day[order]
+    old = day < (first - pd.Timestamp(0)).days
+    # Counted back from the last row before the first new one, card by card.
+    last = np.flatnonzero(old & ~np.r_[old[1:] & (number[1:] == number[:-1]), False])
+    back = np.zeros(len(names), dtype=np.int64)
+    back[number[last]] = last
+    recent = back[number] - np.arange(len(number)) < RECENT
+    wanted = names.isin(touched).to_numpy()[number]
+    keep = wanted & (~old | recent | names.isin(set(held["card_id"])).to_numpy()[number])
+    return to_frame(found.take(pa.array(order[keep])))
 
 
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

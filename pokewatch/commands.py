@@ -118,7 +118,13 @@ def require_complete(incomplete: str) -> None:
 @app.command()
 def collect(
     source: Annotated[str | None, typer.Option(help="simulated, file or tcgcsv.")] = None,
-    path: Annotated[Path | None, typer.Option(help="The file of source 'file'.")] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Asked for what the source did not deliver; repeat."),
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="The file of source 'file', or a folder of them.")
+    ] = None,
     date: DateOption = None,
     map: Annotated[
         list[str] | None,
@@ -135,6 +141,7 @@ def collect(
     counts = collect_delivery(
         get_settings(),
         source,
+        fallback,
         on=day(date, "--date"),
         path=path,
         columns=columns_of(map),
@@ -155,6 +162,9 @@ def backfill(
         Path | None, typer.Option(help="Folder of archives already downloaded.")
     ] = None,
     jobs: JobsOption = CORES,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read days that are stored, too: for a new category.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Fill the store from tcgcsv's daily archives; interrupted, it goes on where it stopped."""
@@ -170,7 +180,7 @@ def backfill(
     days: dict[str, dict[str, Any]] = {}
     if first is not None:
         for stored, counts in backfill_days(
-            get_settings(), first, last, path=path, jobs=jobs, progress=on_terminal()
+            get_settings(), first, last, path, jobs, progress=on_terminal(), again=again
         ):
             total.add(counts)
             days[f"{stored:%Y-%m-%d}"] = {
@@ -370,7 +380,7 @@ def model_card(
 
 @app.command()
 def predict(
-    card: Annotated[list[str] | None, typer.Argument(help="Ids or aliases.")] = None,
+    card: Annotated[list[str] | None, typer.Argument(help="Ids, aliases or names.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Every card; kept in the store.")] = False,
     date: DateOption = None,
     horizon: HorizonOption = None,

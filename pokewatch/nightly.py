@@ -9,16 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow.dataset as ds
 
 from pokewatch import (
     advice,
     alerts,
     calls,
     coverage,
-    features,
-    quality,
     registry,
     tracking,
     walk_forward,
@@ -48,13 +46,14 @@ def open_panel(
     """Return the panel of all prices up to a day, and the data version it was read at."""
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices", data_version)
-    prices = store.read_prices(snapshot, PANEL_COLUMNS, until=until)
-    if until is not None and len(prices) and until > prices["date"].max().date() + AHEAD:
+    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, until), store.cards(), until)
+    last = panel.dates[panel.last_priced()].date()
+    if until is not None and until > last + AHEAD:
         raise UsageError(
-            f"{until} lies more than {AHEAD.days} days after the last price "
-            f"({prices['date'].max():%Y-%m-%d}): collect newer prices first"
+            f"{until} lies more than {AHEAD.days} days after the last price ({last}): collect "
+            "newer prices first"
         )
-    return Panel.from_prices(prices, store.cards(), until), snapshot.version
+    return panel, snapshot.version
 
 
 def collect_night(
@@ -69,20 +68,34 @@ def collect_night(
     Archives that cannot be had are told of and asked for again the next night.
     """
     missed = Counts(source or settings.source)
-    if missed.source == "tcgcsv" and on is None:
-        stored = Store.from_settings(settings).prices(["date", "source"])
-        days = stored.loc[stored["source"] == "tcgcsv", "date"]
-        yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
-        if len(days) and (since := days.max().date() + timedelta(days=1)) <= yesterday:
-            since = max(since, yesterday - MISSED_NIGHTS)
-            try:
-                for day, counts in backfill(settings, since, yesterday, jobs=jobs):
-                    missed.add(counts)
+    yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
+    if missed.source == "tcgcsv" and on is None and (since := first_gap(settings, yesterday)):
+        try:
+            for day, counts in backfill(settings, since, yesterday, jobs=jobs):
+                missed.add(counts)
+                if counts.accepted:
                     missed.notes.append(f"{day} was missed, and filled from the archive")
-            except PokewatchError as error:
-                log.warning("missed days from %s on could not be filled: %s", since, error)
+        except PokewatchError as error:
+            log.warning("missed days from %s on could not be filled: %s", since, error)
     missed.add(collect(settings, source, on=on, path=path))
     return missed
+
+
+def first_gap(settings: Settings, until: date) -> date | None:
+    """Return the first recent day up to ``until`` that tcgcsv's archive has to fill, if any is.
+
+    Such a day has no prices, though earlier ones have some, or lies below the coverage floor.
+    """
+    store, first = Store.from_settings(settings), until - MISSED_NIGHTS
+    lead = first - timedelta(coverage.LOOK_BACK)
+    rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
+    rows = rows[rows["source"] == "tcgcsv"]
+    if rows.empty:
+        older = store.last_day(lead, [ds.field("source") == "tcgcsv"])
+        return first if older else None
+    stored = set(rows["date"].dt.date) - set(coverage.short_days(rows, settings.coverage_floor))
+    wanted = pd.date_range(max(first, rows["date"].min().date()), until).date
+    return min(set(wanted) - stored, default=None)
 
 
 def train(
@@ -116,13 +129,13 @@ def fit(
 
 
 def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
-    panel = panel.until(int(np.flatnonzero((panel.age == 0).any(axis=1))[-1]))
+    panel = panel.until(panel.last_priced())
     tested = walk_forward.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = calls.as_given(calls.learn(own, settings), own, settings)
-    model = FairValueModel(HORIZONS, settings.seed).fit(panel)
-    model.learn_from_past(own, panel.dates[-1])
+    model = FairValueModel(HORIZONS, settings.seed).fit(panel, jobs=jobs, intervals=False)
+    model.learn_from_past(own, panel.dates[-1], panel)
     trained = TrainedModel(
         name=f"fair-value-{last}-v{version}",
         model=model,
@@ -177,8 +190,7 @@ def _panel_of(settings: Settings, trained: TrainedModel, panel: Panel | None) ->
 def sources(settings: Settings, data_version: int | None = None) -> list[str]:
     """Return the names of the sources whose prices are in the store."""
     store = Store.from_settings(settings)
-    rows = store.read_prices(store.snapshot("prices", data_version), ["source"])
-    return sorted(rows["source"].unique())
+    return sorted(store.sources(store.snapshot("prices", data_version)))
 
 
 def predict(
@@ -227,9 +239,8 @@ def predict_panel(
                 trained.as_of,
                 f"{panel.dates[-1]:%Y-%m-%d}",
             )
-    built = features.build(panel)
     today = len(panel.dates) - 1
-    forecast = fitted.predict_days(panel, [today], horizons, built)
+    forecast = fitted.predict_days(panel, [today], horizons)
     if card_ids is not None:
         unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
@@ -241,7 +252,7 @@ def predict_panel(
     before = range(max(today - LOOK_BACK, 0), today)
     earlier = None
     if len(open_cards) and len(before):
-        earlier = fitted.predict_days(panel, before, horizons, built, open_cards)
+        earlier = fitted.predict_days(panel, before, horizons, card_ids=open_cards)
     return advice.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY, earlier)
 
 
@@ -299,9 +310,26 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     return found.merge(last, on="card_id", how="left")[columns]
 
 
+FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # beginnings that a spreadsheet runs
+
+
+def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a ' before every text that a spreadsheet would run as a formula."""
+    texts = frame.select_dtypes(["object", "string", "category"])
+    return frame.assign(**{name: texts[name].map(_inert, na_action="ignore") for name in texts})
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # Left unquoted by the writer, a carriage return would begin a row, and a formula in it.
+    value = value.replace("\r", " ")
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
 WRITERS = {
     ".parquet": lambda frame, to: frame.to_parquet(to, index=False),
-    ".csv": lambda frame, to: frame.to_csv(to, index=False, date_format="%Y-%m-%d"),
+    ".csv": lambda frame, to: no_formulas(frame).to_csv(to, index=False, date_format="%Y-%m-%d"),
     ".json": lambda frame, to: frame.to_json(to, orient="records", date_format="iso", indent=1),
 }
 
@@ -322,18 +350,19 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 def status(settings: Settings) -> dict[str, Any]:
     """Return coverage, freshness, quarantine counts, data version and the champion's score."""
     store = Store.from_settings(settings)
-    prices = store.prices(["card_id", "date", "market_price", "source"])
+    snapshot = store.snapshot("prices")
     quarantined = store.quarantine(["held", "refused"])
     reasons = quarantined["reason"].value_counts().sort_index()
     present = registry.champion(settings)
+    sizes = store.sources(snapshot)
     out: dict[str, Any] = {
         "home": str(settings.home),
         "store": store.root,
-        "data_version": store.data_version,
-        "observations": len(prices),
+        "data_version": snapshot.version,
+        "observations": sum(sizes.values()),
         "cards": 0,
         "cards_known": len(store.cards()),
-        "sources": {},
+        "sources": sizes,
         "first_date": None,
         "last_date": None,
         "days_old": None,
@@ -344,19 +373,21 @@ def status(settings: Settings) -> dict[str, Any]:
         "held": int((quarantined["status"] == "held").sum()),
         "champion": None,
     }
-    if len(prices):
-        last = prices["date"].max()
-        alive = prices[prices["date"] > last - pd.Timedelta(days=30)]
+    if sizes:
+        tables = snapshot.by_month(["card_id", "date", "market_price"])
+        panel = Panel.from_tables(tables, store.cards())
+        last = panel.dates[-1]
+        alive = (panel.age[-coverage.LOOK_BACK :] == 0).any(axis=0)
+        covered = coverage.latest(store, snapshot, settings.coverage_floor)
         today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         out |= {
-            "cards": int(prices["card_id"].nunique()),
-            "sources": {str(k): int(v) for k, v in prices["source"].value_counts().items()},
-            "first_date": f"{prices['date'].min():%Y-%m-%d}",
+            "cards": len(panel.card_ids),
+            "first_date": f"{panel.dates[0]:%Y-%m-%d}",
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
-            "coverage": float((alive["date"] == last).sum() / max(alive["card_id"].nunique(), 1)),
-            "last_day": coverage.of_day(store, last.date(), settings.coverage_floor).as_dict(),
-            "repeated_days": [f"{day:%Y-%m-%d}" for day in quality.repeated_days(prices)],
+            "coverage": float((panel.age[-1] == 0).sum() / max(int(alive.sum()), 1)),
+            "last_day": covered.as_dict() if covered else None,
+            "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
         }
     if present is not None:
         row = present.score(registry.GATE_HORIZON)

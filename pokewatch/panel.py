@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pokewatch.errors import UsageError
 
@@ -55,26 +57,76 @@ class Panel:
 
         def matrix(name: str) -> Matrix:
             out = np.full(shape, np.nan)
-            if name in prices:
-                out[row, column] = prices[name].to_numpy(dtype="float64")
+            out[row, column] = prices[name].to_numpy(dtype="float64")
             return out
 
-        observed = matrix("market_price")
-        day = np.arange(len(dates))[:, None]
-        latest = np.maximum.accumulate(np.where(np.isnan(observed), -1, day), axis=0)
-        price = np.take_along_axis(observed, np.maximum(latest, 0), axis=0)
-        price[latest < 0] = np.nan
+        given = {name: matrix(name) for name in PANEL_COLUMNS[2:] if name in prices}
+        return cls._filled(dates, np.asarray(card_ids, dtype=object), given, cards)
+
+    @classmethod
+    def from_tables(
+        cls, tables: Iterable[pa.Table], cards: pd.DataFrame, until: date | None = None
+    ) -> Panel:
+        """Build the panel of observations that come as tables one after the other, in any order.
+
+        tables: columns ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), ``card_id``
+        as codes; nothing after ``until``. Raises UsageError where there is no observation.
+        """
+        numbers: dict[str, int] = {}
+        blocks = [_block(table, numbers) for table in tables if len(table)]
+        if not blocks:
+            when = f" up to {until}" if until else ""
+            raise UsageError(f"no prices are stored{when}: run 'pokewatch collect' first")
+        first = min(day for day, _ in blocks)
+        last = max(day + len(parts["market_price"]) for day, parts in blocks) - 1
+        if until is not None:
+            last = max(last, (until - date(1970, 1, 1)).days)
+        dates = pd.date_range(
+            np.datetime64(first, "D").astype("datetime64[us]"), periods=last - first + 1, freq="D"
+        )
+        ids = np.array(list(numbers), dtype=object)
+        order = np.argsort(ids)
+        place = np.argsort(order)
+        given: dict[str, Matrix] = {}
+        for name in PANEL_COLUMNS[2:]:
+            parts = [(day, block.pop(name)) for day, block in blocks if name in block]
+            if not parts:
+                continue
+            out = given[name] = np.full((len(dates), len(ids)), np.nan)
+            while parts:
+                day, part = parts.pop()
+                rows, columns = slice(day - first, day - first + len(part)), place[: part.shape[1]]
+                known = out[rows, columns]  # two tables may have days in common
+                out[rows, columns] = np.where(np.isnan(part), known, part)
+        return cls._filled(dates, ids[order], given, cards)
+
+    @classmethod
+    def _filled(
+        cls,
+        dates: pd.DatetimeIndex,
+        card_ids: np.ndarray,
+        given: dict[str, Matrix],
+        cards: pd.DataFrame | None,
+    ) -> Panel:
+        """Return the panel of what was observed; a day without a price keeps the one before."""
+        price = given["market_price"]
+        nothing = np.broadcast_to(np.nan, price.shape)
+        age = np.where(np.isnan(price), np.nan, 0.0)
+        for day in range(1, len(price)):
+            gap = np.isnan(price[day])
+            price[day, gap] = price[day - 1, gap]
+            age[day, gap] = age[day - 1, gap] + 1
         known = pd.DataFrame(index=pd.Index(card_ids, name="card_id"))
         if cards is not None:
             known = known.join(cards.set_index("card_id"))
         return cls(
             dates=dates,
-            card_ids=np.asarray(card_ids, dtype=object),
+            card_ids=card_ids,
             price=price,
-            age=np.where(latest < 0, np.nan, day - latest),
-            low=matrix("low_price"),
-            mid=matrix("mid_price"),
-            volume=matrix("volume"),
+            age=age,
+            low=given.get("low_price", nothing),
+            mid=given.get("mid_price", nothing),
+            volume=given.get("volume", nothing),
             cards=known.reindex(
                 columns=["name", "set_name", "rarity", "product_kind", "release_date"]
             ),
@@ -104,6 +156,38 @@ class Panel:
             cards=self.cards,
         )
 
+    def cards_only(self, block: slice) -> Panel:
+        """Return the panel of some neighbouring cards, in memory of its own."""
+        cut = {
+            name: np.ascontiguousarray(getattr(self, name)[:, block])
+            for name in ("price", "age", "low", "mid", "volume")
+        }
+        return replace(self, card_ids=self.card_ids[block], cards=self.cards.iloc[block], **cut)
+
+    def first_days(self) -> Matrix:
+        """Return the row of each card's first observation (the number of rows: none)."""
+        alive = ~np.isnan(self.price)
+        return np.where(alive[-1], alive.argmax(axis=0), len(alive))
+
+    def last_priced(self) -> int:
+        """Return the row of the last day on which any price was observed."""
+        rows = range(len(self.dates) - 1, -1, -1)
+        return next(row for row in rows if (self.age[row] == 0).any())
+
+    def repeated_days(self, min_cards: int = 20) -> list[pd.Timestamp]:
+        """Return the days on which not one of many cards differs from the day before.
+
+        A source that serves yesterday again does this; a real day of ``min_cards`` cards and more
+        does not.
+        """
+        found = []
+        for row in range(1, len(self.dates)):
+            both = (self.age[row] == 0) & (self.age[row - 1] == 0)
+            same = self.price[row] == self.price[row - 1]
+            if both.sum() >= min_cards and same[both].all():
+                found.append(self.dates[row])
+        return found
+
     def history_days(self) -> Matrix:
         """Return days since each card's first observation (-1 before it)."""
         alive = ~np.isnan(self.price)
@@ -118,3 +202,23 @@ class Panel:
         out = np.full(log_price.shape, np.nan)
         out[:-horizon] = log_price[horizon:] - log_price[:-horizon]
         return out
+
+
+def _block(table: pa.Table, numbers: dict[str, int]) -> tuple[int, dict[str, Matrix]]:
+    """Return the first day of a table and its values, days x cards in the order of ``numbers``.
+
+    Cards that are new are given the next numbers; columns without a single value are left out.
+    """
+    codes = table["card_id"].combine_chunks()
+    known = codes.dictionary.to_pylist()
+    number = np.array([numbers.setdefault(card_id, len(numbers)) for card_id in known])
+    column = number[codes.indices.to_numpy()]
+    day = table["date"].cast(pa.int32()).to_numpy()
+    first = int(day.min())
+    shape = (int(day.max()) - first + 1, len(numbers))
+    out = {}
+    for name in PANEL_COLUMNS[2:]:
+        if name in table.column_names and table[name].null_count < len(table):
+            out[name] = np.full(shape, np.nan)
+            out[name][day - first, column] = table[name].to_numpy()
+    return first, out

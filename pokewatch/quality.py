@@ -22,6 +22,7 @@ from pokewatch.settings import Settings
 REASONS = {
     "card_id_missing": "no card id",
     "price_missing": "no market price",
+    "foreign_currency": "price in another currency than USD, and no rate for it is set",
     "price_not_numeric": "market price is not a number",
     "price_not_positive": "market price is zero or negative",
     "price_absurd": "market price above any real one",
@@ -65,7 +66,7 @@ class Verdict:
 def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.DataFrame:
     """Return received rows with typed columns, nothing dropped.
 
-    observations: as delivered, any of ``OBSERVATION_COLUMNS``.
+    observations: as delivered, any of ``OBSERVATION_COLUMNS`` and ``currency`` (default USD).
     Returns card_id (str or None), date (datetime64, NaT if unusable), market_price and the other
     values (float, NaN if unusable), source, collected_at (UTC), ``dated`` (collected_at was
     delivered), ``problem`` (a key of ``REASONS`` or "") and ``raw_date``, ``raw_price``.
@@ -80,8 +81,15 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     blank = card.isna() | (card == "")
     out["card_id"] = card.where(~blank, None)
     out["date"] = parse_dates(out["raw_date"])
+    foreign = pd.Series(False, index=index)
+    if "currency" in given:
+        currency = given["currency"].astype("string").str.strip().str.upper().fillna("")
+        foreign = (~currency.isin(["", "USD"]) & out["raw_price"].notna()).astype(bool)
+        raw = out["raw_price"].astype("object")
+        # With its currency beside it the price is no number any more: nobody releases it as USD.
+        out["raw_price"] = raw.mask(foreign, raw.astype("string") + " " + currency)
     for name in VALUES:
-        out[name] = parse_numbers(given.get(name, absent))
+        out[name] = parse_numbers(given.get(name, absent)).mask(foreign)
     for name in [*OPTIONAL_PRICES, "volume"]:
         out[name] = out[name].where(out[name] >= 0)
     out["source"] = given.get("source", absent).fillna(source).astype("string").astype("object")
@@ -96,6 +104,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     checks = {
         "card_id_missing": blank,
         "price_missing": missing_price.fillna(True),
+        "foreign_currency": foreign,
         "price_not_numeric": out["market_price"].isna(),
         "price_not_positive": out["market_price"] <= 0,
         "price_absurd": pd.Series(False, index=index),
@@ -267,19 +276,3 @@ def _beside(rows: pd.DataFrame, settled: pd.DataFrame) -> pd.DataFrame:
     """Return rows with the values of the settled row of the same card and date."""
     columns = [*KEY, "source", "collected_at", "market_price"]
     return rows[columns].merge(settled[columns], on=KEY, how="left", suffixes=("", "_settled"))
-
-
-def repeated_days(prices: pd.DataFrame, min_cards: int = 20) -> list[pd.Timestamp]:
-    """Return the days on which not one of many cards differs from the day before.
-
-    prices: columns card_id, date, market_price. A source that serves yesterday again does this;
-    a real day of ``min_cards`` cards and more does not.
-    """
-    order = prices.sort_values(KEY, kind="stable")
-    same_card = order["card_id"].to_numpy()[1:] == order["card_id"].to_numpy()[:-1]
-    next_day = np.diff(order["date"].to_numpy()) == np.timedelta64(1, "D")
-    comparable = same_card & next_day
-    moved = np.diff(order["market_price"].to_numpy()) != 0
-    table = pd.DataFrame({"date": order["date"].to_numpy()[1:], "moved": moved})[comparable]
-    days = table.groupby("date")["moved"].agg(["size", "sum"])
-    return list(days.index[(days["size"] >= min_cards) & (days["sum"] == 0)])

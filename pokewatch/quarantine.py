@@ -41,8 +41,14 @@ def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
     Not those that were refused as of the future only, and are not any more: the clock that said
     so was wrong, or is right by now.
     """
-    known = shelf.read(["quarantine_id"])["quarantine_id"].to_pylist()
-    if not known or rows.empty:
+    if shelf.handle is None or rows.empty:
+        return pd.Series(False, index=rows.index)
+    # The date is part of a row's content: only rows of these days, or of none, can be the same.
+    day = ds.field("date")
+    within = (day >= rows["date"].min().date()) & (day <= rows["date"].max().date())
+    where = day.is_null() if rows["date"].isna().all() else within | day.is_null()
+    known = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
+    if known.empty:
         return pd.Series(False, index=rows.index)
     premature = set(of_the_future(shelf))
     ids = content_ids(rows)
@@ -58,8 +64,13 @@ def of_the_future(shelf: Snapshot) -> list[str]:
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:
     """Return an id of each row's content; ``copy`` tells identical rows of a delivery apart."""
-    text = content(rows) + rows["copy"].astype(str)
-    return text.map(lambda value: hashlib.sha1(value.encode()).hexdigest()[:16])
+    # Beside rows of the shelf, which have no copies, the counts turn to fractions.
+    text = content(rows) + rows["copy"].astype(int).astype(str)
+
+    def digest(value: str) -> str:  # an id, not a protection; another hash would change all ids
+        return hashlib.sha1(value.encode(), usedforsecurity=False).hexdigest()[:16]
+
+    return text.map(digest)
 
 
 def content(rows: pd.DataFrame) -> pd.Series:

@@ -71,7 +71,9 @@ def code_version() -> str:
     """Return the git commit of the project, empty outside a checkout."""
     command = ["git", "-C", str(PROJECT), "rev-parse", "--short=12", "HEAD"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        done = subprocess.run(  # noqa: S603 (a fixed command)
+            command, capture_output=True, text=True, check=False, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
@@ -88,7 +90,8 @@ def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
     """Write a trained model and its walk-forward forecasts, complete or not at all."""
     target = settings.models_dir / trained.name
     try:
-        settings.models_dir.mkdir(parents=True, exist_ok=True)
+        settings.make_home()
+        settings.models_dir.mkdir(exist_ok=True)
         _clear(settings)
         with tempfile.TemporaryDirectory(
             prefix=DRAFT, dir=settings.models_dir, ignore_cleanup_errors=True

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pokewatch import nightly, quality, registry, watchlist
 from pokewatch.cards import Resolver
-from pokewatch.coverage import LOOK_BACK, Coverage, measure
+from pokewatch.coverage import Coverage, latest
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel
 from pokewatch.registry import TrainedModel
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 UNUSABLE = "Your watchlist could not be used"
 MOVER_SPANS = (1, 7, 30)
 FLOOR = 1.0  # USD; below it a cent more is a big move
-LOOKED_BACK = pd.Timedelta(days=LOOK_BACK)
 LEAST_CARDS = 3  # of a set, to speak of it
 INDEX_DAYS = 365
 INDEX_CAP = np.log(1.2)  # one day's move of one card counts no more than this
@@ -38,7 +37,7 @@ class Night:
     cards: all known cards, indexed by card_id; calls: predictions at the signal horizon, indexed
     by card_id; scored: the champion, or without one the last trained model; held: the watchlist as
     ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
-    covered: how complete the last day with prices is.
+    covered: how complete the last day with prices of a service is, None without one.
     """
 
     settings: Settings
@@ -55,7 +54,7 @@ class Night:
     quarantine: pd.DataFrame
     held: pd.DataFrame
     watch_problem: str
-    covered: Coverage
+    covered: Coverage | None
 
     @property
     def on(self) -> pd.Timestamp:
@@ -77,33 +76,32 @@ def load(settings: Settings, on: date | None = None) -> Night:
     """Read the store up to a day (default: all of it) and predict that day."""
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices")
-    prices = store.read_prices(snapshot, [*PANEL_COLUMNS, "source"], until=on)
     cards = store.cards()
-    panel = Panel.from_prices(prices, cards, on)
+    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
     champion = registry.champion(settings)
     calls = nightly.predict_panel(
         settings, panel, snapshot.version, champion, [nightly.SIGNAL_HORIZON]
     )
-    last = prices["date"].max()
-    names = sorted(prices["source"].unique())
-    floor = settings.coverage_floor
+    row = panel.last_priced()
+    last = panel.dates[row]
+    names = sorted(store.sources(snapshot, on))
     held, problem = watched(settings, cards, panel, SIMULATED in names)
     return Night(
         settings=settings,
         panel=panel,
         version=snapshot.version,
         last_date=last,
-        priced=int((prices["date"] == last).sum()),
+        priced=int((panel.age[row] == 0).sum()),
         sources=names,
         cards=cards.set_index("card_id", drop=False),
         calls=calls.set_index("card_id", drop=False),
         champion=champion,
         scored=champion or last_trained(settings),
-        repeated=quality.repeated_days(prices),
+        repeated=panel.repeated_days(),
         quarantine=store.quarantine(["held", "refused"]),
         held=held,
         watch_problem=problem,
-        covered=measure(prices[prices["date"] > last - LOOKED_BACK], last.date(), floor),
+        covered=latest(store, snapshot, settings.coverage_floor, on),
     )
 
 

@@ -122,7 +122,8 @@ class Delivery:
 
     observations: one row an observation with any of ``OBSERVATION_COLUMNS``; values may be
         wrong, missing or of another type, because quality decides about each row.
-        ``collected_at`` may be missing: the moment of collection is filled in.
+        ``collected_at`` may be missing: the moment of collection is filled in. A column
+        ``currency`` tells prices that are not USD.
     cards: what is known about the cards, columns ``CARD_COLUMNS`` (any may be missing).
     source: the source's name, filled in where a row carries none.
     notes: what a person should know (ignored columns, groups that failed).

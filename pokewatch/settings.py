@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch.errors import UsageError
+from pokewatch.errors import PokewatchError, UsageError
 
 _checkout = Path(__file__).resolve().parent.parent
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
@@ -27,12 +29,38 @@ class Settings(BaseSettings):
     cache_url: SecretStr = Field(
         SecretStr(""), description="Redis that shares predictions, redis://…; default: memory only"
     )
+    dask: str = Field(
+        "", description="Dask scheduler that parallel work goes to, tcp://…; default: this machine"
+    )
     watchlist: Path = Field(Path("watchlist.yaml"), description="the user's cards")
     source: str = Field("simulated", description="source used when a command names none")
+    fallback: list[str] = Field(
+        [], description="sources asked for what the first one did not deliver"
+    )
     seed: int = Field(7, ge=0, description="seed of models and of the simulated market")
 
     tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")
     tcgcsv_categories: list[int] = Field([3], description="3 Pokémon, 85 Pokémon Japan")
+    tcgdex_url: str = Field("https://api.tcgdex.net/v2", description="base URL of TCGdex")
+    pokemontcg_url: str = Field(
+        "https://api.pokemontcg.io/v2", description="base URL of pokemontcg.io"
+    )
+    pokemontcg_key: SecretStr = Field(
+        SecretStr(""), description="key of pokemontcg.io; without one it allows fewer requests"
+    )
+    pokemonpricetracker_url: str = Field(
+        "https://www.pokemonpricetracker.com/api/v2", description="base URL of PokemonPriceTracker"
+    )
+    pokemonpricetracker_key: SecretStr = Field(
+        SecretStr(""), description="key of PokemonPriceTracker; it answers nobody without"
+    )
+    pokemonpricetracker_calls: int = Field(
+        100, ge=1, description="requests that your PokemonPriceTracker plan allows in a day"
+    )
+    sets: list[str] = Field(
+        [], description="sets asked for whole of tcgdex, pokemontcg and pokemonpricetracker"
+    )
+    eur_usd: float = Field(0.0, ge=0, description="USD for one EUR; 0: EUR prices are refused")
     contact: str = Field("", description="contact shown to services in the User-Agent")
     request_interval: float = Field(0.1, ge=0, description="seconds between two requests")
     request_timeout: float = Field(60.0, gt=0, description="seconds before a request is given up")
@@ -75,6 +103,22 @@ class Settings(BaseSettings):
         if "://" in self.store:
             return self.store.rstrip("/")
         return str(self._inside_project(Path(self.store)))
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Yield what a print shows: addresses without user and password."""
+        for name, value in super().__repr_args__():
+            yield name, re.sub(r"//[^/]*@", "//", value) if isinstance(value, str) else value
+
+    def make_home(self) -> Path:
+        """Make the data home where it is missing, for this user only: it may hold secrets."""
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise PokewatchError(
+                f"data home '{self.home}' cannot be made ({error.strerror}): set POKEWATCH_HOME "
+                "to a folder of yours"
+            ) from error
+        return self.home
 
     @property
     def models_dir(self) -> Path:

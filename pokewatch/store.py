@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
@@ -68,6 +69,28 @@ class Snapshot:
         if folder := local_folder(self.handle.table_uri):
             native = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         return self.handle.to_pyarrow_dataset(filesystem=native)
+
+    def months(self) -> list[str]:
+        """Return the months (YYYY-MM) of a table that is kept by month, in their order."""
+        if self.handle is None:
+            return []
+        files = pa.table(self.handle.get_add_actions(flatten=True))
+        return sorted(pc.unique(files["partition.month"]).to_pylist())
+
+    def by_month(self, columns: list[str], until: date | None = None) -> Iterator[pa.Table]:
+        """Yield prices month after month, in the order of the files, ``card_id`` as codes.
+
+        The whole table never is in memory; until is inclusive.
+        """
+        for month in self.months():
+            if until is None or month <= f"{until:%Y-%m}":
+                where = [ds.field("month") == month, *date_range(None, until)]
+                table = self.read(columns, where)
+                if "card_id" in columns:
+                    codes = table["card_id"].dictionary_encode()
+                    place = table.schema.get_field_index("card_id")
+                    table = table.set_column(place, "card_id", codes)
+                yield table
 
     def read(
         self, columns: list[str] | None = None, where: Iterable[pc.Expression] = ()
@@ -214,6 +237,31 @@ class Store:
         order = [(name, "ascending") for name in schema.KEY if name in table.column_names]
         return to_frame(table.sort_by(order) if order else table)
 
+    def last_day(
+        self,
+        until: date | None = None,
+        where: Iterable[pc.Expression] = (),
+        snapshot: Snapshot | None = None,
+    ) -> date | None:
+        """Return the newest day with a price that meets every expression, None without one.
+
+        Only the newest month that has one is read. snapshot: of the prices; default: the newest.
+        """
+        pinned = snapshot or self.snapshot("prices")
+        for month in reversed(pinned.months()):
+            narrow = [ds.field("month") == month, *date_range(None, until), *where]
+            if (day := pc.max(pinned.read(["date"], narrow)["date"]).as_py()) is not None:
+                return day
+        return None
+
+    def sources(self, snapshot: Snapshot, until: date | None = None) -> dict[str, int]:
+        """Return how many prices of each source a pinned prices table holds, most first."""
+        seen: Counter[str] = Counter()
+        for table in snapshot.by_month(["source"], until):
+            counted = pc.value_counts(table["source"]).to_pylist()
+            seen.update({row["values"]: row["counts"] for row in counted})
+        return dict(seen.most_common())
+
     def cards(self) -> pd.DataFrame:
         """Return all known cards, columns ``CARD_COLUMNS``, sorted by card_id."""
         table = self.snapshot("cards").read(schema.CARD_COLUMNS)
@@ -277,6 +325,8 @@ class Store:
         """Create an empty table; ConflictError if another writer has done so meanwhile."""
         table_schema = TABLES[name]
         try:
+            if "://" not in self.root:  # often the data home: for this user only
+                Path(self.root).mkdir(mode=0o700, parents=True, exist_ok=True)
             return DeltaTable.create(
                 self.location(name),
                 table_schema,

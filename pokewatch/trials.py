@@ -65,8 +65,8 @@ def trial(
     tested = walk_forward.walk_forward(panel, settings, days, jobs=jobs)
     own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
     last = panel.dates[-1]
-    model = FairValueModel(days, settings.seed).fit(panel)
-    model.learn_from_past(own, last)
+    model = FairValueModel(days, settings.seed).fit(panel, jobs=jobs, intervals=False)
+    model.learn_from_past(own, last, panel)
     sources = nightly.sources(settings, version)
     scores = tested.scores(settings)
     verdict = registry.judge(scores, own, panel, registry.champion(settings))
@@ -94,6 +94,6 @@ def trial(
 
 def beside(settings: Settings) -> Settings:
     """Return settings that read the same store and keep models and runs in ``trials``."""
-    home = settings.home / FOLDER
-    home.mkdir(parents=True, exist_ok=True)
+    home = settings.make_home() / FOLDER
+    home.mkdir(exist_ok=True)
     return settings.model_copy(update={"home": home, "store": settings.store_root})

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from tqdm import tqdm
 
-from pokewatch import calls, features, metrics
+from pokewatch import calls, features, metrics, parallel
 from pokewatch.errors import UsageError
 from pokewatch.models.baseline import rolling_mean
-from pokewatch.models.forecast import FairValueModel
+from pokewatch.models.forecast import Cases, FairValueModel, cases_at, forecast_frame, inputs
 from pokewatch.models.intervals import Bands
 from pokewatch.panel import Panel
 from pokewatch.schema import HORIZONS
@@ -26,6 +26,7 @@ STEP = 14  # days between two fits
 FIRST = 0.4  # share of the history before the first fit
 ORIGINS_AT_LEAST = 6
 MAX_SCORED = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
+MOST_SCORED = 300_000  # forecasts a horizon; beyond it only a drawn part of the cards is scored
 PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}  # USD, from
 MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
 
@@ -71,7 +72,6 @@ def walk_forward(
         if day is not None:
             panel.day(day)  # says what the store covers where the day lies outside
     horizons = sorted(set(horizons))
-    built = features.build(panel)
     total = len(panel.dates)
     first = (
         int(total * FIRST)
@@ -86,24 +86,91 @@ def walk_forward(
     alive = (~np.isnan(panel.price[first:last])).sum()
     stride = int(np.ceil(alive / MAX_SCORED)) if len(origins) else 1
     stride = min(stride, step)
-    tasks = [
-        (
-            origin,
-            [row for row in range(origin, min(origin + step, last)) if (row - first) % stride == 0],
-        )
+    days = {
+        origin: [
+            row for row in range(origin, min(origin + step, last)) if not (row - first) % stride
+        ]
         for origin in origins
-    ]
-    bar = tqdm(tasks, desc="walk-forward", unit="fit", disable=not progress)
-    parts = Parallel(n_jobs=jobs)(
-        delayed(_origin)(panel, built, origin, rows, list(horizons), settings.seed)
-        for origin, rows in bar
-        if rows
-    )
+    }
+    days = {origin: rows for origin, rows in days.items() if rows}
+    if not days:
+        return Backtest(_no_forecasts(), list(horizons))
+    scored = _scored_cards(panel, [row for rows in days.values() for row in rows], settings.seed)
+    parts = _forecasts(panel, days, scored, list(horizons), settings, jobs, progress)
     frames = [part for part in parts if len(part)]
     if not frames:
         return Backtest(_no_forecasts(), list(horizons))
-    own = with_signals(with_intervals(pd.concat(frames, ignore_index=True)), settings)
-    return Backtest(beside_naive(own, panel), list(horizons))
+    own = with_intervals(pd.concat(frames, ignore_index=True), panel, horizons)
+    return Backtest(beside_naive(with_signals(own, settings), panel), list(horizons))
+
+
+def _scored_cards(panel: Panel, rows: list[int], seed: int) -> np.ndarray:
+    """Return which cards are scored: all, or a drawn part where even one day an origin is much.
+
+    Cards move together: more of them than this tell next to nothing that the others do not.
+    """
+    cards = np.ones(len(panel.card_ids), dtype=bool)
+    forecasts = int((~np.isnan(panel.price[rows])).sum())
+    if forecasts > MOST_SCORED:
+        size = int(len(cards) * MOST_SCORED / forecasts)
+        chosen = np.random.default_rng([seed, len(cards)]).choice(len(cards), size, replace=False)
+        cards[:] = False
+        cards[chosen] = True
+    return cards
+
+
+def _forecasts(
+    panel: Panel,
+    days: dict[int, list[int]],
+    scored: np.ndarray,
+    horizons: list[int],
+    settings: Settings,
+    jobs: int,
+    progress: bool,
+) -> Iterator[pd.DataFrame]:
+    """Yield each origin's forecasts with their truth, intervals still missing.
+
+    What all origins learn from and forecast is looked up in one pass over the features.
+    """
+    drawn = [cases_at(panel, horizon, list(days), settings.seed) for horizon in horizons]
+    used = [
+        {horizon: one for horizon, one in zip(horizons, of_origin, strict=True) if one is not None}
+        for of_origin in zip(*drawn, strict=True)
+    ]
+    pairs = []
+    for rows in days.values():
+        position, card = np.nonzero(~np.isnan(panel.price[rows]) & scored)
+        pairs.append((np.asarray(rows)[position], card))
+    flat = [sample for of_origin in used for sample in of_origin.values()]
+    asked = [Cases(day, card, card, card, 0) for day, card in pairs]
+    found = inputs(panel, [*flat, *asked], jobs)
+    learnt, ahead = iter(found[: len(flat)]), found[len(flat) :]
+    tasks = [
+        delayed(_origin)(
+            horizons, settings.seed, of_origin, {horizon: next(learnt) for horizon in of_origin}, x
+        )
+        for of_origin, x in zip(used, ahead, strict=True)
+    ]
+    with parallel.pool(settings, jobs) as pool:
+        fits = pool.run(tasks)
+        centers = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
+    for origin, (day, card), x, center in zip(days, pairs, ahead, centers, strict=True):
+        forecast = forecast_frame(panel, day, card, x, dict(zip(horizons, center.T, strict=True)))
+        truth = attach_truth(forecast.assign(lower=np.nan, upper=np.nan), panel, horizons)
+        yield truth.assign(origin=panel.dates[origin], model=MODEL)
+
+
+def _origin(
+    horizons: list[int],
+    seed: int,
+    used: dict[int, Cases],
+    inputs_of: dict[int, np.ndarray],
+    x: np.ndarray,
+) -> np.ndarray:
+    """Return the forecast log changes of one origin, shape (cases, horizons)."""
+    model = FairValueModel(horizons, seed)
+    model.fit_cases(used, inputs_of)
+    return np.stack([model.center(horizon, x) for horizon in horizons], axis=1)
 
 
 def _no_forecasts() -> pd.DataFrame:
@@ -111,37 +178,33 @@ def _no_forecasts() -> pd.DataFrame:
     return pd.DataFrame(columns=[*names, "volatility", "origin", "model", "signal", "strength"])
 
 
-def _origin(
-    panel: Panel,
-    built: features.Features,
-    origin: int,
-    rows: list[int],
-    horizons: list[int],
-    seed: int,
-) -> pd.DataFrame:
-    model = FairValueModel(horizons, seed).fit(panel.until(origin), features.until(built, origin))
-    known = panel.until(rows[-1])
-    forecast = model.predict_days(known, rows, horizons, features.until(built, rows[-1]))
-    return attach_truth(forecast, panel, horizons).assign(origin=panel.dates[origin], model=MODEL)
-
-
 def finished(forecasts: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     """Return the forecasts whose outcome was known at the end of a day."""
     return forecasts[forecasts["date"] + pd.to_timedelta(forecasts["horizon"], unit="D") <= day]
 
 
-def with_intervals(own: pd.DataFrame) -> pd.DataFrame:
+def with_intervals(own: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
     """Set each origin's intervals from the errors that were known by then.
 
-    Horizons without enough finished forecasts keep the intervals the model started with.
+    Horizons without enough finished forecasts take the spread of the price changes before.
     """
     out = own.copy()
+    usual: np.ndarray | None = None
     for origin, rows in own.groupby("origin"):
         bands = Bands().learn(finished(own, origin), origin)
-        ready = rows[rows["horizon"].isin(bands.bands)]
-        if len(ready):
-            bounds = bands.apply(ready.rename(columns={"y_hat": "fair_value"}))
-            out.loc[ready.index, ["lower", "upper"]] = bounds[["lower", "upper"]]
+        missing = sorted(set(rows["horizon"]) - set(bands.bands))
+        if missing:
+            usual = features.volatility(panel) if usual is None else usual
+            row = panel.day(origin)
+            known, before = panel.until(row), usual[: row + 1]
+            start = Bands.from_changes(known, before, missing)
+            if set(missing) - set(start.bands):  # then the other horizons' widths are needed
+                start = Bands.from_changes(known, before, horizons)
+        for part, found in ((False, bands), (True, start if missing else bands)):
+            here = rows[rows["horizon"].isin(missing) == part]
+            if len(here):
+                bounds = found.apply(here.rename(columns={"y_hat": "fair_value"}))
+                out.loc[here.index, ["lower", "upper"]] = bounds[["lower", "upper"]]
     return out
 
 

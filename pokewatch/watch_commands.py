@@ -40,7 +40,7 @@ def known_cards() -> Resolver:
 
 @watch.command()
 def add(
-    card: Annotated[str, typer.Argument(help="Id or alias.")],
+    card: Annotated[str, typer.Argument(help="Id, alias or name.")],
     quantity: Annotated[int, typer.Option(help="Copies.")] = 1,
     cost: Annotated[float | None, typer.Option(help="USD that one copy cost.")] = None,
     condition: ConditionOption = None,
@@ -82,7 +82,7 @@ def add(
 
 @watch.command()
 def remove(
-    card: Annotated[str, typer.Argument(help="Id or alias.")],
+    card: Annotated[str, typer.Argument(help="Id, alias or name.")],
     cost: Annotated[
         str | None, typer.Option(metavar="USD|none", help="Only copies that cost this.")
     ] = None,

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 
 import pandas as pd
 
-from pokewatch.cards import Resolver, normal_alias
+from pokewatch.cards import Resolver
 from pokewatch.errors import UsageError
+from pokewatch.spelling import normal_alias, number_of, plain, printing_of
 from pokewatch.watchlist import resolved
 
 SHOWN = 5
-SIGNS = str.maketrans({"♀": " f ", "♂": " m ", "★": " star ", "☆": " star ", "'": "", "’": ""})
 ENGLISH = {"", "en", "eng", "english", "englisch", "anglais", "ingles", "inglese"}
-PRINTINGS = {
-    "nonholo": "normal",
-    "nonholofoil": "normal",
-    "nonfoil": "normal",
-    "regular": "normal",
-    "standard": "normal",
-    "holo": "holofoil",
-    "foil": "holofoil",
-    "reverse": "reverseholofoil",
-    "reverseholo": "reverseholofoil",
-    "reversefoil": "reverseholofoil",
-    "firstedition": "1stedition",
-    "firsteditionholo": "1steditionholofoil",
-    "firsteditionholofoil": "1steditionholofoil",
-    "1steditionholo": "1steditionholofoil",
-    "unlimitedholo": "unlimitedholofoil",
-}
-
-
-def plain(text: str) -> str:
-    """Return a text without case, accents and punctuation; the signs of Pokémon become letters."""
-    parts = unicodedata.normalize("NFKD", text.translate(SIGNS))
-    text = unicodedata.normalize("NFC", re.sub(r"[\u0300-\u036f]", "", parts))
-    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
-
-
-def printing_of(text: str) -> str:
-    """Return the one spelling of a printing: ``Reverse Holo`` is ``reverseholofoil``."""
-    word = plain(text).replace(" ", "")
-    return PRINTINGS.get(word, word)
 
 
 def full_name(text: str) -> str:
@@ -56,15 +25,6 @@ def full_name(text: str) -> str:
 def base_name(text: str) -> str:
     """Return a name without what is in brackets."""
     return full_name(re.sub(r"\s*[(\[][^)\]]*[)\]]", "", text)) or full_name(text)
-
-
-def number_of(text: str) -> tuple[str, str]:
-    """Return a card's number and the set's size, without leading zeros: ``("4", "102")``."""
-    first, _, total = text.strip().lstrip("#").casefold().partition("/")
-    return (
-        re.sub(r"(?<!\d)0+(?=\d)", "", first.strip()),
-        re.sub(r"(?<!\d)0+(?=\d)", "", total.strip()),
-    )
 
 
 def set_names(text: str) -> set[str]:

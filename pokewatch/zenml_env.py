@@ -33,6 +33,7 @@ IDLE = {
     "tracking",
     "notify",
     "cache_url",
+    "dask",
 }
 
 
@@ -44,7 +45,8 @@ def folder(settings: Settings) -> Path:
 def prepare(settings: Settings) -> Path:
     """Set what ZenML reads from the environment, unless it is set already; return its folder."""
     home = folder(settings)
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.make_home()
+    home.mkdir(exist_ok=True, mode=0o700)
     inside = {
         "ZENML_CONFIG_PATH": str(home / "config"),
         "ZENML_LOCAL_STORES_PATH": str(home / "stores"),

@@ -160,7 +160,7 @@ case $limit in
   *d) seconds=$((number * 86400)) ;;
   *) seconds=$number limit=${number}s ;;
 esac
-{ mkdir -p "$logs" && touch "$logs/nightly.lock"; } 2>/dev/null ||
+{ mkdir -p -m 700 "$home" && mkdir -p "$logs" && touch "$logs/nightly.lock"; } 2>/dev/null ||
   finish 1 "cannot write to $logs: POKEWATCH_HOME must be a folder of this user"
 
 # -- One run at a time --------------------------------------------------------------

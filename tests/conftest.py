@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -11,10 +12,16 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
 from pokewatch.settings import PROJECT
+
+# "ci" is what the suite runs; HYPOTHESIS_PROFILE=long looks for a few minutes a test.
+settings.register_profile("ci", deadline=None, max_examples=60)
+settings.register_profile("long", deadline=None, max_examples=1500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pokewatch.cards import Resolver, merge, normal_alias, tidy
+from pokewatch.cards import Resolver, merge, tidy
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards
+from pokewatch.spelling import normal_alias
 
 
 @pytest.fixture
@@ -17,6 +20,20 @@ def resolver() -> Resolver:
         {"card_id": "sv01|booster box|base set", "name": "Base Set", "aliases": []},
     ]
     return Resolver(tidy(pd.DataFrame(rows)))
+
+
+@pytest.fixture(scope="module")
+def named() -> Resolver:
+    rows = [
+        ("600:Holofoil", "Charizard ex", "SV: Paldean Fates", "054/091", "sv04.5-054"),
+        ("601:Holofoil", "Charizard VMAX", "SWSH: Shining Fates", "SV107/SV122", "swsh4.5-SV107"),
+        ("602:Normal", "Pikachu", "SV01", "025/198", "sv01-025"),
+        ("602:Reverse Holofoil", "Pikachu", "SV01", "025/198", "sv01-025"),
+        ("603:Normal", "Pikachu", None, None, "base1-58"),
+        ("604:Normal", "Pokémon Center", "Base Set", "85/102", "base1-85"),
+    ]
+    frame = pd.DataFrame(rows, columns=["card_id", "name", "set_name", "number", "aliases"])
+    return Resolver(tidy(frame.assign(aliases=[[one] for one in frame["aliases"]])))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +64,7 @@ def test_different_cards_keep_different_aliases(one, other):
 
 
 def test_an_alias_with_several_printings_lists_them(resolver):
-    with pytest.raises(UsageError, match=r"2 printings.*500:Normal, 500:Reverse Holofoil"):
+    with pytest.raises(UsageError, match=r"2 printings.*500:Normal .*500:Reverse Holofoil"):
         resolver("sv1-25")
 
 
@@ -67,7 +84,57 @@ def test_an_unknown_card_names_what_looks_like_it(resolver):
 
 def test_searching_needs_every_word(resolver):
     assert resolver.search("mew EX")["card_id"].tolist() == ["451396:Holofoil"]
+    assert resolver.search("SV04.5-232")["card_id"].tolist() == ["451396:Holofoil"]
     assert resolver.search("mew pikachu").empty
+
+
+def test_the_words_of_a_name_find_its_card(named):
+    assert named("charizard EX 54/091") == "600:Holofoil"
+    assert named("Charizard ex #54 paldean fates") == "600:Holofoil"
+    assert named("Pokemon Center") == "604:Normal"
+    assert named("pikachu 25 reverse holo") == "602:Reverse Holofoil"
+    assert named("pikachu base1") == "603:Normal"
+    for text in ("54/091", "charizard ex 54/102", "paldean fates", "charizard ex reverse holo"):
+        with pytest.raises(UsageError, match="unknown card"):
+            named(text)
+
+
+def test_a_name_of_several_cards_lists_what_tells_them_apart(named):
+    with pytest.raises(UsageError) as caught:
+        named("charizard")
+    assert str(caught.value) == (
+        "'charizard' fits 2 cards, name one of them: "
+        "600:Holofoil (Charizard ex, SV: Paldean Fates, 054/091, Holofoil); "
+        "601:Holofoil (Charizard VMAX, SWSH: Shining Fates, SV107/SV122, Holofoil)"
+    )
+
+
+def test_a_misspelt_name_finds_what_was_meant(named):
+    with pytest.raises(UsageError, match=r"unknown card 'charzard ecks': 2 .*: 600:.*601:"):
+        named("charzard ecks")
+    with pytest.raises(UsageError, match=r"3 cards look like it: 602:Normal .*602:R.*603:Normal"):
+        named("Picachu 999")
+
+
+def test_ids_that_differ_in_case_only_are_two_cards():
+    two = Resolver(tidy(pd.DataFrame([{"card_id": "a|mew"}, {"card_id": "A|mew"}])))
+    assert (two("a|mew"), two("A|mew")) == ("a|mew", "A|mew")
+    with pytest.raises(UsageError, match="fits 2 cards"):
+        two("a|MEW")
+
+
+def test_a_renamed_set_takes_its_later_name_and_keeps_its_aliases():
+    old = tidy(
+        pd.DataFrame(
+            [{"card_id": "7:Normal", "name": "Mew", "set_name": "SV: Early", "aliases": ["sv1-7"]}]
+        )
+    )
+    known = merge(old, pd.DataFrame([{"card_id": "7:Normal", "set_name": "SV01: Late"}]))
+    resolver = Resolver(known)
+    assert known["set_name"].tolist() == ["SV01: Late"]
+    assert resolver("mew late") == resolver("sv01-007") == "7:Normal"
+    with pytest.raises(UsageError, match=r"1 cards look like it: 7:Normal \(Mew, SV01: Late"):
+        resolver("mew early")
 
 
 def test_broken_encodings_are_repaired_and_parts_are_read_from_the_id():
@@ -93,3 +160,103 @@ def test_kinds_of_other_files_become_single_or_sealed():
 def test_a_store_without_cards_still_says_what_is_wrong():
     with pytest.raises(UsageError, match="unknown card 'sv1-1': no card looks like it"):
         Resolver(empty_cards())("sv1-1")
+
+
+# -- properties ----------------------------------------------------------------------------------
+
+SETS = {"sv01": "sv1", "sv04.5": "sv4pt5", "sm3.5": "sm35", "base1": "base1", "sv10.5b": "zsv10pt5"}
+PRINTINGS = ["Normal", "Holofoil", "Reverse Holofoil", "1st Edition Holofoil"]
+NAMES = ["Mew", "Mew ex", "Mewtwo ex", "N", "Porygon2", "Pokémon Center", "Mew (Cosmos Holo)"]
+
+
+@st.composite
+def descriptions(draw: st.DrawFn) -> dict[str, object]:
+    code, number = draw(st.sampled_from(list(SETS))), draw(st.integers(1, 12))
+    product, printing = draw(st.integers(1, 12)), draw(st.sampled_from(PRINTINGS))
+    return {
+        "card_id": f"{product}:{printing}",
+        "product_id": product,
+        "printing": printing,
+        "name": draw(st.none() | st.sampled_from(NAMES)),
+        "set_name": draw(st.none() | st.sampled_from(["SV: 151", "Base Set", "Mew Holo Box"])),
+        "number": draw(st.none() | st.just(f"{number:03}/091")),
+        "aliases": draw(st.sampled_from([[], [f"{code}-{number:03}"], [f"{code}-TG{number:02}"]])),
+    }
+
+
+def spelt(alias: str) -> set[str]:
+    """An alias as TCGdex, pokemontcg.io and people write it."""
+    code, _, number = alias.partition("-")
+    bare = number.replace("TG0", "TG").lstrip("0")
+    return {
+        alias,
+        alias.upper(),
+        f" {code}-{bare} ",
+        f"{SETS[code]}-{bare}",
+        f"{SETS[code]}-{number}",
+    }
+
+
+def outcome(resolver: Resolver, text: str) -> set[str]:
+    """The cards that a text means, or is said to fit."""
+    try:
+        return {resolver(text)}
+    except UsageError as error:
+        said = str(error)
+    listed = said.partition("name one of them: ")[2].split("; ") if "name one" in said else []
+    return {one.split(" (")[0] for one in listed}
+
+
+MANY = 3 * settings.default.max_examples
+some_cards = st.lists(descriptions(), max_size=5, unique_by=lambda one: one["card_id"])
+
+
+@given(some_cards)
+def test_every_spelling_of_an_alias_means_its_own_cards(rows):
+    cards = pd.DataFrame(rows, columns=CARD_COLUMNS)
+    resolver = Resolver(cards)
+    owners: dict[str, set[str]] = {}
+    for card_id, aliases in zip(cards["card_id"], cards["aliases"], strict=True):
+        for alias in aliases:
+            owners.setdefault(alias, set()).add(card_id)
+    for alias, own in owners.items():
+        for spelling in spelt(alias):
+            assert outcome(resolver, spelling) == own
+            for printing in PRINTINGS:
+                wanted = {one for one in own if one.endswith(f":{printing}")}
+                assert outcome(resolver, f"{spelling}:{printing.upper()}") == wanted
+
+
+texts = (
+    st.sampled_from([*NAMES, "mew 151", "mew holo", "mew ex 3/91 holo", "Mew 3", "cosmos holo"])
+    | st.builds("{}:{}".format, st.integers(1, 12), st.sampled_from(["normal", "HOLO", "Holofoil"]))
+    | st.integers(1, 12).map(str)
+    | st.builds("{}-{}".format, st.sampled_from([*SETS, *SETS.values()]), st.integers(1, 12))
+    | st.lists(
+        st.sampled_from(["mew", "ex", "n", "151", "3/91", "12", "base", "set", "holo", "reverse"]),
+        min_size=1,
+        max_size=4,
+    ).map(" ".join)
+)
+
+
+@settings(max_examples=MANY)
+@given(some_cards, some_cards, texts)
+def test_later_cards_make_a_text_ambiguous_but_never_another_card(rows, later, text):
+    before = outcome(Resolver(pd.DataFrame(rows, columns=CARD_COLUMNS)), text)
+    known = {text, *(one["card_id"] for one in rows)}
+    later = [one for one in later if one["card_id"] not in known]
+    after = outcome(Resolver(pd.DataFrame(rows + later, columns=CARD_COLUMNS)), text)
+    assert before <= after
+
+
+@given(st.text() | st.text("sv4pt5-:|/#0123456789 %\n\u0661½²", max_size=12) | texts, some_cards)
+def test_any_text_is_a_card_or_a_usage_error(text, rows):
+    resolver = Resolver(pd.DataFrame(rows, columns=CARD_COLUMNS))
+    if len(resolver.rows(text.strip())) == 1:
+        assert resolver(text) in set(resolver.cards["card_id"])
+    else:
+        with pytest.raises(UsageError) as caught:
+            resolver(text)
+        assert str(caught.value).isprintable()
+    assert set(resolver.search(text).columns) == set(CARD_COLUMNS)

@@ -21,7 +21,8 @@ def days(*sizes: int) -> pd.DataFrame:
         for number, size in enumerate(sizes)
         for card in range(size)
     ]
-    return pd.DataFrame(rows, columns=["card_id", "date"]).astype({"date": "datetime64[us]"})
+    frame = pd.DataFrame(rows, columns=["card_id", "date"]).astype({"date": "datetime64[us]"})
+    return frame.assign(source="tcgcsv")
 
 
 def of_last(*sizes: int, floor: float = 0.9) -> coverage.Coverage:
@@ -61,6 +62,24 @@ def test_a_market_that_stays_smaller_is_the_new_normal_after_a_week():
 def test_a_day_without_any_price_covers_nothing():
     found = coverage.measure(days(10), date(2026, 1, 2), 0.9)
     assert (found.cards, found.share, found.enough) == (0, 0.0, False)
+
+
+def test_files_are_neither_expected_nor_counted():
+    rows = days(10, 10)
+    rows.loc[rows["date"] == FIRST, "source"] = "file"
+    found = coverage.measure(rows, date(2026, 1, 2), 0.9)
+    assert (found.reference, found.cards, found.enough) == (None, 10, True)
+    assert coverage.short_days(days(100, 40, 100, 95, 80), 0.9) == [
+        date(2026, 1, 2),
+        date(2026, 1, 5),
+    ]
+
+
+def test_what_is_missing_and_what_is_there_is_named():
+    rows = days(3, 1)
+    found = coverage.measure(rows, date(2026, 1, 2), 0.9)
+    assert found.missing == {"1:Normal", "2:Normal"}
+    assert found.present == {"0:Normal"}
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.permutations(range(108)))

@@ -54,8 +54,8 @@ def test_missed_nights_are_filled_from_the_archive(
     assert again.data_version == counts.data_version
 
 
-def test_an_archive_that_is_down_does_not_stop_the_night(
-    service: Service, settings: Settings, clock, caplog
+def test_an_archive_that_is_down_does_not_stop_the_night_and_is_asked_for_in_the_next(
+    service: Service, settings: Settings, tmp_path, clock, caplog
 ) -> None:
     snapshot(service, 1)
     nightly.collect_night(settings, "tcgcsv")
@@ -69,3 +69,8 @@ def test_an_archive_that_is_down_does_not_stop_the_night(
         pd.Timestamp(date(2025, 10, 3))
         == Store.from_settings(settings).prices(["date"])["date"].max()
     )
+    snapshot(service, 4)
+    serve_archives(service, tmp_path / "service", 2)
+    clock.move_to("2025-10-04T21:00:00Z")
+    nightly.collect_night(settings, "tcgcsv")
+    assert "10-02" in stored(settings)

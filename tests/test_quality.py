@@ -9,8 +9,8 @@ from builders import curve, delivery
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from pokewatch import quality
 from pokewatch.collect import collect, ingest
+from pokewatch.panel import Panel
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store import Store
 
@@ -233,7 +233,7 @@ def test_a_whole_day_that_repeats_the_day_before_is_found():
     prices = rng.uniform(5, 9, (6, 30)).round(2)
     prices[3] = prices[2]
     rows = pd.concat([curve(f"{n}:Normal", prices[:, n]) for n in range(30)])
-    assert quality.repeated_days(rows) == [pd.Timestamp("2025-01-04")]
+    assert Panel.from_prices(rows).repeated_days() == [pd.Timestamp("2025-01-04")]
 
 
 @pytest.mark.real_data
@@ -270,7 +270,7 @@ def test_sealed_products_keep_nearly_every_price(shared_data, config):
     assert counts.accepted + counts.quarantined == counts.received == 354_210
     assert counts.quarantined <= 20
     stored = Store.from_settings(config).prices(["card_id", "date", "market_price"])
-    assert quality.repeated_days(stored) == [pd.Timestamp("2024-02-15")]
+    assert Panel.from_prices(stored).repeated_days() == [pd.Timestamp("2024-02-15")]
 
 
 def two_sources(first: float, second: float) -> list:

@@ -31,6 +31,7 @@ from pokewatch import (
     watchlist,
 )
 from pokewatch.collect import ingest
+from pokewatch.coverage import measure
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.report_facts import Night
 from pokewatch.report_script import table_script
@@ -96,6 +97,16 @@ def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of notebooks in place of the project's."""
     monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
     return tmp_path
+
+
+def test_an_incomplete_day_is_told_on_top(night: Night) -> None:
+    assert "INCOMPLETE DAY" not in report_page.headline(night).data
+    rows = pd.DataFrame({"card_id": list("abcde"), "date": pd.Timestamp("2026-02-28")})
+    today = rows.head(3).assign(date=pd.Timestamp(LAST))
+    covered = measure(pd.concat([rows, today]).assign(source="tcgcsv"), LAST, 0.95)
+    shown = report_page.headline(replace(night, covered=covered)).data
+    assert "INCOMPLETE DAY" in shown
+    assert "Only 3 of the 5 cards" in shown
 
 
 class Tags(HTMLParser):

@@ -125,3 +125,10 @@ def test_sources_and_their_options_are_checked(tmp_path):
         fetch("file", config)
     with pytest.raises(UsageError, match="takes no --path"):
         fetch("simulated", config, path=tmp_path)
+
+
+def test_dates_of_several_time_zones_are_picked_by_their_utc_day(tmp_path):
+    days = ["2025-01-01T23:30-02:00", "2025-01-01T23:30Z", "2025-01-02T23:30+01:00", "soon"]
+    rows = pd.DataFrame({"card_id": list("abcd"), "date": days, "market_price": 1.0})
+    kept = fetch_file(written(tmp_path, rows), on=date(2025, 1, 2)).observations
+    assert kept["card_id"].tolist() == ["a", "c", "d"]  # what cannot be read is for quality to name

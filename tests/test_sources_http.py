@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -17,7 +23,8 @@ from pokewatch import __version__
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http
-from pokewatch.sources.http import Client, NotFoundError
+from pokewatch.sources.answers import NotFoundError, StoppedError
+from pokewatch.sources.http import Client, Manners
 
 
 class Pauses(list[float]):
@@ -119,21 +126,182 @@ def test_a_passing_failure_is_tried_again(
     [
         ("7", 7, 7),
         ("0", 0, 0),
-        ("86400", http.RETRY_AFTER_CAP, http.RETRY_AFTER_CAP),
-        (format_datetime(datetime.now(UTC) + timedelta(days=2), usegmt=True), 600, 600),
+        ("600", http.RETRY_AFTER_CAP, http.RETRY_AFTER_CAP),
         (format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True), 0, 1),
         ("soon", 0, 1),
         ("-5", 0, 1),
     ],
-    ids=["seconds", "none", "too long", "far date", "past date", "words", "negative"],
+    ids=["seconds", "none", "longest", "past date", "words", "negative"],
 )
-def test_retry_after_is_honoured_and_capped(
+def test_retry_after_is_honoured(
     httpserver: HTTPServer, client: Client, pauses: Pauses, value: str, low: float, high: float
 ) -> None:
     answers(httpserver, Response(status=429, headers={"Retry-After": value}), Response(OK))
     client.get_json("/data")
     assert len(pauses) == 1
     assert low <= pauses[0] <= high
+
+
+@pytest.mark.parametrize(
+    "value", ["86400", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)]
+)
+def test_a_service_that_wants_hours_of_peace_gets_them(
+    httpserver: HTTPServer, client: Client, pauses: Pauses, value: str
+) -> None:
+    seen = answers(httpserver, Response(status=429, headers={"Retry-After": value}))
+    for _ in range(2):
+        with pytest.raises(StoppedError, match=r"left alone for 1,4\d\d minutes; run it again"):
+            client.get_json("/data")
+    assert len(seen) == 1
+    assert pauses == []
+
+
+@pytest.mark.parametrize("answered", [b"{", b"<html>", 429, 500])
+def test_after_many_failures_in_a_row_it_asks_no_more(
+    httpserver: HTTPServer, client: Client, answered: bytes | int
+) -> None:
+    bad = Response(answered) if isinstance(answered, bytes) else Response(status=answered)
+    good, missing = Response(OK), Response(status=404)
+    seen = answers(httpserver, *[bad] * 27, good, *[bad] * 27, missing, bad)
+    failures = 0
+    while not client.stopped:
+        with suppress(SourceError):
+            client.get_json("/data")
+        failures += 1
+    assert failures == 9 + 1 + 9 + 1 + http.FAILURES_IN_A_ROW  # an answer begins the count anew
+    asked = len(seen)
+    with pytest.raises(StoppedError, match="10 requests in a row failed, no more are sent"):
+        client.get_json("/data")
+    assert len(seen) == asked
+
+
+def test_a_failure_of_many_minutes_ends_it_too(
+    httpserver: HTTPServer, client: Client, pauses: Pauses
+) -> None:
+    answers(httpserver, Response(status=503, headers={"Retry-After": "600"}))
+    with pytest.raises(SourceError, match="answered 503"):
+        client.get_json("/data")
+    assert sum(pauses) == 1200
+    assert client.stopped
+
+
+def test_a_refused_key_is_named_by_its_setting_and_not_tried_on(
+    httpserver: HTTPServer, pauses: Pauses
+) -> None:
+    seen = answers(httpserver, Response(status=401))
+    manners = Manners(key_setting="POKEWATCH_SOME_KEY")
+    headers = {"X-Api-Key": "s3cret"}
+    with Client(httpserver.url_for("/"), settings(), headers, manners) as client:
+        for _ in range(2):
+            with pytest.raises(StoppedError, match=r"\(401\); check POKEWATCH_SOME_KEY") as caught:
+                client.get_json("/data")
+            assert "s3cret" not in str(caught.value)
+    assert len(seen) == 1
+
+
+def test_the_limits_of_a_minute_and_a_day_are_kept(httpserver: HTTPServer, pauses: Pauses) -> None:
+    seen = answers(httpserver, Response(OK))
+    with Client(
+        httpserver.url_for("/"),
+        settings(),
+        manners=Manners(per_minute=3, per_day=7),
+        wait=pauses.wait,
+        clock=pauses.clock,
+    ) as client:
+        for _ in range(5):
+            client.get_json("/data")
+        pauses.now += 25
+        client.get_json("/data")
+        client.get_json("/data")
+        with pytest.raises(StoppedError, match="7 requests that the service allows in a day"):
+            client.get_json("/data")
+    assert pauses == pytest.approx([60, 35])
+    assert len(seen) == 7
+
+
+def test_a_service_known_to_be_slow_gets_its_time(httpserver: HTTPServer) -> None:
+    quick = settings(request_timeout=0.001, request_attempts=1)
+    httpserver.expect_request("/data").respond_with_handler(
+        lambda _: (threading.Event().wait(0.1), Response(OK))[1]
+    )
+    url = httpserver.url_for("/")
+    with Client(url, quick) as client, pytest.raises(SourceError, match="no answer within"):
+        client.get_json("/data")
+    with Client(url, quick, manners=Manners(timeout=20)) as client:
+        assert client.get_json("/data") == {"a": 1}
+
+
+def test_an_unknown_host_is_explained(pauses: Pauses) -> None:
+    with (
+        Client("http://nowhere.invalid", settings(), wait=pauses.wait) as client,
+        pytest.raises(SourceError, match=r"host name is not known here .*check the network"),
+    ):
+        client.get_json("/data")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(
+    tmp_path: Path, pauses: Pauses
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    write_certificate(key, certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with HTTPServer(ssl_context=context) as server:
+        seen = answers(server, Response(OK))
+        with (
+            Client(server.url_for("/"), settings(), wait=pauses.wait) as client,
+            pytest.raises(SourceError, match=r"not trusted \(self-signed .*SSL_CERT_FILE"),
+        ):
+            client.get_json("/data")
+    assert seen == []
+    assert pauses == []
+
+
+def write_certificate(key: Path, certificate: Path) -> None:
+    """Write a self-signed certificate of localhost."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    today = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(1)
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    certificate.write_bytes(built.public_bytes(encoding))
+    key.write_bytes(
+        private.private_bytes(
+            encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+
+def test_endless_and_huge_answers_end(httpserver: HTTPServer, client: Client) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"[" * 2**16
+
+    seen = answers(httpserver, Response(endless()), Response(b"\x00garbage" * 1_250_000))
+    with pytest.raises(SourceError, match="larger than 16 MB and was refused"):
+        client.get_json("/data")
+    with pytest.raises(SourceError, match="malformed or cut short"):
+        client.get_json("/data")
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_json_that_holds_no_number_is_malformed(
+    httpserver: HTTPServer, client: Client, number: str
+) -> None:
+    answers(httpserver, Response(f'{{"market": {number}}}'))
+    with pytest.raises(SourceError, match="malformed"):
+        client.get_json("/data")
 
 
 def test_a_date_in_retry_after_counts_from_now(

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import py7zr
 import pytest
+import time_machine
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -20,7 +21,7 @@ from pokewatch import __version__
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import tcgcsv, tcgcsv_archive, unpack
+from pokewatch.sources import http, tcgcsv, tcgcsv_archive, unpack
 
 PPMD = [{"id": py7zr.FILTER_PPMD, "order": 6, "mem": 20}]
 DAY = date(2025, 10, 25)
@@ -263,10 +264,27 @@ def test_no_group_at_all_is_an_error(service: Service, settings: Settings) -> No
 
 def test_it_stops_asking_a_service_that_is_down(service: Service, settings: Settings) -> None:
     service.groups([group(605, "Jungle"), *(group(n, "gone") for n in range(1000, 1040))])
+    for n in range(1000, 1040):
+        service.pages[f"/tcgplayer/3/{n}/products"] = 500
     delivery = tcgcsv.fetch(settings)
     assert len(delivery.observations) == 1
-    assert sum("/10" in path for path in service.asked) == tcgcsv.FAILURES_IN_A_ROW
-    assert "30 groups were not asked for" in delivery.notes[-1]
+    assert sum("/10" in path for path in service.asked) == http.FAILURES_IN_A_ROW
+    assert "30 groups were not asked for: 10 requests in a row failed" in delivery.notes[-1]
+    assert len(delivery.failed) == 40
+
+
+def test_what_came_before_the_service_broke_down_is_kept(
+    service: Service, settings: Settings
+) -> None:
+    service.pages["/last-updated.txt"] = ["2026-07-23T20:05:33+0000", 503]
+    service.pages["/tcgplayer/3/605/products"] = 503
+    with time_machine.travel("2026-07-24T03:00Z"):
+        delivery = tcgcsv.fetch(settings)
+    assert len(delivery.observations) == 3
+    assert delivery.failed == ["group 605 of category 3"]
+    service.pages["/last-updated.txt"] = ["2026-07-23T20:05:33+0000", 503]
+    with time_machine.travel("2026-07-24T19:00Z"), pytest.raises(SourceError, match="503"):
+        tcgcsv.fetch(settings)  # the next snapshot may have come meanwhile
 
 
 def test_another_day_than_the_snapshots_is_refused(service: Service, settings: Settings) -> None:
@@ -422,6 +440,29 @@ def test_a_changed_byte_is_found(tmp_path: Path) -> None:
         tcgcsv.read_archive(path, [3])
 
 
+@pytest.mark.parametrize(
+    ("lower", "words"),
+    [
+        ("SIZE_LIMIT = 2**29", "it would unpack to .* bytes, more than 9"),
+        ("MEMBER_LIMIT = 100_000", "it has 2 members, more than 1"),
+        ("MEMORY_LIMIT = 3 * 2**30", "is damaged .*[Mm]emory"),
+    ],
+)
+def test_an_archive_that_would_fill_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lower: str, words: str
+) -> None:
+    limit = {"SIZE": "9", "MEMB": "1", "MEMO": "2**26"}[lower[:4]]
+    text = Path(unpack.__file__).read_text("utf-8")
+    assert lower in text
+    script = tmp_path / "unpack.py"  # the child is a script of its own: lower the limit there
+    script.write_text(text.replace(lower, f"{lower.split(' = ')[0]} = {limit}"), "utf-8")
+    monkeypatch.setattr(unpack, "__file__", str(script))
+    large = json.dumps(answer([price(1)])) + " " * (2**25 if "MEMORY" in lower else 1)
+    path = pack(tmp_path, DAY, {"3/604": large, "3/605": answer([])})
+    with pytest.raises(SourceError, match=words):
+        tcgcsv.read_archive(path, [3])
+
+
 def test_a_decoder_that_crashes_is_an_error_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,7 +506,7 @@ def test_archives_are_read_only_as_far_as_they_are_taken(
     read = []
     original = tcgcsv_archive.read_archive
     monkeypatch.setattr(
-        tcgcsv_archive, "read_archive", lambda p, c: (read.append(p), original(p, c))[1]
+        tcgcsv_archive, "read_archive", lambda p, *rest: (read.append(p), original(p, *rest))[1]
     )
     found = tcgcsv.archives(settings, *days(1, 6), folder=tmp_path, skip=set())
     next(found)

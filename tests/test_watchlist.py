@@ -335,7 +335,8 @@ def test_add_list_and_remove(cli: Callable[..., tuple[int, str, str]], path: Pat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["charizard"], ["unknown card 'charizard'", "502:Holofoil", "--unchecked"]),
+        (["charizard"], ["fits 3 cards", "502:Holofoil", "--unchecked"]),
+        (["charzard"], ["unknown card 'charzard'", "502:Holofoil", "--unchecked"]),
         (["501"], ["2 printings", "501:Reverse Holofoil"]),
         (["502", "--above", "5", "--below", "6"], ["must be more than"]),
         (["502", "--below", "0"], ["target_below=0", "above 0"]),

@@ -45,6 +45,21 @@ LOSSES = {"absolute_error": 0.998, "squared_error": 0.9}  # and where changes ar
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
+@dataclass(frozen=True)
+class Cases:
+    """What one horizon is learnt from: (day, card) pairs and what came of them.
+
+    change: the log price change over the horizon; excess: less the day's mean over all cards;
+    known: how many cases there were to draw from.
+    """
+
+    day: np.ndarray
+    card: np.ndarray
+    change: np.ndarray
+    excess: np.ndarray
+    known: int
+
+
 @dataclass
 class HorizonFit:
     """What was learnt for one horizon; log returns throughout.
@@ -87,25 +102,60 @@ class FairValueModel:
         self.trees: dict[str, HistGradientBoostingRegressor] = {}
         self.bands = Bands()
 
-    def fit(self, panel: Panel, built: features.Features | None = None) -> FairValueModel:
+    def fit(
+        self,
+        panel: Panel,
+        built: features.Features | None = None,
+        jobs: int = 1,
+        intervals: bool = True,
+    ) -> FairValueModel:
         """Learn from everything in ``panel``; returns itself.
 
         built: ``features.build(panel)`` where the caller has it already. Intervals start from
-        the spread of past price changes; ``bands.learn`` replaces it by out-of-sample errors.
+        the spread of past price changes; ``learn_from_past`` replaces it by out-of-sample errors,
+        and does without them at first (``intervals=False``) where it is given the panel.
         """
-        built = features.build(panel) if built is None else built
-        self.names = list(built)
-        self.trees = {}
-        for horizon in self.horizons:
-            self.fits[horizon] = self._fit_horizon(panel, built, horizon)
-        self.bands = Bands.from_changes(panel, built, self.horizons)
+        last = len(panel.dates) - 1
+        drawn = {h: cases_at(panel, h, [last], self.seed)[0] for h in self.horizons if self.learn}
+        used = {horizon: sample for horizon, sample in drawn.items() if sample is not None}
+        if built is None:
+            x = inputs(panel, list(used.values()), jobs)
+            self.fit_cases(used, dict(zip(used, x, strict=True)))
+        else:
+            x = [design(built, sample.day, sample.card) for sample in used.values()]
+            self.fit_cases(used, dict(zip(used, x, strict=True)), list(built))
+        if intervals:
+            self.bands = Bands.from_changes(panel, _volatility(panel, built), self.horizons)
         return self
 
-    def learn_from_past(self, past: pd.DataFrame, today: pd.Timestamp) -> None:
+    def fit_cases(
+        self,
+        used: dict[int, Cases],
+        inputs_of: dict[int, np.ndarray],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Learn each horizon from its cases and their features; the others stay naive."""
+        self.names = features.names() if names is None else list(names)
+        self.trees = {}
+        for horizon in self.horizons:
+            fit = self.fits[horizon] = HorizonFit(horizon)
+            if (sample := used.get(horizon)) is None:
+                continue
+            fit.rows = sample.known
+            independent = fit.rows / horizon
+            fit.boosting = independent**2 / (independent**2 + HALF_TRUST**2)
+            self._fit_trend(fit, inputs_of[horizon], sample.excess)
+            self._fit_trees(horizon, inputs_of[horizon], sample.change)
+
+    def learn_from_past(
+        self, past: pd.DataFrame, today: pd.Timestamp, panel: Panel | None = None
+    ) -> None:
         """Set intervals, and switch off horizons, by finished out-of-sample forecasts.
 
         past: columns date, horizon, price, y, y_hat, volatility; the walk-forward's own rows. A
         horizon whose errors were no smaller than naive's keeps the price as fair value.
+        panel: what was fitted on, where that was done without intervals: horizons of which the
+        past says too little start from the spread of its price changes.
         """
         for horizon, rows in past.groupby("horizon"):
             error = np.log(rows["y"] / rows["y_hat"]).abs().sum()
@@ -114,32 +164,10 @@ class FairValueModel:
                 self.fits[int(horizon)].trust = 0.0
         trusted = [horizon for horizon, fit in self.fits.items() if fit.trust]
         self.bands = self.bands.learn(past[past["horizon"].isin(trusted)], today)
-
-    def _fit_horizon(self, panel: Panel, built: features.Features, horizon: int) -> HorizonFit:
-        fit = HorizonFit(horizon)
-        if not self.learn or horizon >= len(panel.dates):
-            return fit
-        target = panel.target(horizon)
-        target[(panel.history_days() < 1) | (panel.age > 0)] = np.nan
-        known = ~np.isnan(target)
-        days = np.flatnonzero(known.any(axis=1))
-        cards = int(known.any(axis=0).sum())
-        if len(days) < MIN_DAYS or cards < MIN_CARDS or known.sum() < MIN_ROWS:
-            return fit
-        fit.rows = int(known.sum())
-        independent = fit.rows / horizon
-        fit.boosting = independent**2 / (independent**2 + HALF_TRUST**2)
-        day, card = np.nonzero(known)
-        rng = np.random.default_rng([self.seed, horizon])
-        if len(day) > MAX_ROWS:
-            chosen = np.sort(rng.choice(len(day), MAX_ROWS, replace=False))
-            day, card = day[chosen], card[chosen]
-        x, y = design(built, day, card), target[day, card]
-        total = np.where(known, target, 0.0).sum(axis=1)
-        excess = y - (total / np.maximum(known.sum(axis=1), 1))[day]
-        self._fit_trend(fit, x, excess)
-        self._fit_trees(horizon, x, y)
-        return fit
+        missing = [horizon for horizon in self.horizons if horizon not in self.bands.bands]
+        if panel is not None and missing:
+            start = Bands.from_changes(panel, features.volatility(panel), missing)
+            self.bands = self.bands.with_missing(start)
 
     def _fit_trend(self, fit: HorizonFit, x: np.ndarray, excess: np.ndarray) -> None:
         part = x[:, self._linear()].astype(float)
@@ -161,7 +189,8 @@ class FairValueModel:
     def _linear(self) -> list[int]:
         return [number for number, name in enumerate(self.names) if name.startswith(LINEAR)]
 
-    def _center(self, horizon: int, x: np.ndarray) -> np.ndarray:
+    def center(self, horizon: int, x: np.ndarray) -> np.ndarray:
+        """Return the forecast log price changes of cases with features ``x``."""
         fit = self.fits[horizon]
         if not fit.rows or not fit.trust:
             return np.zeros(len(x))
@@ -191,18 +220,18 @@ class FairValueModel:
         horizons: Sequence[int] | None = None,
         built: features.Features | None = None,
         card_ids: Sequence[str] | None = None,
+        jobs: int = 1,
     ) -> pd.DataFrame:
         """Forecast for several days of a panel at once, all cards or some; columns as ``predict``.
 
         Every feature of a day looks back only, so a day's rows do not depend on later days.
         """
-        built = features.build(panel) if built is None else built
-        if self.learn and self.names != list(built):
+        names = features.names() if built is None else list(built)
+        if self.learn and self.names != names:
             raise PokewatchError(
                 "the model was trained on other features than this version computes: train it "
                 "again with 'pokewatch train'"
             )
-        history = panel.history_days()
         wanted = self.horizons if horizons is None else sorted(set(horizons))
         unknown = [horizon for horizon in wanted if horizon not in self.fits]
         if unknown:
@@ -215,23 +244,10 @@ class FairValueModel:
             alive &= np.isin(panel.card_ids, np.asarray(card_ids, dtype=object))
         position, card = np.nonzero(alive)
         day = picked[position]
-        x = design(built, day, card)
-        price = panel.price[day, card]
-        shared = {
-            "card_id": panel.card_ids[card],
-            "date": panel.dates[day],
-            "market_price": price,
-            "volatility": built["volatility_30"][day, card].astype(float),
-            "history_days": history[day, card],
-            "age": panel.age[day, card],
-        }
-        frames = []
-        for horizon in wanted:
-            center = self._center(horizon, x)
-            center[shared["history_days"] < SHORT_HISTORY] = 0.0
-            fair_value = price * np.exp(center)
-            frames.append(pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value}))
-        return self.bands.apply(pd.concat(frames, ignore_index=True))
+        x = features.cases(panel, day, card, jobs) if built is None else design(built, day, card)
+        centers = {horizon: self.center(horizon, x) for horizon in wanted}
+        place = names.index("volatility_30")
+        return self.bands.apply(forecast_frame(panel, day, card, x, centers, place))
 
     def save(self, folder: Path) -> None:
         """Write model.json and, where trees were grown, trees.skops into a folder."""
@@ -309,3 +325,88 @@ def design(built: features.Features, day: np.ndarray, card: np.ndarray) -> np.nd
     for number, matrix in enumerate(built.values()):
         out[:, number] = matrix[day, card]
     return out
+
+
+def cases_at(panel: Panel, horizon: int, origins: Sequence[int], seed: int) -> list[Cases | None]:
+    """Return for each origin at most ``MAX_ROWS`` cases whose end was known by then, drawn anew.
+
+    None where there are too few to learn from.
+    """
+    if horizon >= len(panel.dates):
+        return [None] * len(origins)
+    target = panel.target(horizon)
+    # Which day it was and what it led to must both be observed: no day before a card's second.
+    target[panel.age > 0] = np.nan
+    first = panel.first_days()
+    target[np.minimum(first, len(target) - 1), np.arange(len(first))] = np.nan
+    known = ~np.isnan(target)
+    a_day = known.sum(axis=1)
+    upto = np.cumsum(a_day)
+    mean = np.where(known, target, 0.0).sum(axis=1) / np.maximum(a_day, 1)
+    begins = np.where(known.any(axis=0), known.argmax(axis=0), len(target))
+    out: list[Cases | None] = []
+    for origin in origins:
+        last = origin - horizon  # the last day of which anything could be known at the origin
+        size = int(upto[last]) if last >= 0 else 0
+        days, cards = int((a_day[: last + 1] > 0).sum()), int((begins <= last).sum())
+        if last < 0 or days < MIN_DAYS or cards < MIN_CARDS or size < MIN_ROWS:
+            out.append(None)
+            continue
+        chosen = np.arange(size)
+        if size > MAX_ROWS:
+            rng = np.random.default_rng([seed, horizon])
+            chosen = np.sort(rng.choice(size, MAX_ROWS, replace=False))
+        day = np.searchsorted(upto, chosen, side="right")
+        place = chosen - (upto[day] - a_day[day])
+        card = np.empty(len(day), dtype=np.int64)
+        for one in np.unique(day):
+            here = day == one
+            card[here] = np.flatnonzero(known[one])[place[here]]
+        change = target[day, card]
+        out.append(Cases(day, card, change, change - mean[day], size))
+    return out
+
+
+def forecast_frame(
+    panel: Panel,
+    day: np.ndarray,
+    card: np.ndarray,
+    x: np.ndarray,
+    centers: dict[int, np.ndarray],
+    volatility: int | None = None,
+) -> pd.DataFrame:
+    """Return forecasts of (day, card) pairs, horizon after horizon, columns as ``predict``.
+
+    x: their features; centers: forecast log changes by horizon; volatility: its column in ``x``.
+    """
+    if volatility is None:
+        volatility = features.names().index("volatility_30")
+    price = panel.price[day, card]
+    shared = {
+        "card_id": panel.card_ids[card],
+        "date": panel.dates[day],
+        "market_price": price,
+        "volatility": x[:, volatility].astype(float),
+        "history_days": day - panel.first_days()[card],
+        "age": panel.age[day, card],
+    }
+    frames = []
+    for horizon, center in centers.items():
+        moved = np.where(shared["history_days"] < SHORT_HISTORY, 0.0, center)
+        fair_value = price * np.exp(moved)
+        frames.append(pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def inputs(panel: Panel, samples: Sequence[Cases], jobs: int = 1) -> list[np.ndarray]:
+    """Return the features of several samples, computed in one pass over the panel."""
+    if not samples:
+        return []
+    day = np.concatenate([sample.day for sample in samples])
+    card = np.concatenate([sample.card for sample in samples])
+    stops = np.cumsum([len(sample.day) for sample in samples])
+    return np.split(features.cases(panel, day, card, jobs), stops[:-1])
+
+
+def _volatility(panel: Panel, built: features.Features | None) -> np.ndarray:
+    return features.volatility(panel) if built is None else built["volatility_30"]

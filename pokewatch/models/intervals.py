@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch.features import Features
 from pokewatch.panel import Panel
 
 COVERAGE = 0.8
@@ -46,11 +45,14 @@ class Bands:
         self.bands = bands or {}
 
     @classmethod
-    def from_changes(cls, panel: Panel, built: Features, horizons: Sequence[int]) -> Bands:
-        """Start from the spread of past price changes: what naive would have got wrong."""
+    def from_changes(cls, panel: Panel, volatility: np.ndarray, horizons: Sequence[int]) -> Bands:
+        """Start from the spread of past price changes: what naive would have got wrong.
+
+        volatility: of every day and card, as ``features.volatility`` gives it.
+        """
         out = cls()
         # A card's first days do not tell its volatility: later ones stand in for them.
-        volatility = built["volatility_30"].astype(float)
+        volatility = volatility.copy()
         settled = min(SETTLED, len(volatility) - 1)
         volatility[:settled] = volatility[settled]
         for horizon in horizons:
@@ -58,10 +60,16 @@ class Bands:
                 continue
             target = panel.target(horizon)
             target[panel.age > 0] = np.nan
-            day, card = np.nonzero(~np.isnan(target))
-            age = (len(panel.dates) - 1 - day).astype(float)
-            out._learn(horizon, target[day, card], volatility[day, card], age, len(np.unique(card)))
+            known = ~np.isnan(target)
+            age = np.repeat(np.arange(len(target), dtype=float)[::-1], known.sum(axis=1))
+            usual = volatility[known].astype(float)
+            out._learn(horizon, target[known], usual, age, int(known.any(axis=0).sum()))
         return out
+
+    def with_missing(self, others: Bands) -> Bands:
+        """Return these bands, and of ``others`` the horizons that are not among them."""
+        both = others.bands | self.bands
+        return Bands({horizon: both[horizon] for horizon in sorted(both)})
 
     def learn(self, past: pd.DataFrame, today: pd.Timestamp) -> Bands:
         """Return bands from finished forecasts; horizons with too few keep what they have.

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from importlib import import_module
 from pathlib import Path
 
-from pokewatch.errors import UsageError
-from pokewatch.schema import Delivery, Wanted
-from pokewatch.settings import Settings
+import pandas as pd
 
-SOURCES = ("simulated", "file", "tcgcsv")
+from pokewatch.errors import UsageError
+from pokewatch.schema import OPTIONAL_PRICES, Delivery, Wanted
+from pokewatch.settings import Settings
+from pokewatch.sources.about import About
+
+PRICES = ["market_price", *OPTIONAL_PRICES]
+
+SOURCES = ("simulated", "file", "tcgcsv", "tcgdex", "pokemontcg", "pokemonpricetracker")
+BY_ALIAS = SOURCES[3:]  # asked card by card or set by set, for what is known
+SELECTIVE = SOURCES[2:]  # can be asked for a part of a day
 
 
 def fetch(
@@ -22,12 +30,17 @@ def fetch(
     id_template: str | None = None,
     progress: bool = False,
     wanted: Wanted | None = None,
+    known: pd.DataFrame | None = None,
 ) -> Delivery:
     """Return what ``source`` delivers.
 
     on: the day of the snapshot (default: the source's newest).
     path, columns, id_template: for the source ``file`` only.
     wanted: only these cards; None asks for all that the source has.
+    known: the known cards (columns ``CARD_COLUMNS``), by which sources ``BY_ALIAS`` tell what to
+        ask for and whose price an answer is.
+    Prices in EUR are converted to USD where the settings have a rate.
+
     Raises UsageError for an unknown source or an option that it does not take, SourceError where
     the source fails.
     """
@@ -37,9 +50,45 @@ def fetch(
     if source == "file":
         if path is None:
             raise UsageError("source 'file' needs the file: add --path FILE.csv or FILE.parquet")
-        return module.fetch(path, on=on, columns=columns, id_template=id_template)
+        given = module.fetch(path, on=on, columns=columns, id_template=id_template)
+        return in_usd(given, settings.eur_usd)
     if path is not None or columns or id_template:
         raise UsageError(f"source '{source}' takes no --path, --map or --id: use --source file")
     if source == "tcgcsv":
         return module.fetch(settings, on=on, progress=progress, wanted=wanted)
+    if source in BY_ALIAS:
+        asked = module.fetch(settings, on=on, progress=progress, wanted=wanted, known=known)
+        return in_usd(asked, settings.eur_usd)
     return module.fetch(settings, on=on)
+
+
+def in_usd(delivery: Delivery, eur_usd: float) -> Delivery:
+    """Return a delivery with its EUR prices in USD; without a rate (0) they stay what they are."""
+    rows = delivery.observations
+    if not eur_usd or "currency" not in rows:
+        return delivery
+    european = rows["currency"].astype("string").str.strip().str.upper().eq("EUR").fillna(False)
+    if european.any():
+        rows = rows.copy()
+        for column in [name for name in PRICES if name in rows]:
+            euros = pd.to_numeric(rows[column].where(european), errors="coerce")
+            # What is no number stays as it is: quality has to say what is wrong with it.
+            rows[column] = rows[column].mask(euros.notna(), (euros * eur_usd).round(4))
+        rows.loc[european, "currency"] = "USD"
+        note = f"{int(european.sum())} prices converted from EUR at {eur_usd:g} USD"
+        delivery = replace(delivery, observations=rows, notes=[*delivery.notes, note])
+    return delivery
+
+
+def about(source: str) -> About:
+    """Return what is worth knowing of a source."""
+    found: About = import_module(f"pokewatch.sources.{source}").ABOUT
+    return found
+
+
+def check(source: str, settings: Settings) -> None:
+    """Ask a service once for something small; SourceError or UsageError if it does not answer."""
+    if probe := about(source).probe:
+        once = settings.model_copy(update={"request_attempts": 1})
+        with import_module(f"pokewatch.sources.{source}").client(once) as opened:
+            opened.get_json(probe)

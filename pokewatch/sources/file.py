@@ -8,12 +8,22 @@ from string import Formatter
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery
+from pokewatch.sources.about import About
 
-TARGETS = [*OBSERVATION_COLUMNS, *CARD_COLUMNS[1:-1], "tcgdex_id"]
+PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
+ABOUT = About(
+    serves="whatever a CSV or Parquet file of yours holds, or a folder of them (--path)",
+    currency="USD, or what its column 'currency' says",
+    history="all dates in the file",
+    limits="none",
+)
+VALUE_COLUMNS = [*OBSERVATION_COLUMNS, "currency"]
+TARGETS = [*VALUE_COLUMNS, *CARD_COLUMNS[1:-1], "tcgdex_id"]
 
 
 def fetch(
@@ -30,7 +40,7 @@ def fetch(
     id_template: how a card_id is made of the file's columns, ``"{set}|{name}"``; lower-cased.
     Raises UsageError for a missing file or column, SourceError for a file that cannot be read.
     """
-    frame = read(path)
+    frame = read(path, None if "date" in (columns or {}) else on)
     given = set(frame.columns)
     mapping = {name: name for name in TARGETS if name in given} | check_mapping(
         columns or {}, given, path
@@ -56,27 +66,69 @@ def fetch(
         )
     if on is not None:
         # An unreadable date stays in: quality has to say what is wrong with it.
-        days = pd.to_datetime(data["date"], errors="coerce", format="mixed")
+        days = pd.to_datetime(data["date"], errors="coerce", format="mixed", utc=True)
         data = data[days.isna() | (days.dt.date == on)]
     ignored = sorted(given - used)
     notes = [f"columns not used: {', '.join(ignored)}"] if ignored else []
-    observations = data[[name for name in OBSERVATION_COLUMNS if name in data]]
+    observations = data[[name for name in VALUE_COLUMNS if name in data]]
     return Delivery(observations, source="file", cards=card_rows(data), notes=notes)
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Return the file as it is: CSV fields as text, Parquet columns with their own types."""
+def files(folder: Path, on: date | None = None) -> list[Path]:
+    """Return a folder's CSV and Parquet files by name; UsageError where there is none.
+
+    on: without the Parquet files whose statistics say that they hold nothing of that date.
+    """
+    endings = (*PARQUET, *CSV)
+    found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings))
+    if not found:
+        raise UsageError(f"'{folder}' holds no file that ends in {', '.join(endings)}")
+    return [path for path in found if on is None or may_hold(path, on)]
+
+
+def may_hold(path: Path, on: date) -> bool:
+    """Return whether a file may have rows of a date; False only where its own statistics say so."""
+    if not path.name.lower().endswith(PARQUET):
+        return True
+    try:
+        about = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return True  # reading it will say what is wrong
+    names = [about.schema.column(number).path for number in range(about.num_columns)]
+    if "date" not in names:
+        return True
+    place = names.index("date")
+    groups = (about.row_group(number).column(place) for number in range(about.num_row_groups))
+    ranges = [group.statistics for group in groups]
+    return any(
+        one is None or type(one.min) is not date or one.min <= on <= one.max for one in ranges
+    )
+
+
+def read(path: Path, on: date | None = None) -> pd.DataFrame:
+    """Return the file as it is: CSV fields as text, Parquet columns with their own types.
+
+    on: where a Parquet file's ``date`` is one, only rows of that date, or without any.
+    """
     if not path.is_file():
         raise UsageError(f"file '{path}' does not exist: check --path")
     name = path.name.lower()
     try:
-        if name.endswith((".parquet", ".pq")):
-            return plain(pq.read_table(path), path).to_pandas()
-        if name.endswith((".csv", ".csv.gz")):
+        if name.endswith(PARQUET):
+            where = None
+            if on is not None and pa.types.is_date(_type_of_date(path)):
+                where = (pc.field("date") == on) | pc.field("date").is_null()
+            return plain(pq.read_table(path, filters=where), path).to_pandas()
+        if name.endswith(CSV):
             return pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
     except (OSError, ValueError, pa.ArrowException, EOFError) as error:
         raise SourceError(f"'{path}' cannot be read: {error}; export it again") from error
     raise UsageError(f"'{path}' is no CSV or Parquet file: its name must end in .csv or .parquet")
+
+
+def _type_of_date(path: Path) -> pa.DataType:
+    known = pq.read_schema(path)
+    return known.field("date").type if "date" in known.names else pa.null()
 
 
 def plain(table: pa.Table, path: Path) -> pa.Table:

@@ -7,7 +7,9 @@ days with sales; hence the many unchanged days and the momentum that real prices
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import count, islice
 
 import numpy as np
 import pandas as pd
@@ -15,8 +17,15 @@ import pandas as pd
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, VALUES, Delivery
 from pokewatch.settings import Settings
+from pokewatch.sources.about import About
 
 SOURCE = "simulated"
+ABOUT = About(
+    serves="an invented market, to try everything on",
+    currency="USD",
+    history="400 days",
+    limits="none",
+)
 EPOCH = date(2025, 1, 1)
 FAULT_COLUMNS = ["card_id", "date", "fault", "collected_at"]
 SNAPSHOT_TIME = timedelta(hours=20, minutes=5)
@@ -149,6 +158,18 @@ def _simulate(
     seed: int, days: int, typical: np.ndarray, released: np.ndarray, kinds: pd.Series
 ) -> Market:
     """Return the true ``VALUES`` by name, each an array of days since ``EPOCH`` by cards."""
+    history = list(islice(daily(seed, EPOCH, typical, released, kinds), days))
+    return dict(zip(VALUES, np.stack(history, axis=1), strict=True))
+
+
+def daily(
+    seed: int, first: date, typical: np.ndarray, released: np.ndarray, kinds: pd.Series
+) -> Iterator[np.ndarray]:
+    """Yield one array of ``VALUES`` by cards (USD, sales) a day from ``first`` on, without end.
+
+    typical: log prices; released: the day since ``first`` on which a card appears, below 0 for
+    those that were there before; kinds: single or sealed.
+    """
     rng, cards = np.random.default_rng([seed, 2]), len(typical)
     groups = np.unique(released, return_inverse=True)[1]
     volatility = np.where(kinds == "sealed", 0.6, 1.0) * rng.lognormal(0.0, 0.35, cards)
@@ -159,9 +180,8 @@ def _simulate(
     trend = 3.5 * trend_scale * rng.standard_normal(cards)
     shown, regime, set_trend = value.copy(), 1.0, np.zeros(groups.max() + 1)
     spreads = np.zeros((3, cards))
-    history = []
-    for day in range(days):
-        rng = np.random.default_rng([seed, EPOCH.toordinal() + day])
+    for day in count():
+        rng = np.random.default_rng([seed, first.toordinal() + day])
         # A regime lasts two months on average, a trend has a half-life of 17 days.
         regime = -regime if rng.random() < 1 / 60 else regime
         set_trend = 0.97 * set_trend + 0.0003 * rng.standard_normal(len(set_trend))
@@ -183,8 +203,7 @@ def _simulate(
         asked = [lower, upper, upper + rng.exponential(1.0, cards).clip(0, 5)]
         spreads = np.where(relisted, asked, spreads)
         usd = np.exp([shown, *(shown + spreads)]).round(2).clip(0.01)
-        history.append(np.vstack([usd, np.where(shows_volume, sales, np.nan)]))
-    return dict(zip(VALUES, np.stack(history, axis=1), strict=True))
+        yield np.vstack([usd, np.where(shows_volume, sales, np.nan)])
 
 
 def _repeat_days(market: Market, slots: np.ndarray, released: np.ndarray) -> Market:

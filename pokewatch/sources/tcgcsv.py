@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,9 @@ from tqdm import tqdm
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.sources.http import Client
+from pokewatch.sources.about import About
+from pokewatch.sources.answers import StoppedError
+from pokewatch.sources.http import Client, Manners
 from pokewatch.sources.tcgcsv_archive import archive_date, archives, read_archive
 from pokewatch.sources.tcgcsv_frames import (
     SOURCE,
@@ -24,17 +26,28 @@ from pokewatch.sources.tcgcsv_frames import (
     usable_categories,
 )
 
-__all__ = ["archive_date", "archives", "fetch", "last_updated", "read_archive"]
+__all__ = ["archive_date", "archives", "client", "fetch", "last_updated", "read_archive"]
 
-# With the service down, every further group would only cost its full round of retries.
-FAILURES_IN_A_ROW = 10
+ABOUT = About(
+    serves="TCGplayer's prices of every product and printing, English and Japanese",
+    currency="USD",
+    history="daily since 2024-02-08, by 'pokewatch backfill'",
+    limits="one pull a day, 10,000 requests in 24 hours",
+    probe="/tcgplayer/3/groups",
+)
+NEXT_SNAPSHOT = timedelta(hours=20)  # they come about 24 hours after each other
 ROUNDS = 2  # what failed is asked for once more, when some time has passed
+
+
+def client(settings: Settings) -> Client:
+    """Return a client of the service."""
+    return Client(settings.tcgcsv_url, settings, manners=Manners(per_day=10_000))
 
 
 def last_updated(settings: Settings) -> datetime:
     """Return the UTC moment of the newest live snapshot."""
-    with Client(settings.tcgcsv_url, settings) as client:
-        return _last_updated(client)
+    with client(settings) as opened:
+        return _last_updated(opened)
 
 
 def fetch(
@@ -56,42 +69,44 @@ def fetch(
     notes: list[str] = []
     rows: list[dict[str, Any]] = []
     products: dict[int, dict[str, Any]] = {}
-    with Client(settings.tcgcsv_url, settings) as client:
-        updated = _last_updated(client)
+    with client(settings) as opened:
+        updated = _last_updated(opened)
         if on is not None and on != updated.date():
             raise UsageError(
                 f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; "
                 f"use 'pokewatch backfill --since {on} --until {on}'"
             )
         failed: list[str] = []
-        groups = _groups(client, categories, notes, failed)
+        groups = _groups(opened, categories, notes, failed)
         if wanted is not None:
             groups = _not_complete(groups, wanted)
         asked = len(groups)
-        troubles: dict[str, str] = {}
+        troubles: dict[str, SourceError] = {}
         for _ in range(ROUNDS):
             shown = progress and sys.stderr.isatty()
             bar = tqdm(groups, desc=SOURCE, unit=" groups", disable=not shown)
-            groups, troubles = _round(client, bar, rows, products)
-            if "" in troubles.values() or len(groups) in (0, asked):
+            groups, troubles = _round(opened, bar, rows, products)
+            if opened.stopped or len(groups) in (0, asked):
                 break
         failed += troubles
-        notes += [f"{name} failed: {trouble}" for name, trouble in troubles.items() if trouble]
-        if unasked := [name for name, trouble in troubles.items() if not trouble]:
-            notes.append(
-                f"{FAILURES_IN_A_ROW} groups in a row failed, {len(unasked)} groups were not "
-                "asked for; run collect again"
-            )
+        unasked = [one for one in troubles.values() if isinstance(one, StoppedError)]
+        notes += [
+            f"{name} failed: {trouble}"
+            for name, trouble in troubles.items()
+            if not isinstance(trouble, StoppedError)
+        ]
+        if unasked:
+            notes.append(f"{len(unasked)} groups were not asked for: {unasked[0]}")
         if len(troubles) == asked and (failed or wanted is None):
             raise SourceError(
-                f"tcgcsv at {settings.tcgcsv_url} delivered no group of categories {categories}: "
+                f"tcgcsv at {opened.shown} delivered no group of categories {categories}: "
                 f"{notes[0] if notes else 'it lists none'}; run collect again later"
             )
-        if _last_updated(client).date() != updated.date():
-            raise SourceError(
-                f"tcgcsv went on from {updated.date()} to the next day while its prices were "
-                "read, so they mix two days; run collect again"
-            )
+    if _went_on(settings, updated):
+        raise SourceError(
+            f"tcgcsv went on from {updated.date()} to the next day while its prices were "
+            "read, so they mix two days; run collect again"
+        )
     if codes := {key for key, product in products.items() if product["code_card"]}:
         notes.append(f"{len(codes)} code cards left out")
         rows = [row for row in rows if product_id(row) not in codes]
@@ -105,33 +120,33 @@ def fetch(
     return Delivery(observations, SOURCE, cards[CARD_COLUMNS], notes, failed)
 
 
+def _went_on(settings: Settings, updated: datetime) -> bool:
+    """Return whether another day's snapshot may be served by now."""
+    try:
+        return last_updated(settings).date() != updated.date()
+    except SourceError:
+        # It broke down half-way; too early for the next snapshot, all that came is good.
+        if datetime.now(UTC) - updated < NEXT_SNAPSHOT:
+            return False
+        raise
+
+
 def _round(
     client: Client,
     groups: Iterable[tuple[int, dict[str, Any]]],
     rows: list[dict[str, Any]],
     products: dict[int, dict[str, Any]],
-) -> tuple[list[tuple[int, dict[str, Any]]], dict[str, str]]:
-    """Ask for groups, add what comes to ``rows`` and ``products``; return what did not and why.
-
-    After too many failures in a row the rest is not asked for, and has "" as its trouble.
-    """
+) -> tuple[list[tuple[int, dict[str, Any]]], dict[str, SourceError]]:
+    """Ask for groups, add what comes to ``rows`` and ``products``; return what did not and why."""
     left: list[tuple[int, dict[str, Any]]] = []
-    troubles: dict[str, str] = {}
-    in_a_row = 0
+    troubles: dict[str, SourceError] = {}
     for category, group in groups:
-        name = f"group {group['groupId']} of category {category}"
-        if in_a_row == FAILURES_IN_A_ROW:
-            left.append((category, group))
-            troubles[name] = ""
-            continue
         try:
             group_rows, group_products = _group(client, category, group)
         except SourceError as error:
             left.append((category, group))
-            troubles[name] = str(error)
-            in_a_row += 1
+            troubles[f"group {group['groupId']} of category {category}"] = error
         else:
-            in_a_row = 0
             rows += group_rows
             products |= group_products
     return left, troubles
@@ -210,12 +225,12 @@ def _last_updated(client: Client) -> datetime:
     text = client.get_text("/last-updated.txt").strip()
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # 0001-01-01T00:00+01:00 has no UTC day
         raise SourceError(
             f"tcgcsv's last-updated.txt reads '{text[:80]}', which is no date; "
             "check POKEWATCH_TCGCSV_URL, or run collect again later"
         ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _text(value: Any) -> str | None:

@@ -13,13 +13,15 @@ from typing import Any
 
 import orjson
 import py7zr
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed, effective_n_jobs
 from tqdm import tqdm
 
+from pokewatch import parallel
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
-from pokewatch.sources.http import Client, NotFoundError
+from pokewatch.sources.answers import NotFoundError
+from pokewatch.sources.http import Client
 from pokewatch.sources.tcgcsv_frames import SOURCE, answer_rows, price_frames, usable_categories
 from pokewatch.sources.unpack import DamagedArchiveError, unpack
 
@@ -35,8 +37,8 @@ _member = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d+)/(\d+)/prices", re.ASCII)
 _filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.7z", re.ASCII)
 
 
-def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
-    """Return one day from an archive file ``prices-YYYY-MM-DD*.7z``.
+def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = None) -> Delivery:
+    """Return one day from an archive file ``prices-YYYY-MM-DD*.7z``; packed: its content.
 
     Prices are USD. Archives hold no names: cards have ``card_id, product_id, printing`` only,
     and code cards cannot be told from others. A group whose JSON is broken is noted.
@@ -51,7 +53,7 @@ def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
     notes: list[str] = []
     rows: list[dict[str, Any]] = []
     read = set()
-    for name, content in _members(path, wanted):
+    for name, content in _members(path, wanted, packed):
         member = _member.fullmatch(name)
         if member is None:
             notes.append(f"{path.name}: member '{name}' comes twice; only the first one is read")
@@ -92,12 +94,12 @@ def archives(
 
     Days in ``skip`` are left out. Archives come from ``folder``, or are downloaded once into
     ``<home>/archives``; a day without one is logged and left out. ``jobs`` archives are decoded
-    at once (joblib; its backend can be changed from outside), with a few days held in memory.
+    at once, or as many as a Dask cluster has threads, with a few days held in memory.
 
     Raises UsageError for a range that is empty or has no archive at all, and, after all other
     days were yielded, SourceError that names every archive that could not be read.
     """
-    categories = usable_categories(settings.tcgcsv_categories)
+    usable_categories(settings.tcgcsv_categories)
     if since > until:
         raise UsageError(f"--since {since} lies after --until {until}; swap them")
     if jobs == 0:
@@ -109,7 +111,7 @@ def archives(
     span = [since + timedelta(days=n) for n in range((until - since).days + 1)]
     days = [day for day in span if day not in skip]
     files = _downloaded(settings, days) if folder is None else _local(folder, days)
-    return _decoded(files, len(days), len(days) < len(span), categories, jobs, progress)
+    return _decoded(files, len(days), len(days) < len(span), settings, jobs, progress)
 
 
 def archive_date(path: Path) -> date | None:
@@ -125,25 +127,26 @@ def _decoded(
     files: Iterator[tuple[date, Path | None]],
     total: int,
     some_stored: bool,
-    categories: list[int],
+    settings: Settings,
     jobs: int,
     progress: bool,
 ) -> Iterator[tuple[date, Delivery]]:
+    categories = settings.tcgcsv_categories
     jobs = max(1, min(effective_n_jobs(jobs), total))
     broken: list[str] = []
     missing = 0
     shown = progress and sys.stderr.isatty()
     with (
         # Threads, because each of them mostly waits for its unpacking process.
-        Parallel(n_jobs=jobs, prefer="threads", return_as="generator") as parallel,
+        parallel.pool(settings, jobs, prefer="threads") as pool,
         tqdm(desc=SOURCE, total=total, unit=" days", disable=not shown) as bar,
     ):
         # Batches, because joblib keeps decoding however slowly its results are taken.
-        while batch := list(islice(files, DAYS_AHEAD * jobs)):
+        while batch := list(islice(files, DAYS_AHEAD * pool.size)):
             found = [(day, path) for day, path in batch if path is not None]
             missing += len(batch) - len(found)
             bar.update(len(batch) - len(found))
-            results = parallel(delayed(_decode)(path, categories) for _, path in found)
+            results = pool.run(_task(path, categories, pool.remote) for _, path in found)
             for (day, _), result in zip(found, results, strict=True):
                 bar.update()
                 if isinstance(result, SourceError):
@@ -162,10 +165,18 @@ def _decoded(
         )
 
 
-def _decode(path: Path, categories: list[int]) -> Delivery | SourceError:
+def _task(path: Path, categories: list[int], remote: bool) -> Any:
+    # A worker elsewhere does not see this machine's files: it gets their content.
+    try:
+        return delayed(_decode)(path, categories, path.read_bytes() if remote else None)
+    except OSError as error:
+        return delayed(SourceError)(_unreadable(path, error))
+
+
+def _decode(path: Path, categories: list[int], packed: bytes | None) -> Delivery | SourceError:
     # Returned, not raised: one damaged day must not end the work on the others.
     try:
-        return read_archive(path, categories)
+        return read_archive(path, categories, packed)
     except SourceError as error:
         return error
 
@@ -185,6 +196,7 @@ def _local(folder: Path, days: list[date]) -> Iterator[tuple[date, Path | None]]
 
 
 def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
+    settings.make_home()
     with Client(settings.tcgcsv_url, settings) as client:
         for day in days:
             name = f"prices-{day}.ppmd.7z"
@@ -199,21 +211,23 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
             if not py7zr.is_7zfile(path):
                 path.unlink()
                 raise SourceError(
-                    f"{settings.tcgcsv_url} sent something else than an archive for {day}; "
+                    f"{client.shown} sent something else than an archive for {day}; "
                     "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
                 )
             yield day, path
 
 
-def _members(path: Path, categories: list[int]) -> list[tuple[str, bytes]]:
+def _members(path: Path, categories: list[int], packed: bytes | None) -> list[tuple[str, bytes]]:
     wanted = "|".join(map(str, categories))
     try:
-        return unpack(path, rf"\d{{4}}-\d{{2}}-\d{{2}}/({wanted})/\d+/prices")
+        return unpack(path, rf"\d{{4}}-\d{{2}}-\d{{2}}/({wanted})/\d+/prices", packed)
     except DamagedArchiveError as error:
         raise SourceError(
             f"archive '{path}' is damaged ({error}); delete it and run backfill again"
         ) from error
     except OSError as error:
-        raise SourceError(
-            f"archive '{path}' cannot be read ({error.strerror}); check its path and permissions"
-        ) from error
+        raise SourceError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"archive '{path}' cannot be read ({error.strerror}); check its path and permissions"

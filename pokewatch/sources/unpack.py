@@ -14,7 +14,9 @@ import sys
 import tarfile
 from pathlib import Path
 
-MEMORY_LIMIT = 2**30
+SIZE_LIMIT = 2**29  # bytes of all wanted members; a real day's are 60 MB
+MEMORY_LIMIT = 3 * 2**30  # address space of the child: members, their tar stream, the decoder
+MEMBER_LIMIT = 100_000  # names in an archive; a real one has 5,000
 TIME_LIMIT = 600.0
 
 
@@ -22,17 +24,21 @@ class DamagedArchiveError(Exception):
     """The archive cannot be unpacked; the message says what its decoder met."""
 
 
-def unpack(path: Path, pattern: str) -> list[tuple[str, bytes]]:
+def unpack(path: Path, pattern: str, packed: bytes | None = None) -> list[tuple[str, bytes]]:
     """Return (name, content) of the members whose whole name matches ``pattern``.
 
-    Raises DamagedArchiveError for a damaged archive, OSError for a file that cannot be read.
+    packed: the archive itself, where its file lies on another machine. Raises
+    DamagedArchiveError for a damaged archive, OSError for a file that cannot be read.
     """
-    with path.open("rb"):
-        pass
+    if packed is None:
+        with path.open("rb"):
+            pass
     # -P keeps this folder off the child's module path: its http.py would hide Python's own.
-    command = [sys.executable, "-P", __file__, str(path), pattern]
+    command = [sys.executable, "-P", __file__, str(path) if packed is None else "-", pattern]
     try:
-        child = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT, check=False)
+        child = subprocess.run(  # noqa: S603 (this file, no shell; the archive comes by stdin)
+            command, input=packed, capture_output=True, timeout=TIME_LIMIT, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise DamagedArchiveError(f"not unpacked after {TIME_LIMIT:g} s") from error
     if child.returncode < 0:
@@ -52,13 +58,27 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _stream(path: str, pattern: str) -> None:
     """Write the wanted members of an archive to standard output as a tar stream."""
     # Imported here, because only the child needs them.
+    import resource
+
     import py7zr
     from py7zr.io import BytesIOFactory
 
-    factory = BytesIOFactory(MEMORY_LIMIT)
+    # A header may ask for any amount of memory, long before a byte is unpacked.
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = MEMORY_LIMIT if most == resource.RLIM_INFINITY else min(MEMORY_LIMIT, most)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+    factory = BytesIOFactory(SIZE_LIMIT)
     wanted = re.compile(pattern, re.ASCII)
-    with py7zr.SevenZipFile(path, max_extract_size=MEMORY_LIMIT) as archive:
-        names = [name for name in archive.getnames() if wanted.fullmatch(name)]
+    file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
+    with py7zr.SevenZipFile(file, max_extract_size=SIZE_LIMIT) as archive:
+        members = archive.list()
+        if len(members) > MEMBER_LIMIT:
+            sys.exit(f"it has {len(members):,} members, more than {MEMBER_LIMIT:,}")
+        found = [one for one in members if wanted.fullmatch(one.filename)]
+        size = sum(one.uncompressed for one in found)
+        if size > SIZE_LIMIT:
+            sys.exit(f"it would unpack to {size:,} bytes, more than {SIZE_LIMIT:,}")
+        names = [one.filename for one in found]
         if names:
             archive.extract(targets=names, factory=factory)
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:

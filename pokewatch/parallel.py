@@ -1,0 +1,163 @@
+"""Where parallel work runs: on this machine, or on the Dask cluster that ``POKEWATCH_DASK`` names.
+
+The work is the same either way: joblib's ``delayed`` calls. Arguments and results travel pickled
+between this process and the cluster's, which trust each other; a cluster executes whatever reaches
+its scheduler. Settings stay here: a task gets the values it needs, no keys and no paths.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from joblib import Parallel, effective_n_jobs
+
+from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.settings import Settings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
+
+WAIT = 10  # seconds for the scheduler, and as many for its first worker
+# Of another version, any of these may change the last digit of a result, or more.
+PACKAGES = ["pokewatch", "numpy", "pandas", "scikit-learn", "scipy", "py7zr", "joblib", "dask"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Something that runs ``delayed`` calls.
+
+    run: yields the results in order. size: how many calls run at once. remote: whether they run
+    where this machine's files are not.
+    """
+
+    run: Callable[[Iterable[Any]], Iterator[Any]]
+    size: int
+    remote: bool
+
+
+@contextmanager
+def pool(
+    settings: Settings, jobs: int, shared: Sequence[object] = (), prefer: str = "processes"
+) -> Iterator[Pool]:
+    """Open the pool that the settings name.
+
+    jobs: processes, or threads where ``prefer`` says so, of this machine; a cluster uses all its
+    own. shared: large arguments of many calls, sent to each worker once. Raises UsageError where
+    Dask is missing or its address wrong, PokewatchError for a cluster that is away, empty, unable
+    or lost on the way.
+    """
+    if not settings.dask:
+        with Parallel(n_jobs=jobs, prefer=prefer, return_as="generator") as run:
+            yield Pool(run, effective_n_jobs(jobs), remote=False)
+        return
+    with _cluster(settings.dask) as client:
+        # hash=False: a key made of the content would cost a pass over all of it.
+        sent = client.scatter(list(shared), broadcast=True, hash=False) if shared else []
+        there = {id(here): future for here, future in zip(shared, sent, strict=True)}
+
+        def run(calls: Iterable[Any]) -> Iterator[Any]:
+            # Not joblib's "dask" backend: when Dask gives a call up because it ended its workers,
+            # joblib 1.6 waits for it for ever.
+            waiting = deque(
+                client.submit(
+                    function,
+                    *(there.get(id(value), value) for value in values),
+                    **named,
+                    pure=False,
+                )
+                for function, values, named in calls
+            )
+            while waiting:
+                yield waiting.popleft().result()
+
+        yield Pool(run, sum(client.nthreads().values()), remote=True)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Client]:
+    try:
+        from distributed import CancelledError, Client, KilledWorker
+        from distributed.comm import CommClosedError
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"POKEWATCH_DASK='{address}' needs Dask: pip install 'pokewatch[dask]', or leave it "
+            "empty to work on this machine"
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Dask's own table of versions: ours names what matters
+            client = Client(address, timeout=WAIT, set_as_default=False)
+    except ValueError as error:
+        raise UsageError(
+            f"POKEWATCH_DASK='{address}' is no address of a scheduler: write tcp://HOST:8786"
+        ) from error
+    except OSError as error:
+        raise PokewatchError(
+            f"no Dask scheduler answers at {address} within {WAIT} s: start one with 'dask "
+            "scheduler', mend POKEWATCH_DASK, or leave it empty to work on this machine"
+        ) from error
+    try:
+        _check_workers(client, address)
+        yield client
+    except KilledWorker as error:
+        raise PokewatchError(
+            f"the same work ended several workers of the cluster at {address}: give them more "
+            f"memory, or fewer threads each ({error})"
+        ) from error
+    except (CommClosedError, CancelledError) as error:
+        raise PokewatchError(
+            f"the cluster at {address} was lost on the way: what was stored stays; look at its "
+            f"log and run it again ({str(error).splitlines()[0]})"
+        ) from error
+    finally:
+        client.close()
+
+
+def _check_workers(client: Client, address: str) -> None:
+    """Raise PokewatchError for a cluster that cannot do our work; warn of other versions."""
+    try:
+        client.wait_for_workers(1, timeout=WAIT)
+        answers = client.run(versions, on_error="return")
+    except TimeoutError as error:
+        raise PokewatchError(
+            f"the Dask scheduler at {address} has no workers: start some with 'dask worker "
+            f"{address}'"
+        ) from error
+    own = versions()
+    for worker, found in answers.items():
+        if isinstance(found, OSError):  # it died just now: Dask goes on without it
+            continue
+        if isinstance(found, Exception):
+            raise PokewatchError(
+                f"worker {worker} cannot run PokeWatch ({found!r}): install the same "
+                f"pokewatch[dask] there as here, {own['pokewatch']}"
+            ) from found
+        other = [
+            f"{name} {found.get(name)} instead of {own[name]}"
+            for name in own
+            if found.get(name) != own[name]
+        ]
+        if other:
+            log.warning(
+                "worker %s has %s: results may differ; install requirements.lock on both",
+                worker,
+                ", ".join(other),
+            )
+    log.info(
+        "%d workers with %d threads at %s", len(answers), sum(client.nthreads().values()), address
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -1,0 +1,195 @@
+"""A delivery in the making, for services that are asked card by card or set by set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
+from pokewatch.settings import Settings
+from pokewatch.sources.answers import NotFoundError, StoppedError
+from pokewatch.sources.identity import KnownCards, listed, normal_set, set_of
+from pokewatch.spelling import normal_alias
+
+COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]
+SHOWN = 5  # troubles that are told; Delivery.failed names all that is missing
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+def parsed(model: type[M], answer: Any, what: str) -> M:
+    """Return an answer of the documented shape; SourceError for one of another."""
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise SourceError(
+            f"the answer for {what} is not as documented ({place}: {first['msg']}); run it again "
+            "later, or use another source until PokeWatch knows the new shape"
+        ) from error
+
+
+class Draft:
+    """What a source is asked for, what came of it and what did not.
+
+    known: the known cards, wanted: as in ``sources.fetch``; columns ``CARD_COLUMNS``.
+    asked: the cards to ask for; aliases and sets: theirs, in the normal spelling, with
+    POKEWATCH_SETS where no cards are wanted.
+    """
+
+    def __init__(
+        self, source: str, settings: Settings, known: pd.DataFrame | None, wanted: Wanted | None
+    ):
+        frames = [empty_cards() if known is None else known]
+        frames += [] if wanted is None else [wanted.cards]
+        self.cards = stack(frames)
+        self.known = KnownCards(self.cards)
+        self.wanted = wanted
+        self.asked = self.cards if wanted is None else wanted.cards
+        self.sets = {normal_set(one) for one in settings.sets} if wanted is None else set()
+        self.aliases = {
+            normal_alias(alias) for names in self.asked["aliases"] for alias in listed(names)
+        }
+        self.notes: list[str] = []
+        self._source = source
+        self._rows: list[dict[str, Any]] = []
+        self._described: list[dict[str, Any]] = []
+        self._troubles: dict[str, SourceError] = {}
+
+    def sets_to_ask(self) -> list[str]:
+        """Return the normal ids of all sets with something in them to ask for.
+
+        Raises UsageError where nothing is wanted and nothing is known.
+        """
+        found = sorted(self.sets | {set_of(alias) for alias in self.aliases} - {""})
+        if not found and self.wanted is None:
+            raise UsageError(
+                f"nothing to ask {self._source} for: no known card has an alias. Name sets in "
+                'POKEWATCH_SETS, such as ["sv4pt5"], or give known cards aliases with '
+                "'pokewatch cards --names FILE'"
+            )
+        nameless = sum(not listed(names) for names in self.asked["aliases"])
+        if nameless and self.wanted is not None:
+            self.notes.append(
+                f"{nameless} cards have no alias and cannot be asked for: add aliases with "
+                "'pokewatch cards --names FILE'"
+            )
+        return found
+
+    def covers(self, alias: str) -> bool:
+        """Return whether the card of an alias is asked for."""
+        return normal_alias(alias) in self.aliases or set_of(alias) in self.sets
+
+    def each(self, things: Iterable[T], unit: str, progress: bool) -> Iterable[T]:
+        """Return the things, with a progress bar where somebody looks at it."""
+        shown = progress and sys.stderr.isatty()
+        return tqdm(things, desc=self._source, unit=f" {unit}", disable=not shown)
+
+    def fail(self, name: str, error: SourceError) -> None:
+        """Note that something was asked for and did not come."""
+        self._troubles[name] = error
+
+    def add(
+        self,
+        card_id: str | None,
+        day: Any,
+        block: Any,
+        fields: Mapping[str, str],
+        currency: Any = "USD",
+        **facts: Any,
+    ) -> None:
+        """Add one price as received, and what is told about its card.
+
+        card_id: None where the card or its printing is not told. block: the service's object of
+        prices; anything else becomes a price that is no number. fields: our column -> its field.
+        """
+        row = {"card_id": card_id, "date": day, "currency": currency, "source": self._source}
+        if isinstance(block, dict):
+            row |= {column: block.get(name) for column, name in fields.items()}
+        else:
+            row["market_price"] = f"no prices: {block!r}"[:200]
+        self._rows.append(row)
+        if card_id is not None:
+            self._described.append({"card_id": card_id, "product_kind": "single", **facts})
+
+    def delivery(self, on: date | None) -> Delivery:
+        """Return what came: of the day ``on``, and of the wanted cards, where these are given.
+
+        Raises SourceError where nothing came because of failures, UsageError where the service
+        has nothing of that day.
+        """
+        rows = pd.DataFrame(self._rows, columns=[*COLUMNS, "currency", "source"])
+        troubles = list(self._troubles.values())
+        if self.wanted is not None:  # that it has not the few which are missing is an answer
+            troubles = [one for one in troubles if not isinstance(one, NotFoundError)]
+        if rows.empty and troubles:
+            raise troubles[0]
+        if on is not None:
+            rows = self._of_day(rows, on)
+        if self.wanted is not None:
+            rows = rows[rows["card_id"].isna() | rows["card_id"].isin(self.asked["card_id"])]
+        if nameless := int(rows["card_id"].isna().sum()):
+            self.notes.append(f"{nameless} prices whose card or printing is not told are set aside")
+        self._tell_troubles()
+        failed = list(self._troubles)
+        if self.wanted is not None:
+            failed = sorted(set(self.asked["card_id"]) - set(rows["card_id"].dropna()))
+        # Without collected_at: fetched again, the same price is the same row.
+        return Delivery(
+            rows.reset_index(drop=True),
+            self._source,
+            self._card_rows(set(rows["card_id"].dropna())),
+            self.notes,
+            failed,
+        )
+
+    def _of_day(self, rows: pd.DataFrame, on: date) -> pd.DataFrame:
+        text = rows["date"].where([isinstance(value, str) for value in rows["date"]])
+        days = pd.to_datetime(text, errors="coerce", format="mixed", utc=True).dt.date
+        # An unreadable date stays in: quality has to say what is wrong with it.
+        found = rows[days.isna() | (days == on)]
+        if len(rows) and found.empty and self.wanted is None:
+            raise UsageError(
+                f"{self._source} has no price of {on}, its newest is of {days.max()}: leave out "
+                "--date, or take that one"
+            )
+        if left := len(rows) - len(found):
+            self.notes.append(f"{left} prices of other days than {on} left out")
+        return found
+
+    def _tell_troubles(self) -> None:
+        unasked = [one for one in self._troubles.values() if isinstance(one, StoppedError)]
+        told = [
+            f"{name} failed: {error}"
+            for name, error in self._troubles.items()
+            if not isinstance(error, StoppedError)
+        ]
+        self.notes += told[:SHOWN]
+        if len(told) > SHOWN:
+            self.notes.append(f"{len(told) - SHOWN} more failed")
+        if unasked:
+            self.notes.append(f"{len(unasked)} were not asked for: {unasked[0]}")
+
+    def _card_rows(self, delivered: set[str]) -> pd.DataFrame:
+        """Return what is new about the delivered cards: another source's words stay as they are."""
+        cards = pd.DataFrame(self._described, columns=CARD_COLUMNS)
+        cards = cards[cards["card_id"].isin(delivered)].reset_index(drop=True)
+        known = self.cards.drop_duplicates("card_id").set_index("card_id")
+        for column in CARD_COLUMNS[1:-1]:
+            told = cards["card_id"].map(known[column]).notna()
+            cards[column] = cards[column].astype("object").mask(told, None)
+        return cards
+
+
+def text(value: Any) -> str | None:
+    """Return a text that says something, else None."""
+    return value if isinstance(value, str) and value else None

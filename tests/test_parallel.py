@@ -1,0 +1,250 @@
+"""The same work on this machine and on a Dask cluster of separate worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import py7zr
+import pytest
+from builders import market
+from distributed import Client, LocalCluster
+from joblib import delayed
+
+from pokewatch import parallel
+from pokewatch.errors import PokewatchError, SourceError, UsageError
+from pokewatch.panel import Panel
+from pokewatch.schema import Delivery
+from pokewatch.settings import Settings, load_settings
+from pokewatch.sources import tcgcsv
+from pokewatch.walk_forward import walk_forward
+
+PANEL = Panel.from_prices(market(30, 160, momentum=0.8))
+LOCAL = load_settings()
+DAYS = [date(2025, 10, number) for number in range(1, 7)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Two workers of one thread, each a process that is started anew when it dies."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=":0",
+        local_directory=str(tmp_path_factory.mktemp("dask")),
+        silence_logs="CRITICAL",
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def remote(cluster: LocalCluster) -> Settings:
+    cluster.scheduler.allowed_failures = 3
+    return load_settings(dask=cluster.scheduler_address)
+
+
+@pytest.fixture(scope="module")
+def expected() -> pd.DataFrame:
+    return walk_forward(PANEL, LOCAL, [1, 7]).forecasts
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archives")
+    for day in DAYS:
+        with py7zr.SevenZipFile(folder / f"prices-{day}.ppmd.7z", "w") as archive:
+            row = {"productId": 1, "subTypeName": "Normal", "marketPrice": day.day}
+            archive.writestr(json.dumps({"success": True, "results": [row]}), f"{day}/3/604/prices")
+    return folder
+
+
+def unpacked(settings: Settings, folder: Path) -> list[tuple[date, Delivery]]:
+    return list(tcgcsv.archives(settings, DAYS[0], DAYS[-1], folder=folder, skip=set()))
+
+
+def worker_at_work(cluster: LocalCluster) -> int:
+    """Return the process id of a worker in the middle of a task."""
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        while not (busy := [worker for worker, tasks in client.processing().items() if tasks]):
+            pass
+        return client.run(os.getpid, workers=busy[:1])[busy[0]]
+
+
+def test_the_origins_give_the_same_forecasts_to_the_last_digit(remote, expected):
+    assert len(expected) > 1000
+    pd.testing.assert_frame_equal(
+        walk_forward(PANEL, remote, [1, 7]).forecasts, expected, check_exact=True
+    )
+
+
+def test_the_work_is_done_by_the_workers(cluster, remote):
+    with parallel.pool(remote, jobs=1) as pool:
+        done_by = list(pool.run(delayed(os.getpid)() for _ in range(8)))
+    assert pool.size == 2
+    assert os.getpid() not in done_by
+    with parallel.pool(LOCAL, jobs=1) as pool:
+        assert list(pool.run([delayed(os.getpid)()])) == [os.getpid()]
+
+
+def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected):
+    killed = []
+
+    def kill() -> None:
+        killed.append(worker_at_work(cluster))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = walk_forward(PANEL, remote, [1, 7]).forecasts
+    killer.join()
+    assert killed
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_archives_are_sent_because_workers_do_not_see_the_files(remote, archives, monkeypatch):
+    local = unpacked(LOCAL, archives)
+    read = Path.read_bytes
+
+    def read_and_remove(path: Path) -> bytes:
+        content = read(path)
+        path.unlink()
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
+    found = unpacked(remote, archives)
+    assert not list(archives.iterdir())
+    assert [day for day, _ in found] == DAYS
+    for (_, mine), (_, theirs) in zip(local, found, strict=True):
+        pd.testing.assert_frame_equal(mine.observations, theirs.observations, check_exact=True)
+        pd.testing.assert_frame_equal(mine.cards, theirs.cards)
+
+
+def test_a_damaged_archive_is_named_by_its_path_here(remote, tmp_path):
+    path = tmp_path / f"prices-{DAYS[0]}.ppmd.7z"
+    path.write_bytes(b"nothing")
+    with pytest.raises(SourceError, match=f"1 archives could not be read: archive '{path}' is dam"):
+        unpacked(remote, tmp_path)
+
+
+def test_no_setting_and_no_key_travels(cluster, monkeypatch):
+    sent = bytearray()
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            port = int(cluster.scheduler_address.rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as scheduler:
+                back = threading.Thread(target=pump, args=(scheduler, self.request))
+                back.start()
+                pump(self.request, scheduler, sent)
+                back.join()
+
+    def pump(source: socket.socket, target: socket.socket, kept: bytearray | None = None) -> None:
+        while chunk := source.recv(65536):
+            if kept is not None:
+                kept += chunk
+            target.sendall(chunk)
+        target.shutdown(socket.SHUT_WR)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-the-environment")
+    with Server(("127.0.0.1", 0), Relay) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = load_settings(
+            dask=f"tcp://127.0.0.1:{server.server_address[1]}",
+            home="/canary-of-the-home",
+            cache_url="redis://:canary-of-the-cache@127.0.0.1/0",
+        )
+        walk_forward(PANEL, settings, [7], since=PANEL.dates[-20].date())
+        server.shutdown()
+    assert b"29:Normal" in sent  # what a task needs is seen here
+    assert b"canary" not in sent
+
+
+def test_other_versions_are_warned_of(remote, monkeypatch, caplog):
+    monkeypatch.setattr(parallel, "version", lambda name: "0.0.1")
+    with parallel.pool(remote, jobs=1):
+        pass
+    assert "instead of 0.0.1" in caplog.text
+    assert "scikit-learn" in caplog.text
+
+
+def test_a_worker_without_the_package_is_said(cluster, remote):
+    def hide() -> None:
+        sys.modules["pokewatch.parallel"] = None
+
+    def show() -> None:
+        del sys.modules["pokewatch.parallel"]
+
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        client.run(hide)
+        with pytest.raises(PokewatchError, match=r"cannot run PokeWatch .* install the same"):
+            walk_forward(PANEL, remote, [7])
+        client.run(show)
+
+
+def test_work_that_ends_its_workers_is_said(cluster, remote):
+    cluster.scheduler.allowed_failures = 0
+    with (
+        pytest.raises(PokewatchError, match=r"ended several workers .* more memory"),
+        parallel.pool(remote, jobs=1) as pool,
+    ):
+        list(pool.run([delayed(os._exit)(1)]))
+
+
+def test_a_cluster_that_loses_all_its_workers_is_said(cluster, remote):
+    def lose_all() -> None:
+        with Client(cluster.scheduler_address, set_as_default=False) as client:
+            for pid in client.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+            while client.nthreads():
+                pass
+
+    def work() -> None:
+        with parallel.pool(remote, jobs=1, shared=(PANEL,)) as pool:
+            lose_all()
+            list(pool.run([delayed(id)(PANEL)]))
+
+    with pytest.raises(PokewatchError, match="was lost on the way"):
+        work()
+
+
+def test_a_cluster_without_workers_is_said(monkeypatch):
+    monkeypatch.setattr(parallel, "WAIT", 0.2)
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=":0") as empty:
+        settings = load_settings(dask=empty.scheduler_address)
+        with pytest.raises(PokewatchError, match="has no workers: start some with 'dask worker"):
+            walk_forward(PANEL, settings, [7])
+
+
+def test_a_scheduler_that_is_away_is_named_with_the_mend(monkeypatch):
+    monkeypatch.setattr(parallel, "WAIT", 0.2)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        settings = load_settings(dask=f"tcp://127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(PokewatchError, match=r"no Dask scheduler answers at tcp://127.* start"):
+            walk_forward(PANEL, settings, [7])
+
+
+@pytest.mark.parametrize("address", ["scheduler", "http://127.0.0.1:8786", "tcp://127.0.0.1:x"])
+def test_a_wrong_address_is_a_usage_error(address, monkeypatch):
+    monkeypatch.setattr(parallel, "WAIT", 0.2)
+    with pytest.raises(UsageError, match=f"POKEWATCH_DASK='{address}' is no address"):
+        walk_forward(PANEL, load_settings(dask=address), [7])
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"needs Dask: pip install 'pokewatch\[dask\]'"):
+        walk_forward(PANEL, load_settings(dask="tcp://127.0.0.1:8786"), [7])

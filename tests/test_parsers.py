@@ -1,0 +1,91 @@
+"""Whatever text or value comes, only our own errors do, and no row is lost."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pokewatch import quality, report
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.settings import Settings, load_settings
+from pokewatch.sources import answers, tcgcsv, tcgcsv_frames
+
+NOW = pd.Timestamp("2026-06-30T12:00Z")
+BAD_WAITS = ["Mon, 99 Jan 0001 25:00:00 +9999", f"1 Jan {'9' * 30} 00:00:00 GMT", "\x1c1200"]
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    | st.sampled_from(["2026-06-30", "2026/06/30", "2026-02-30", "9999-12-31T23:00-05:00", "NaN"])
+)  # fmt: skip
+JSON = st.recursive(VALUES, lambda some: st.lists(some) | st.dictionaries(st.text(), some))
+ROW = st.fixed_dictionaries(
+    {},
+    optional={
+        "card_id": VALUES, "date": VALUES, "market_price": VALUES, "volume": VALUES,
+        "source": VALUES, "collected_at": VALUES,
+    },
+)  # fmt: skip
+
+
+@given(st.lists(ROW, max_size=5))
+def test_every_received_value_gets_a_verdict(rows):
+    frame = pd.DataFrame(rows, dtype="object")
+    out = quality.normalise(frame, "file", NOW)
+    assert len(out) == len(frame)
+    assert set(out["problem"]) <= {"", *quality.REASONS}
+    usable = out[out["problem"] == ""]
+    assert usable[["card_id", "date", "market_price"]].notna().all(axis=None)
+
+
+@given(JSON | st.builds(lambda rows: {"success": True, "results": rows}, st.lists(
+    JSON | st.fixed_dictionaries({"productId": VALUES, "subTypeName": VALUES, "marketPrice": JSON})
+)))  # fmt: skip
+def test_every_row_of_an_answer_counts(answer):
+    try:
+        rows = tcgcsv_frames.answer_rows(answer)
+    except SourceError:
+        return
+    observations, _ = tcgcsv_frames.price_frames(rows, NOW.date(), NOW, [])
+    assert len(observations) == len(answer["results"])
+    assert len(quality.normalise(observations, "tcgcsv", NOW)) == len(rows)
+
+
+@given(st.text() | st.integers().map(str) | st.sampled_from(BAD_WAITS))
+def test_a_wish_to_wait_is_seconds_or_nothing(text):
+    seconds = answers.retry_after(text)
+    assert seconds is None or seconds >= 0
+
+
+class Says:
+    def __init__(self, text: str):
+        self.text = text
+
+    def get_text(self, path: str) -> str:
+        return self.text
+
+
+@given(st.text() | st.datetimes(timezones=st.timezones()).map(str) | st.just("0001-01-01T00+01"))
+def test_a_moment_is_utc_or_a_source_error(text):
+    try:
+        assert tcgcsv._last_updated(Says(text)).utcoffset().total_seconds() == 0
+    except SourceError:
+        return
+
+
+@given(st.lists(st.text("ab=_ 1\n", max_size=8), max_size=3))
+def test_notebook_parameters_are_pairs_or_refused(pairs):
+    try:
+        parsed = report.parse_parameters(pairs)
+    except UsageError:
+        return
+    assert [f"{key}={value}" for key, value in parsed.items()] == pairs
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_setting_takes_a_value_or_names_itself(name):
+    for value in ("", "-1", "nan", "1e999", "[", "\0", "ünfug", "9" * 400):
+        try:
+            load_settings(**{name: value})
+        except UsageError as error:
+            assert f"POKEWATCH_{name.upper()}=" in str(error)  # noqa: PT017

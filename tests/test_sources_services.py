@@ -1,0 +1,367 @@
+"""What holds for every service that is asked card by card or set by set, faults first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pytest
+from builders import curve
+from builders import delivery as delivery_of
+from pytest_httpserver import HTTPServer
+from web import Web
+from werkzeug import Response
+
+from pokewatch import quality, sources
+from pokewatch.collect import ingest
+from pokewatch.errors import SourceError, UsageError
+from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
+from pokewatch.settings import Settings, load_settings
+from pokewatch.sources import http, pokemontcg
+from pokewatch.store import Store
+
+KEY = "a-very-secret.key"
+DAY = "2026-07-23"
+
+
+def cards(*rows: tuple[str, str | None, list[str]]) -> pd.DataFrame:
+    """Return known cards of (id, name, aliases)."""
+    parts = [row[0].partition(":") for row in rows]
+    return pd.DataFrame(
+        {
+            "card_id": [row[0] for row in rows],
+            "name": [row[1] for row in rows],
+            "printing": [part[2] for part in parts],
+            "product_id": [int(part[0]) for part in parts],
+            "product_kind": "single",
+            "aliases": [row[2] for row in rows],
+        }
+    ).reindex(columns=CARD_COLUMNS)
+
+
+KNOWN = cards(("1:Holofoil", "Mew of old", ["sv1-1"]), ("2:Normal", None, ["sv02-002"]))
+
+
+def tcgdex(web: Web, first: Any = 7.5, second: Any = 3.25, day: Any = DAY) -> list[str]:
+    web.pages["/en/sets"] = [{"id": "sv01"}, {"id": "sv02"}, {"id": "sv03"}]
+    for number, (printing, price) in enumerate([("holofoil", first), ("normal", second)], start=1):
+        web.pages[f"/en/sets/sv0{number}"] = {
+            "id": f"sv0{number}",
+            "name": f"Set {number}",
+            "cards": [{"id": f"sv0{number}-00{n}"} for n in (1, 2, 3)],
+        }
+        web.pages[f"/en/cards/sv0{number}-00{number}"] = {
+            "id": f"sv0{number}-00{number}",
+            "name": "Mew",
+            "pricing": {
+                "cardmarket": {"updated": day, "unit": "EUR", "trend": 99.0},
+                "tcgplayer": {
+                    "unit": "USD",
+                    "updated": f"{day}T08:02:42.352Z" if isinstance(day, str) else day,
+                    printing: {"productId": number, "marketPrice": price, "lowPrice": 1.0},
+                },
+            },
+        }
+    return ["/en/cards/sv01-001", "/en/cards/sv02-002"]
+
+
+def pokemon_tcg(web: Web, first: Any = 7.5, second: Any = 3.25, day: Any = DAY) -> list[str]:
+    for number, (printing, price) in enumerate([("holofoil", first), ("normal", second)], start=1):
+        card = {
+            "id": f"sv{number}-{number}",
+            "name": "Mew",
+            "number": str(number),
+            "set": {"id": f"sv{number}", "name": f"Set {number}"},
+            "cardmarket": {"updatedAt": day, "prices": {"trendPrice": 99.0}},
+            "tcgplayer": {
+                "updatedAt": day.replace("-", "/") if isinstance(day, str) else day,
+                "prices": {printing: {"market": price, "low": 1.0}},
+            },
+        }
+        page = {"data": [card], "page": 1, "pageSize": 250, "count": 1, "totalCount": 1}
+        web.pages[f"/cards?set.id:sv{number}"] = page
+    return ["/cards?set.id:sv1", "/cards?set.id:sv2"]
+
+
+def tracker(web: Web, first: Any = 7.5, second: Any = 3.25, day: Any = DAY) -> list[str]:
+    for number, price in enumerate([first, second], start=1):
+        card = {
+            "tcgPlayerId": str(number),
+            "name": "Mew",
+            "set": {"id": "x", "name": f"Set {number}"},
+            "prices": {"market": price, "low": 1.0, "lastUpdated": day},
+        }
+        web.pages[f"/cards?{number}"] = {"data": [card]}
+    return ["/cards?1", "/cards?2"]
+
+
+@dataclass
+class Source:
+    """One source with the service that it asks: two cards, each behind an address of its own."""
+
+    name: str
+    web: Web
+    serve: Callable[..., list[str]]
+    settings: Settings
+    addresses: list[str] = field(default_factory=list)
+
+    def fetch(self, wanted: Wanted | None = None, on: date | None = None) -> Delivery:
+        return sources.fetch(self.name, self.settings, on=on, wanted=wanted, known=KNOWN)
+
+
+SERVICES = {"tcgdex": tcgdex, "pokemontcg": pokemon_tcg, "pokemonpricetracker": tracker}
+
+
+@pytest.fixture(params=SERVICES)
+def source(request, httpserver: HTTPServer, tmp_path, monkeypatch) -> Source:
+    monkeypatch.setattr(http, "_jitter", lambda state: 0.0)
+    monkeypatch.setattr(pokemontcg, "SLOWEST", 0.0)
+    web, name = Web(httpserver), request.param
+    settings = load_settings(
+        home=tmp_path / "home",
+        store="",
+        request_interval=0,
+        request_attempts=2,
+        request_timeout=5,
+        pokemontcg_key=KEY,
+        pokemonpricetracker_key=KEY,
+        **{f"{name}_url": web.url},
+    )
+    return Source(name, web, SERVICES[name], settings, SERVICES[name](web))
+
+
+def prices(delivery: Delivery) -> dict:
+    rows = delivery.observations
+    return dict(zip(rows["card_id"], rows["market_price"], strict=True))
+
+
+def test_prices_come_as_received_under_the_canonical_id(source: Source) -> None:
+    delivery = source.fetch()
+    rows = delivery.observations
+    assert prices(delivery) == {"1:Holofoil": 7.5, "2:Normal": 3.25}
+    assert set(rows["currency"]) == {"USD"}
+    assert set(rows["source"]) == {source.name} == {delivery.source}
+    assert [str(day)[:10].replace("/", "-") for day in rows["date"]] == [DAY, DAY]
+    assert rows["low_price"].tolist() == [1.0, 1.0]
+    assert delivery.failed == delivery.notes == []
+    assert set(source.web.asked) >= set(source.addresses)
+
+
+def test_words_of_another_source_stay_and_gaps_are_filled(source: Source) -> None:
+    told = source.fetch().cards.set_index("card_id")
+    assert told["name"].isna().to_dict() == {"1:Holofoil": True, "2:Normal": False}
+    assert told.loc["1:Holofoil", "set_name"] == "Set 1"
+
+
+def test_collected_twice_nothing_changes(source: Source) -> None:
+    store = Store.from_settings(source.settings)
+    first = ingest(store, source.fetch(), source.settings)
+    again = ingest(store, source.fetch(), source.settings)
+    assert (first.accepted, first.quarantined) == (2, 0)
+    assert (again.accepted, again.quarantined, again.unchanged) == (0, 0, 2)
+    assert again.data_version == first.data_version
+    assert set(store.prices()["source"]) == {source.name}
+
+
+def test_a_service_never_outvotes_the_source_of_the_nights(source: Source) -> None:
+    store = Store.from_settings(source.settings)
+    rows = [curve("1:Holofoil", [10.0], DAY), curve("2:Normal", [3.5], DAY)]
+    ingest(store, delivery_of(*rows, source="tcgcsv"), source.settings)
+    counts = ingest(store, source.fetch(), source.settings)
+    assert counts.accepted == 0
+    assert counts.reasons == {"disagreement": 1, "superseded": 1}
+    assert store.prices()["market_price"].tolist() == [10.0, 3.5]
+    assert set(store.prices()["source"]) == {"tcgcsv"}
+
+
+def cut_short() -> Response:
+    response = Response(b'{"data": [1, 2')
+    response.headers["Content-Length"] = "1000"
+    return response
+
+
+PASSING = {
+    "429": lambda _: Response(status=429, headers={"Retry-After": "0"}),
+    "500": 500,
+    "cut short": lambda _: cut_short(),
+    "malformed": b'{"data": [{"id": "sv',
+    "not a number": b'{"data": NaN}',
+    "a web page": b"<html>Just a moment...</html>",
+    "nothing": b"",
+    "garbage": b"\x00\xff" * 500,
+}
+LASTING = {
+    "400": 400,
+    "403": 403,
+    "404": 404,
+    "a list": [],
+    "a number": b"5",
+    "null": None,
+    "an error": {"error": {"message": "Bad Request", "code": 400}},
+    "wrong shape": {"data": 5, "id": 5, "pricing": [], "cards": {}},
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_fault_that_passes_leaves_no_trace(source: Source, fault: str) -> None:
+    for address in source.addresses:
+        source.web.pages[address] = (PASSING[fault], source.web.pages[address])
+    delivery = source.fetch()
+    assert prices(delivery) == {"1:Holofoil": 7.5, "2:Normal": 3.25}
+    assert delivery.failed == []
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LASTING])
+def test_what_fails_is_named_and_the_rest_kept(source: Source, fault: str) -> None:
+    source.web.pages[source.addresses[1]] = (PASSING | LASTING)[fault]
+    delivery = source.fetch()
+    assert prices(delivery) == {"1:Holofoil": 7.5}
+    (failed,) = delivery.failed
+    assert "2" in failed
+    assert len(delivery.notes) == 1
+    assert delivery.notes[0].startswith(f"{failed} failed: ")
+    tries = source.web.asked.count(source.addresses[1])
+    assert tries == (2 if fault in PASSING else 1)
+
+
+def test_wanted_cards_that_fail_are_named_by_their_ids(source: Source) -> None:
+    source.web.pages[source.addresses[1]] = 500
+    delivery = source.fetch(Wanted(KNOWN))
+    assert prices(delivery) == {"1:Holofoil": 7.5}
+    assert delivery.failed == ["2:Normal"]
+
+
+def test_a_silent_service_is_given_up(source: Source) -> None:
+    done = threading.Event()
+
+    def silent(_: Any) -> bytes:
+        done.wait(10)
+        return b"{}"
+
+    source.web.pages[source.addresses[1]] = silent
+    source.settings = source.settings.model_copy(
+        update={"request_attempts": 1, "request_timeout": 0.3}
+    )
+    try:
+        delivery = source.fetch()
+    finally:
+        done.set()
+    assert prices(delivery) == {"1:Holofoil": 7.5}
+    assert "no answer within 0.3 s" in delivery.notes[0]
+
+
+def test_nothing_at_all_is_an_error_that_says_why(source: Source) -> None:
+    for address in source.addresses:
+        source.web.pages[address] = 500
+    with pytest.raises(SourceError, match=r"answered 500 \(2 tries\); run again later"):
+        source.fetch()
+
+
+@pytest.mark.parametrize(
+    ("bad", "worse", "accepted"),
+    [
+        (None, 4, 1),
+        ("7,50", [7.5], 0),
+        ({"usd": 7.5}, True, 0),
+        (22376779.59, -1, 0),
+        (0, 7, 1),
+    ],
+)
+def test_a_bad_price_is_quarantined_as_received_and_none_is_lost(
+    source: Source, bad: Any, worse: Any, accepted: int
+) -> None:
+    source.serve(source.web, bad, worse)
+    store = Store.from_settings(source.settings)
+    counts = ingest(store, source.fetch(), source.settings)
+    assert (counts.received, counts.accepted, counts.quarantined) == (2, accepted, 2 - accepted)
+    kept = store.quarantine().set_index("card_id")["raw"]
+    for card_id, price in [("1:Holofoil", bad), ("2:Normal", worse)][: 2 - accepted]:
+        assert price is None or str(price) in kept[card_id]
+
+
+@pytest.mark.parametrize("bad", ["soon", "2099-01-01", 20260723, ["2026"], None])
+def test_a_bad_date_is_never_made_good(source: Source, bad: Any) -> None:
+    source.serve(source.web, day=bad)
+    rows = quality.normalise(source.fetch().observations, source.name, pd.Timestamp.now(tz="UTC"))
+    of_today = source.name == "pokemonpricetracker" and bad is None  # it may tell none at all
+    assert rows["problem"].str.startswith("date_").tolist() == [not of_today] * 2
+
+
+def test_only_wanted_cards_are_asked_for_and_returned(source: Source) -> None:
+    delivery = source.fetch(Wanted(KNOWN[KNOWN["card_id"] == "2:Normal"]))
+    assert prices(delivery) == {"2:Normal": 3.25}
+    assert delivery.failed == []
+    assert source.addresses[0] not in source.web.asked
+    reverse = cards(("2:Reverse Holofoil", None, ["sv2-2"]))
+    delivery = source.fetch(Wanted(reverse))
+    assert delivery.observations["card_id"].dropna().tolist() == []
+    assert delivery.failed == ["2:Reverse Holofoil"]
+
+
+def test_wanted_cards_that_the_service_has_not_are_no_error(source: Source) -> None:
+    strange = cards(("70:Normal", None, ["nosuch-1"]))
+    delivery = source.fetch(Wanted(strange))
+    assert delivery.observations.empty
+    assert delivery.failed == ["70:Normal"]
+
+
+def test_wanted_cards_that_cannot_be_asked_for_are_failed(source: Source) -> None:
+    nameless = cards(("5:Normal", None, [])).assign(product_id=None)
+    delivery = source.fetch(Wanted(nameless))
+    assert delivery.observations.empty
+    assert delivery.failed == ["5:Normal"]
+    assert source.web.asked == []
+
+
+def test_nothing_to_ask_for_says_how_to_mend_it(source: Source) -> None:
+    with pytest.raises(UsageError, match=r"POKEWATCH_SETS.*cards --names|collect from tcgcsv"):
+        sources.fetch(source.name, source.settings)
+
+
+def test_another_day_than_todays(source: Source) -> None:
+    assert len(source.fetch(on=date(2026, 7, 23)).observations) == 2
+    with pytest.raises(UsageError, match=f"no price of 2026-07-22, its newest is of {DAY}"):
+        source.fetch(on=date(2026, 7, 22))
+    fallback = source.fetch(Wanted(KNOWN), on=date(2026, 7, 22))
+    assert fallback.observations.empty
+    assert fallback.failed == ["1:Holofoil", "2:Normal"]
+    assert "2 prices of other days than 2026-07-22 left out" in fallback.notes
+
+
+def test_a_service_that_is_down_is_not_asked_for_ever(source: Source) -> None:
+    many = [(f"{n}:Normal", None, [f"set{n}-1"]) for n in range(100, 140)]
+    if source.name == "tcgdex":
+        sets = [{"id": f"set{n}"} for n in range(100, 140)]
+        source.web.pages["/en/sets"] = [{"id": "sv01"}, *sets]
+        failing = [f"/en/sets/set{n}" for n in range(100, 140)]
+    else:
+        failing = [f"/cards?{kind}{n}" for n in range(100, 140) for kind in ("set.id:set", "")]
+    source.web.pages |= dict.fromkeys(failing, 500)
+    known = pd.concat([cards(*many), KNOWN])
+    with pytest.raises(SourceError, match="answered 500"):
+        sources.fetch(source.name, source.settings, known=known)
+    assert sum(address in failing for address in source.web.asked) == 2 * http.FAILURES_IN_A_ROW
+
+
+@pytest.mark.parametrize("fault", [401, 403, 500, f"<html>{KEY}</html>".encode(), {"data": KEY}])
+def test_the_key_shows_nowhere(source: Source, fault: Any, caplog) -> None:
+    caplog.set_level("DEBUG", "pokewatch")
+    source.web.pages[source.addresses[1]] = fault
+    delivery = source.fetch()
+    told = [*delivery.notes, *delivery.failed, caplog.text, repr(source.settings)]
+    assert KEY not in " ".join(told)
+    if fault == 401:
+        assert "refused (401); check " in delivery.notes[-1]
+        if source.name != "tcgdex":
+            assert f"POKEWATCH_{source.name.upper()}_KEY in .env" in delivery.notes[-1]
+
+
+def test_the_key_is_sent_to_its_service_only(source: Source) -> None:
+    source.fetch()
+    header = {"pokemontcg": "X-Api-Key", "pokemonpricetracker": "Authorization"}
+    sent = source.web.requests[-1].headers.get(header.get(source.name, "X-Api-Key"))
+    assert sent == {"pokemontcg": KEY, "pokemonpricetracker": f"Bearer {KEY}"}.get(source.name)
