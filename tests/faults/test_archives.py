@@ -31,8 +31,8 @@ def packed(*names: str, size: int = 0) -> bytes:
             archive.writestr(b"outside", "harmless")
             archive.header.files_info.files[-1]["filename"] = name
         if size:
-            archive.header.main_streams.substreamsinfo.unpacksizes[-1] = size
-            archive.header.main_streams.unpackinfo.folders[-1].unpacksizes[-1] = size
+            compressor = archive.header.main_streams.unpackinfo.folders[-1].get_compressor()
+            compressor._unpacksizes[-1] = size
     return out.getvalue()
 
 
