@@ -189,7 +189,6 @@ PASSING = {
     "500": 500,
     "cut short": lambda _: cut_short(),
     "malformed": b'{"data": [{"id": "sv',
-    "not a number": b'{"data": NaN}',
     "a web page": b"<html>Just a moment...</html>",
     "nothing": b"",
     "garbage": b"\x00\xff" * 500,
@@ -201,6 +200,7 @@ LASTING = {
     "a list": [],
     "a number": b"5",
     "null": None,
+    "not a number": b'{"data": NaN}',
     "an error": {"error": {"message": "Bad Request", "code": 400}},
     "wrong shape": {"data": 5, "id": 5, "pricing": [], "cards": {}},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 from collections.abc import Iterable
@@ -73,11 +74,28 @@ def parse_json(chunks: Iterable[bytes]) -> Any:
     """Return the value of a JSON answer; PassingError for anything else."""
     body = b"".join(chunks)
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        return decoded(body)
+    except ValueError as error:
         if body.lstrip()[:1] == b"<":
             raise PassingError("the answer is a web page instead of JSON") from error
         raise PassingError(f"the answer is malformed or cut short ({error})") from error
+
+
+def decoded(body: bytes) -> Any:
+    """Return the value of a JSON text; a bare NaN or Infinity comes as that text.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # It refuses numbers that are no JSON or no float: they must not cost the rows beside them.
+        try:
+            value = json.loads(body.decode(), parse_constant=str)
+            json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be stored
+        except (ValueError, RecursionError):
+            raise error from None
+        return value
 
 
 def shown_address(url: str) -> str:

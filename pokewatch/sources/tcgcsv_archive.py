@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
 import py7zr
 from joblib import delayed, effective_n_jobs
 from tqdm import tqdm
@@ -20,7 +19,7 @@ from pokewatch import parallel
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
-from pokewatch.sources.answers import NotFoundError
+from pokewatch.sources.answers import NotFoundError, decoded
 from pokewatch.sources.http import Client
 from pokewatch.sources.tcgcsv_frames import SOURCE, answer_rows, price_frames, usable_categories
 from pokewatch.sources.unpack import DamagedArchiveError, unpack
@@ -64,8 +63,8 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
                 "delete or rename it and run backfill again"
             )
         try:
-            rows += answer_rows(orjson.loads(content))
-        except (orjson.JSONDecodeError, SourceError) as error:
+            rows += answer_rows(decoded(content))
+        except (ValueError, SourceError) as error:
             notes.append(f"{path.name}: group {member[3]} of category {member[2]} failed: {error}")
             continue
         read.add(int(member[2]))
