@@ -24,6 +24,7 @@ SPANS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60)
 MEANS = (3, 7, 14, 30, 60)
 QUIET_DAYS = 30
 CARDS_AT_ONCE, DAYS_AT_ONCE = 256, 32
+LOOK_BACK = 120  # days, the longest span
 LONG_AGO = 99  # days since the last change of a card that never changed
 # Sealed products of one form move together; the first form that a name contains is its form.
 FORMS = (
@@ -162,28 +163,35 @@ def own(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     now = log_price[rows]
     for span in SPANS:
         yield f"momentum_{span}", clip(change(log_price, span, rows))
-    level = Trailing(log_price)
+    level = Trailing(log_price, rows)
     for span in MEANS:
         yield f"above_mean_{span}", clip(now - level.mean(span, rows))
-    daily = np.nan_to_num(change(log_price, 1, np.arange(len(log_price))))
-    moves = Trailing(np.minimum(np.abs(daily), 0.5))
-    changed = Trailing((daily != 0).astype(float))
+    daily = np.zeros(log_price.shape)
+    np.subtract(log_price[1:], log_price[:-1], out=daily[1:])
+    np.nan_to_num(daily, copy=False)
+    moves = Trailing(np.minimum(np.abs(daily), 0.5), rows)
+    # Sums of whole numbers are the same from wherever they begin.
+    first = max(int(rows[0]) - LOOK_BACK, 0)
+    recent, place = daily[first : rows[-1] + 1], rows - first
+    changed, signs = Trailing((recent != 0).astype(float)), Trailing(np.sign(recent))
     for span in (7, 14, QUIET_DAYS, 90):
         yield f"volatility_{span}", moves.mean(span, rows)
-        yield f"unchanged_{span}", 1 - changed.mean(span, rows)
-    signs = Trailing(np.sign(daily))
+        yield f"unchanged_{span}", 1 - changed.mean(span, place)
     for span in (7, 14, 30):
-        yield f"net_rises_{span}", signs.mean(span, rows)
-    day = np.arange(len(daily))[:, None]
-    last = np.maximum.accumulate(np.where(daily != 0, day, -1), axis=0)[rows]
+        yield f"net_rises_{span}", signs.mean(span, place)
+    day = np.arange(first, first + len(recent))[:, None]
+    earlier = (daily[:first] != 0)[::-1]
+    start = np.full(daily.shape[1], -1)
+    if first:
+        start = np.where(earlier.any(axis=0), first - 1 - earlier.argmax(axis=0), -1)
+    last = np.maximum.accumulate(np.where(recent != 0, day, start), axis=0)[place]
     since = np.minimum(rows[:, None] - last, LONG_AGO)
     yield "days_since_change", np.where(last < 0, LONG_AGO, since)
     latest = np.take_along_axis(daily, np.maximum(last, 0), axis=0)
     yield "last_change", clip(np.where(last < 0, 0.0, latest))
-    spans = (14, 30, 60, 120)
-    first = max(int(rows[0]) - max(spans) + 1, 0)
-    recent, place = log_price[first : rows[-1] + 1], rows - first
-    highest, lowest = extremes(recent, spans, np.fmax), extremes(recent, spans, np.fmin)
+    spans = (14, 30, 60, LOOK_BACK)
+    prices = log_price[first : rows[-1] + 1]
+    highest, lowest = extremes(prices, spans, np.fmax), extremes(prices, spans, np.fmin)
     for span in spans:
         yield f"below_high_{span}", clip(now - highest[span][place])
         yield f"above_low_{span}", clip(now - lowest[span][place])
@@ -217,7 +225,7 @@ def quotes(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield how much was sold, and whether sales rise."""
-    volume = Trailing(panel.volume)
+    volume = Trailing(panel.volume, rows)
     mean = {span: np.log1p(np.nan_to_num(volume.mean(span, rows))) for span in (3, 7, 14, 30)}
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
@@ -282,22 +290,35 @@ def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
 class Trailing:
     """Means of the known values among the last rows of a matrix."""
 
-    def __init__(self, matrix: np.ndarray):
-        """Add up the matrix once for all spans."""
+    def __init__(self, matrix: np.ndarray, rows: np.ndarray | None = None):
+        """Add up the matrix once for all spans.
+
+        rows: those that will be asked for, where they are few. What came before their spans is
+        summed up, not kept; it cannot be left out, because rounded sums remember it.
+        """
+        self.first = 0 if rows is None else max(int(rows[0]) - LOOK_BACK, 0)
         known = ~np.isnan(matrix)
-        if known.all():
-            self.total = np.cumsum(matrix, axis=0)
-            self.count = np.arange(1, len(matrix) + 1)[:, None]
+        values = matrix if known.all() else np.where(known, matrix, 0.0)
+        recent = values[self.first :] if rows is None else values[self.first : rows[-1] + 1]
+        if self.first:
+            recent = recent.copy()
+            # In the order of the rows, as cumsum does; a single column would be summed in pairs.
+            before = values[: self.first]
+            wide = before.shape[1] > 1
+            recent[0] += before.sum(axis=0) if wide else np.cumsum(before, axis=0)[-1]
+        self.total = np.cumsum(recent, axis=0)
+        if values is matrix:
+            self.count = np.arange(1, len(recent) + 1)[:, None]
         else:
-            self.total = np.cumsum(np.where(known, matrix, 0.0), axis=0)
-            self.count = np.cumsum(known, axis=0)
+            self.count = np.cumsum(known[self.first : self.first + len(recent)], axis=0)
 
     def mean(self, span: int, rows: np.ndarray) -> np.ndarray:
         """Return the means of ``span`` rows that end with each of ``rows`` (NaN: none known)."""
-        total, count = self.total[rows], self.count[rows]
-        old = rows >= span
-        total[old] -= self.total[rows[old] - span]
-        count[old] -= self.count[rows[old] - span]
+        place = rows - self.first
+        total, count = self.total[place], self.count[place]
+        old = place >= span
+        total[old] -= self.total[place[old] - span]
+        count[old] -= self.count[place[old] - span]
         return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 

@@ -72,7 +72,7 @@ class Panel:
     ) -> Panel:
         """Build the panel of observations that come as tables one after the other, in any order.
 
-        tables: columns ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), ``card_id``
+        tables: no day between the first and the last of one is in another; columns ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), ``card_id``
         as codes; nothing after ``until``. Raises UsageError where there is no observation.
         """
         numbers: dict[str, int] = {}
@@ -98,9 +98,7 @@ class Panel:
             out = given[name] = np.full((len(dates), len(ids)), np.nan)
             while parts:
                 day, part = parts.pop()
-                rows, columns = slice(day - first, day - first + len(part)), place[: part.shape[1]]
-                known = out[rows, columns]  # two tables may have days in common
-                out[rows, columns] = np.where(np.isnan(part), known, part)
+                out[day - first : day - first + len(part), place[: part.shape[1]]] = part
         return cls._filled(dates, ids[order], given, cards)
 
     @classmethod

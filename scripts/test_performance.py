@@ -35,7 +35,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pokewatch import collect, comparison, features, nightly, report, schema
+from pokewatch import collect, comparison, features, nightly, schema
 from pokewatch.cards import tidy
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.forecast import FairValueModel
@@ -349,17 +349,10 @@ def night(table: Table, settings: Settings, cards: int, days: int, folder: Path)
         most=5,
         of="value",
     )
-    rest = child(settings, "night")
-    table.add(
-        "whole night",
-        ingested["seconds"] + rest["seconds"],
-        "s",
-        most=60,
-        of="value",
-        steps={"collect": ingested["seconds"], **rest["steps"]},
-    )
-    memory = max(ingested["gb"], rest["gb"])
-    table.add("memory of a night", memory, "GB", most=6, of="value")
+    keep_last(settings, settings, 30)  # the night itself begins where that one began
+    whole = child(settings, "night", str(path))
+    table.add("whole night", whole["seconds"], "s", most=60, of="value")
+    table.add("memory of a night", whole["gb"], "GB", most=6, of="value")
 
 
 def keep_last(settings: Settings, to: Settings, days: int) -> None:
@@ -399,9 +392,8 @@ def run_job(job: str, home: str, *arguments: str) -> None:
     elif job == "collect":
         step("collect", lambda: nightly.collect_night(settings, "file", path=Path(arguments[0])))
     else:
-        step("predict", lambda: nightly.predict_all(settings))
-        step("signals", lambda: nightly.best_signals(settings))
-        step("report", lambda: report.write_report(settings))
+        path = Path(arguments[0])
+        step("night", lambda: nightly.run(settings, "file", path=path, training=False))
     seconds = time.perf_counter() - started
     own, others = (
         resource.getrusage(who).ru_maxrss / 2**20
