@@ -72,15 +72,9 @@ class Panel:
     ) -> Panel:
         """Build the panel of observations that come as tables one after the other, in any order.
 
-        <<<<<<< HEAD
-        tables: no day between the first and the last of one is in another; columns
-        ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), ``card_id`` as codes;
-        nothing after ``until``. Raises UsageError where there is no observation.
-        =======
         tables: columns ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), ``card_id``
         as codes; nothing after ``until``; no day within one table's span is in another. Raises
         UsageError where there is no observation.
-        >>>>>>> perf
         """
         numbers: dict[str, int] = {}
         blocks = [_block(table, numbers) for table in tables if len(table)]
