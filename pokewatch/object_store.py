@@ -19,7 +19,7 @@ SCHEMES = ("s3", "s3a")
 # What the error of an object store contains, and the mend; the first that fits.
 MENDS = {
     "NoSuchBucket": "create the bucket, or mend POKEWATCH_STORE",
-    "403|401|AccessDenied|privileges|ACCESS_DENIED|169.254": "check AWS_ACCESS_KEY_ID, "
+    r"\b40[13]\b|AccessDenied|privileges|ACCESS_DENIED|169.254": "check AWS_ACCESS_KEY_ID, "
     "AWS_SECRET_ACCESS_KEY and AWS_REGION, and what they may do in the bucket",
     "scheme is not allowed": "set AWS_ALLOW_HTTP=true, or use https in AWS_ENDPOINT_URL",
     "sending request|NETWORK_CONNECTION|timed out": "the object store does not answer: check "

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -142,15 +143,13 @@ def test_retry_after_is_honoured(
     assert low <= pauses[0] <= high
 
 
-@pytest.mark.parametrize(
-    "value", ["86400", format_datetime(datetime(2999, 1, 1, tzinfo=UTC), usegmt=True)]
-)
+@pytest.mark.parametrize("value", ["86400", "Tue, 01 Jan 2999 00:00:00 GMT"])
 def test_a_service_that_wants_hours_of_peace_gets_them(
     httpserver: HTTPServer, client: Client, pauses: Pauses, value: str
 ) -> None:
     seen = answers(httpserver, Response(status=429, headers={"Retry-After": value}))
     for _ in range(2):
-        with pytest.raises(StoppedError, match=r"left alone for 1,4\d\d minutes; run it again"):
+        with pytest.raises(StoppedError, match=r"left alone for [\d,]{5,} minutes; run it again"):
             client.get_json("/data")
     assert len(seen) == 1
     assert pauses == []
@@ -296,12 +295,13 @@ def test_endless_and_huge_answers_end(httpserver: HTTPServer, client: Client) ->
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_json_that_holds_no_number_is_malformed(
+def test_a_number_that_is_none_does_not_cost_what_stands_beside_it(
     httpserver: HTTPServer, client: Client, number: str
 ) -> None:
-    answers(httpserver, Response(f'{{"market": {number}}}'))
-    with pytest.raises(SourceError, match="malformed"):
-        client.get_json("/data")
+    answers(httpserver, Response(f'{{"market": {number}, "low": 1.5}}'))
+    found = client.get_json("/data")
+    assert found["low"] == 1.5
+    assert not np.isfinite(float(found["market"]))
 
 
 def test_a_date_in_retry_after_counts_from_now(

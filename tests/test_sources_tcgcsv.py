@@ -458,6 +458,7 @@ def test_an_archive_that_would_fill_memory_is_refused(
     script = tmp_path / "unpack.py"  # the child is a script of its own: lower the limit there
     script.write_text(text.replace(lower, f"{lower.split(' = ')[0]} = {limit}"), "utf-8")
     monkeypatch.setattr(unpack, "__file__", str(script))
+    monkeypatch.setattr(unpack.shutil, "which", lambda _: None)
     large = json.dumps(answer([price(1)])) + " " * (2**25 if "MEMORY" in lower else 1)
     path = pack(tmp_path, DAY, {"3/604": large, "3/605": answer([])})
     with pytest.raises(SourceError, match=words):

@@ -236,7 +236,7 @@ def test_a_lost_file_is_named(config, server):
     ingest(store, delivery(curve("1:Normal", [5.0])), config)
     for key in server.objects(f"{store.root.rpartition('/')[2]}/prices/month"):
         server.client.delete_object(Bucket=BUCKET, Key=key)
-    with pytest.raises(StoreError, match=r"version 1 cannot be read: .* restore its files"):
+    with pytest.raises(StoreError, match=r"version 1 cannot be read: its file 'month=.*restore it"):
         store.prices()
 
 

@@ -60,15 +60,17 @@ def unpack(path: Path, pattern: str, packed: bytes | None = None) -> list[tuple[
 
 def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
     """Return the wanted members as 7-Zip unpacks them; None where py7zr has to have a look."""
-    program = shutil.which("7z") or shutil.which("7zz")
-    if program is None:
+    program, shell = shutil.which("7z") or shutil.which("7zz"), shutil.which("sh")
+    if program is None or shell is None:
         return None
 
     def run(*options: str) -> bytes | None:
-        command = [program, *options, "--", str(path)]
+        # A header may ask for any amount of memory, long before a byte is unpacked.
+        limited = f'ulimit -v {MEMORY_LIMIT // 1024} && exec "$0" "$@"'
+        command = [shell, "-c", limited, program, *options, "--", str(path)]
         try:
             # No terminal: it asks for passwords otherwise.
-            done = subprocess.run(  # noqa: S603 (no shell; a path is one argument, behind --)
+            done = subprocess.run(  # noqa: S603 (all arguments reach 7-Zip as they are)
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
