@@ -33,6 +33,7 @@ REPORT = "04_nightly_report"
 NOTEBOOKS = PROJECT / "notebooks"
 ONLY_IN_NOTEBOOK = "notebook-only"  # tag of cells that the exported page leaves out
 LONGEST_SOCKET_FOLDER = 70  # characters; a Unix socket's path holds about 100
+FREE_SPACE = "check free space and permissions of the home and TMPDIR, then run it again"
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -207,7 +208,11 @@ def _execute(
     if not source.exists():
         raise PokewatchError(f"notebook '{source}' is missing: run from a checkout of the project")
     failed = target.with_suffix(".failed.ipynb")
-    with tempfile.TemporaryDirectory(prefix="pokewatch-") as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="pokewatch-")
+    except OSError as error:
+        raise PokewatchError(f"notebook '{name}' cannot be run: {error}; {FREE_SPACE}") from error
+    with temporary as folder:
         draft = Path(folder) / target.name
         short = os.name == "posix" and len(folder) < LONGEST_SOCKET_FOLDER
         kernel = {"transport": "ipc" if short else "tcp"}
@@ -228,6 +233,8 @@ def _execute(
             cause = f"{error.ename}: {error.evalue}"
         except DeadKernelError:
             cause = "its kernel died, most often for want of memory: free some and run it again"
+        except OSError as error:
+            cause = f"{error}; {FREE_SPACE}"
         except Exception as error:  # a kernel dies in many ways; each is the report's failure
             cause = f"{type(error).__name__}: {error}"
         else:

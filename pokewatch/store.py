@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
@@ -169,6 +171,10 @@ class Store:
             handle = DeltaTable(location, version=version, storage_options=self._options)
         except TableNotFoundError as error:
             if self._has_files(location):
+                with suppress(DeltaError):  # another writer made it between the two looks
+                    return Snapshot(
+                        table, DeltaTable(location, version, storage_options=self._options)
+                    )
                 raise StoreError(
                     f"'{location}' holds files but no readable Delta log: restore its _delta_log "
                     "from a back-up, or move the folder away to start an empty table"
@@ -395,8 +401,20 @@ class Store:
             self.maintain("predictions")
 
     def maintain(self, table: str) -> None:
-        """Compact small files where that pays, and vacuum what is older than the retention."""
-        handle = self.snapshot(table).handle
+        """Compact small files where that pays, and vacuum what is older than the retention.
+
+        Only in a folder: Delta lets two compactions at once both win, which doubles every row, and
+        in an object store nothing keeps them apart.
+        """
+        folder = local_folder(self.location(table))
+        if folder is None or not folder.is_dir():
+            return
+        with locked(folder) as alone:
+            if alone:  # else another writer is at it
+                self._compact(table)
+
+    def _compact(self, table: str) -> None:
+        handle = self.snapshot(table).handle  # pinned after the lock: not before another compaction
         if handle is None:
             return
         files = pa.table(handle.get_add_actions(flatten=True)).to_pandas()
@@ -425,6 +443,27 @@ def local_folder(location: str) -> Path | None:
     """Return a table's folder, None where it lies in an object store."""
     path = url2pathname(urlparse(location).path) if location.startswith("file:") else location
     return None if "://" in path else Path(path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder against other processes; yield False where one of them holds it.
+
+    The system lets go of it with the process, however that ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: it cannot be held there
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
 
 
 def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:

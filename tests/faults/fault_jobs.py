@@ -120,6 +120,17 @@ def run_report(home: Path) -> None:
     report.write_report(config(home))
 
 
+def prepare_predict(home: Path) -> None:
+    prepare_report(home)
+    (home / "forecasts.csv").write_text("before", encoding="utf-8")
+
+
+def run_predict(home: Path) -> None:
+    settings = config(home)
+    cards = Store.from_settings(settings).cards()["card_id"]
+    nightly.write_frame(nightly.predict(settings, list(cards)), home / "forecasts.csv")
+
+
 JOBS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     "collect": (prepare_collect, run_collect),
     "backfill": (prepare_backfill, run_backfill),
@@ -128,8 +139,18 @@ JOBS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
 }
 
 
+def prepare(name: str, home: Path) -> None:
+    if name == "predict":
+        prepare_predict(home)
+    else:
+        JOBS[name][0](home)
+
+
 def run(name: str, home: Path) -> None:
-    JOBS[name][1](home)
+    if name == "predict":
+        run_predict(home)
+    else:
+        JOBS[name][1](home)
 
 
 def content(home: Path) -> dict[str, Any]:

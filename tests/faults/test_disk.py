@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from fault_jobs import JOBS, assert_same, assert_sound, content, run
+from fault_jobs import JOBS, assert_same, assert_sound, content, prepare, run
 
 from pokewatch.errors import PokewatchError
 
@@ -97,16 +97,22 @@ def test_a_full_or_read_only_disk_costs_nothing_that_was_there(tried, disk, tmp_
     assert_same(content(home), content(tmp_path / "undisturbed"))
 
 
-@pytest.mark.parametrize("limit", [0, 1500, 4000])
-@pytest.mark.parametrize("name", ["collect", "train"])
-def test_a_limit_on_file_sizes_is_no_worse(tried, tmp_path, name, limit):
+def texts(home: Path) -> dict[Path, str]:
+    """Return what people read: reports and exported forecasts, and any draft that was left."""
+    wanted = (".html", ".csv", ".tmp")
+    return {path: path.read_text() for path in home.rglob("*") if path.suffix in wanted}
+
+
+@pytest.mark.parametrize("name", ["collect", "train", "report", "predict"])
+def test_a_limit_on_file_sizes_is_no_worse(tried, tmp_path, name):
     home = tmp_path / "home"
     home.mkdir()
-    JOBS[name][0](home)
-    before = content(home)
-    how, said = tried(name, home, limit)
-    assert how == "refused", said
-    assert any(words in said for words in MENDS), said
-    assert_sound(home, before)
-    assert not list(home.rglob("*.tmp"))
+    prepare(name, home)
+    before, shown = content(home), texts(home)
+    for limit in (0, 500, 1000):
+        how, said = tried(name, home, limit)
+        assert how == "refused", said
+        assert any(words in said for words in MENDS), said
+        assert_sound(home, before)
+        assert texts(home) == shown
     assert tried(name, home)[0] == "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from builders import curve, delivery
 from fault_jobs import assert_same, assert_sound, config, content
 
 from pokewatch.collect import ingest
-from pokewatch.store import Store
+from pokewatch.store import COMPACT_ABOVE_FILES, Store
 
 START = pd.Timestamp("2025-01-01")
 
@@ -41,3 +42,27 @@ def test_writers_at_once_end_as_one_after_the_other(forks, tmp_path, kind, write
     assert [one.exitcode for one in running] == [0] * writers
     assert_sound(home, content(alone))
     assert_same(content(home), content(alone))
+
+
+def compact(home: Path, ready: Barrier) -> None:
+    store = Store.from_settings(config(home))
+    ready.wait(120)
+    store.maintain("quarantine")
+
+
+def test_two_compactions_at_once_double_nothing(forks, tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "maintain", lambda *_: None)
+    settings = config(tmp_path)
+    store = Store.from_settings(settings)
+    for number in range(COMPACT_ABOVE_FILES + 1):
+        ingest(store, delivery(curve(f"{number}:Normal", [0.0])), settings)
+    before, version = content(tmp_path), store.snapshot("quarantine").version
+    ready = forks.Barrier(2)
+    running = [forks.Process(target=compact, args=(tmp_path, ready)) for _ in range(2)]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join(120)
+    assert [one.exitcode for one in running] == [0, 0]
+    assert store.snapshot("quarantine").version == version + 1
+    assert_same(content(tmp_path), before)
