@@ -55,14 +55,8 @@ def test_training_up_to_a_day_ignores_what_came_later(config, trained, tmp_path)
 def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch):
     from pokewatch.models.forecast import FairValueModel
 
-    honest = FairValueModel.predict_days
-
-    def upside_down(self, *args, **options):
-        forecast = honest(self, *args, **options)
-        forecast["fair_value"] = forecast["market_price"] ** 2 / forecast["fair_value"]
-        return forecast
-
-    monkeypatch.setattr(FairValueModel, "predict_days", upside_down)
+    honest = FairValueModel.center
+    monkeypatch.setattr(FairValueModel, "center", lambda *known: -honest(*known))
     bad = nightly.train(config)
     assert not bad.verdict.passed
     assert "not proved better than no change" in bad.verdict.reasons[0]

@@ -20,7 +20,8 @@ def at(text: str) -> pd.Timestamp:
 
 
 def undated(price: float, day: str):
-    return delivery(curve("1:Normal", [price], start=day).drop(columns="collected_at"))
+    rows = curve("1:Normal", [price], start=day).drop(columns="collected_at")
+    return delivery(rows, source="tcgcsv")
 
 
 def test_of_two_prices_the_one_collected_by_an_earlier_clock_is_kept_in_sight(tmp_path):
