@@ -19,16 +19,16 @@ def main() -> None:
     from pokewatch.care_commands import care
     from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
-    from pokewatch.scale_commands import simulate
+    from pokewatch.scale_commands import scale
     from pokewatch.source_commands import sources
     from pokewatch.watch_commands import watch
 
-    app.command()(simulate)
     commands = get_group(app)
     commands.add_command(get_command(watch), "watch")
     commands.add_command(get_command(sources), "sources")
-    for name, command in get_group(care).commands.items():
-        commands.add_command(command, name)
+    for group in (care, scale):
+        for name, command in get_group(group).commands.items():
+            commands.add_command(command, name)
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)

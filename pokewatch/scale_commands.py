@@ -10,7 +10,10 @@ import typer
 
 from pokewatch.commands import JsonFlag, day, on_terminal
 
+scale = typer.Typer()
 
+
+@scale.command()
 def simulate(
     cards: Annotated[int, typer.Option(min=1, help="Price series.")],
     days: Annotated[int, typer.Option(min=1, help="Days of history.")],

@@ -179,7 +179,7 @@ def test_every_command_explains_itself():
 
     commands = get_command(app).commands
     expected = "collect backfill status quarantine train backtest predict signals report cards"
-    assert set(commands) == {*expected.split(), "notebook", "run", "runs", "model-card", "simulate"}
+    assert set(commands) == {*expected.split(), "notebook", "run", "runs", "model-card"}
     for name, command in commands.items():
         assert command.help, name
         for parameter in command.params:
