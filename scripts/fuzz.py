@@ -70,8 +70,8 @@ def counted(observations: pd.DataFrame) -> None:
 def read_json(data: bytes) -> None:
     """Read an answer of tcgcsv."""
     try:
-        rows = tcgcsv_frames.answer_rows(orjson.loads(data))
-    except orjson.JSONDecodeError:
+        rows = tcgcsv_frames.answer_rows(answers.decoded(data))
+    except ValueError:
         return
     observations, cards = tcgcsv_frames.price_frames(rows, date(2026, 6, 30), NOW, [])
     assert len(observations) == len(rows)

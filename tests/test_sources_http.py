@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pokewatch import __version__
+from pokewatch import __version__, quality
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http
@@ -294,14 +294,40 @@ def test_endless_and_huge_answers_end(httpserver: HTTPServer, client: Client) ->
     assert len(seen) == 4
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_is_none_does_not_cost_what_stands_beside_it(
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400])
+def test_what_is_no_price_comes_as_such_and_costs_nothing_beside_it(
     httpserver: HTTPServer, client: Client, number: str
 ) -> None:
-    answers(httpserver, Response(f'{{"market": {number}, "low": 1.5}}'))
-    found = client.get_json("/data")
-    assert found["low"] == 1.5
-    assert not np.isfinite(float(found["market"]))
+    seen = answers(httpserver, Response(f'[{{"market": {number}}}, {{"market": 1.5}}]'))
+    bad, good = client.get_json("/data")
+    assert good == {"market": 1.5}
+    refused = quality.parse_numbers(pd.Series([bad["market"]], dtype="object"))
+    assert refused.isna().all()
+    assert str(bad["market"]) == {"1e999": "inf"}.get(number, number)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"market": NaN',
+        b'{"market": nan}',
+        b'{"market": 1.5,}',
+        b"{'market': 1.5}",
+        b'{"market": NaN, "name": "\\ud800"}',
+        b'{"market": NaN, "name": "\xff"}',
+        b'{"market": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        '{"market": NaN}'.encode("utf-16"),
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_json_that_is_none_is_malformed(
+    httpserver: HTTPServer, client: Client, body: bytes
+) -> None:
+    answers(httpserver, Response(body))
+    with pytest.raises(SourceError, match="malformed"):
+        client.get_json("/data")
 
 
 def test_a_date_in_retry_after_counts_from_now(
