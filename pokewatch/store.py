@@ -411,9 +411,10 @@ class Store:
             return
         with locked(folder) as alone:
             if alone:  # else another writer is at it
-                self._compact(table)
+                self.compact(table)
 
-    def _compact(self, table: str) -> None:
+    def compact(self, table: str) -> None:
+        """Do what ``maintain`` does, wherever the table lies: for one process at a time."""
         handle = self.snapshot(table).handle  # pinned after the lock: not before another compaction
         if handle is None:
             return
