@@ -78,6 +78,15 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
             fix if mendable else None,
         )
         return
+    if deep and (twice := integrity.doubled(store, name)):
+        yield Finding(
+            title,
+            State.bad,
+            f"{twice:,} rows stand there twice, as two compactions at once left them",
+            "pokewatch doctor --deep --fix keeps one of each",
+            lambda: integrity.undouble(store, name),
+        )
+        return
     files = len(handle.file_uris())
     read = "read in full" if deep else "each there with its size and footer"
     yield Finding(title, State.ok, f"version {handle.version()}, {files} files, {read}")

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -235,6 +236,41 @@ def mend_files(store: Store, name: str, rescued: Path, deep: bool = False) -> st
         "files came from an older version"
         + (f"; days missing in {', '.join(months)} must be collected again" if months else "")
     )
+
+
+def doubled(store: Store, name: str) -> int:
+    """Return how many rows of a table stand there twice."""
+    snapshot = store.snapshot(name)
+    if snapshot.handle is None:
+        return 0
+    return int(snapshot.read(KEYS[name]).to_pandas().duplicated().sum())
+
+
+def undouble(store: Store, name: str) -> str:
+    """Keep one of each row that stands there twice, in one added commit; say what was done.
+
+    Raises StoreError for two rows of one key that are not the same: neither is dropped.
+    """
+    gone = 0
+
+    def attempt() -> None:
+        nonlocal gone
+        snapshot = store.snapshot(name)
+        table = snapshot.read(TABLES[name].names)
+        keys = table.select(KEYS[name]).to_pandas()
+        number = keys.groupby(KEYS[name], sort=False, dropna=False).ngroup().to_numpy()
+        first = np.unique(number, return_index=True)[1]
+        again = np.setdiff1d(np.arange(len(number)), first)
+        if not table.take(again).equals(table.take(first[number[again]])):
+            raise StoreError(
+                f"table '{name}' holds two different rows of one {' and '.join(KEYS[name])}: "
+                "restore a back-up (docs/operations.md)"
+            )
+        store.replace(snapshot, table.take(np.sort(first)), None)
+        gone = len(again)
+
+    store.retry(attempt)
+    return f"{gone:,} rows of table '{name}' that stood there twice are there once now"
 
 
 def _rows(

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import time_machine
 from builders import delivery, market
@@ -21,7 +22,7 @@ from pokewatch.content import content_hash
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
-from pokewatch.store import Store
+from pokewatch.store import TABLES, Store
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX systems")
 MARKET = market(4, 75)
@@ -94,6 +95,22 @@ def test_values_damaged_between_sound_ends_are_found_by_a_deep_look(settings):
     path.write_bytes(data)
     assert bad(settings) == []
     assert "table prices" in bad(settings, deep=True)
+
+
+@pytest.mark.parametrize("name", ["prices", "cards"])
+def test_rows_that_two_compactions_doubled_are_there_once_again(settings, name):
+    store = Store.from_settings(settings)
+    before = content_hash(store, name)
+    snapshot = store.snapshot(name)
+    rows = snapshot.read(TABLES[name].names)
+    store.replace(snapshot, pa.concat_tables([rows, rows]), None)
+    assert content_hash(store, name) != before
+    found = {one.name: one for one in doctor.examine(settings, deep=True)}[f"table {name}"]
+    assert found.state == "bad"
+    assert f"{rows.num_rows:,} rows stand there twice" in found.seen
+    mended = {one.name: one for one in doctor.mend(settings, deep=True)}[f"table {name}"]
+    assert mended.state == "ok"
+    assert content_hash(store, name) == before
 
 
 def test_rows_of_a_damaged_file_come_back_from_an_older_version(settings):
