@@ -12,7 +12,7 @@ import pandas as pd
 
 from pokewatch.card_words import WordIndex
 from pokewatch.errors import UsageError
-from pokewatch.schema import CARD_COLUMNS, empty_cards
+from pokewatch.schema import CARD_COLUMNS, empty_cards, product_ids
 from pokewatch.spelling import normal_alias, printing_of, unaccented
 
 SUGGESTIONS = 5
@@ -52,13 +52,10 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     }
     last["product_kind"] = last["product_kind"].map(kinds)
     parts = last.index.to_series().str.extract(r"^(\d+):(.+)$")
-    last["product_id"] = pd.to_numeric(last["product_id"], errors="coerce").fillna(
-        pd.to_numeric(parts[0], errors="coerce")
-    )
+    last["product_id"] = product_ids(last["product_id"]).fillna(product_ids(parts[0]))
     last["printing"] = last["printing"].where(last["printing"].notna(), parts[1])
     release = pd.to_datetime(last["release_date"], errors="coerce")
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
-    last["product_id"] = last["product_id"].astype("Int64")
     last["aliases"] = aliases.reindex(last.index)
     last["aliases"] = last["aliases"].map(lambda names: names if isinstance(names, list) else [])
     return last.reset_index()[CARD_COLUMNS]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pokewatch import cards as card_frames
 from pokewatch.errors import UsageError
-from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA
+from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA, product_ids
 from pokewatch.settings import Settings
 from pokewatch.sources import file
 from pokewatch.store import Store, to_table
@@ -49,7 +49,7 @@ def add_names(settings: Settings, path: Path) -> Named:
         )
     store = Store.from_settings(settings)
     if key == "product_id":
-        given[key] = pd.to_numeric(given[key], errors="coerce").astype("Int64")
+        given[key] = product_ids(given[key])
     given["aliases"] = [[] if pd.isna(one) else [str(one)] for one in given.get("alias", [None])]
     unknown = changed = 0
 

@@ -106,6 +106,13 @@ def empty_cards() -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype="object") for column in CARD_COLUMNS})
 
 
+def product_ids(values: pd.Series) -> pd.Series:
+    """Return TCGplayer's product ids as Int64; what is no whole number above 0 becomes missing."""
+    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+    whole = (numbers > 0) & (numbers < 2**53) & (numbers % 1 == 0)
+    return numbers.where(whole).astype("Int64")
+
+
 def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the frames below each other; empty ones have no say in the column types."""
     filled = [frame for frame in frames if len(frame)] or frames[:1]

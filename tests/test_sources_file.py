@@ -6,9 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pokewatch.collect import collect
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.settings import load_settings
 from pokewatch.sources import fetch
 from pokewatch.sources.file import fetch as fetch_file
+from pokewatch.store import Store
 
 ROWS = pd.DataFrame(
     {
@@ -132,3 +135,17 @@ def test_dates_of_several_time_zones_are_picked_by_their_utc_day(tmp_path):
     rows = pd.DataFrame({"card_id": list("abcd"), "date": days, "market_price": 1.0})
     kept = fetch_file(written(tmp_path, rows), on=date(2025, 1, 2)).observations
     assert kept["card_id"].tolist() == ["a", "c", "d"]  # what cannot be read is for quality to name
+
+
+@pytest.mark.parametrize("product", ["7.5", "-7", "inf", "1e300", "7a", "0"])
+def test_a_product_id_that_is_none_costs_its_own_row_only(tmp_path, product):
+    path = tmp_path / "prices.csv"
+    text = f"product_id,printing,date,market_price\n{product},Normal,2025-01-02,1\n"
+    path.write_text(text + "8,Normal,2025-01-02,2\n")
+    config = load_settings(home=tmp_path / "home", store="")
+    counts = collect(config, "file", path=path)
+    assert (counts.received, counts.accepted) == (2, 1)
+    assert counts.reasons == {"card_id_missing": 1}
+    path.write_text(f"card_id,product_id,date,market_price\n9:Normal,{product},2025-01-02,1\n")
+    assert collect(config, "file", path=path).accepted == 1
+    assert Store.from_settings(config).cards()["product_id"].tolist() == [8, 9]

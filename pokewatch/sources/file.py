@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery
+from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery, product_ids
 from pokewatch.sources.about import About
 
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
@@ -51,9 +51,7 @@ def fetch(
         data["card_id"], fields = build_ids(frame, id_template, path)
         used |= fields
     elif "card_id" not in data and {"product_id", "printing"} <= set(data.columns):
-        product = (
-            pd.to_numeric(data["product_id"], errors="coerce").astype("Int64").astype("string")
-        )
+        product = product_ids(data["product_id"]).astype("string")
         joined = product + ":" + data["printing"].astype("string")
         data["card_id"] = joined.astype("object").where(joined.notna(), None)
     if "date" not in data and on is not None:
