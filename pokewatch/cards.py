@@ -41,7 +41,10 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
         .agg(lambda names: sorted(set(names)))
     )
     fields = [name for name in CARD_COLUMNS if name not in ("card_id", "aliases")]
-    last = cards.groupby("card_id", sort=True)[fields].last()
+    if cards["card_id"].is_unique:
+        last = cards.set_index("card_id")[fields].sort_index()
+    else:
+        last = cards.groupby("card_id", sort=True)[fields].last()
     for column in TEXT_COLUMNS:
         text = last[column].dropna().astype(str)
         unique = pd.Series({value: ftfy.fix_text(value).strip() for value in text.unique()})
@@ -51,9 +54,11 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
         for kind in last["product_kind"].dropna().unique()
     }
     last["product_kind"] = last["product_kind"].map(kinds)
-    parts = last.index.to_series().str.extract(r"^(\d+):(.+)$")
-    last["product_id"] = product_ids(last["product_id"]).fillna(product_ids(parts[0]))
-    last["printing"] = last["printing"].where(last["printing"].notna(), parts[1])
+    last["product_id"] = product_ids(last["product_id"])
+    untold = last["product_id"].isna() | last["printing"].isna()
+    parts = last.index[untold].to_series().str.extract(r"^(\d+):(.+)$")
+    last["product_id"] = last["product_id"].fillna(product_ids(parts[0]))
+    last["printing"] = last["printing"].fillna(parts[1])
     release = pd.to_datetime(last["release_date"], errors="coerce")
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
     last["aliases"] = aliases.reindex(last.index)
@@ -66,18 +71,17 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return tidy(pd.concat([frame for frame in (old, new) if len(frame)] or [empty_cards()]))
 
 
-def says_more(new: pd.DataFrame, known: pd.DataFrame) -> bool:
-    """Return whether tidy cards say anything that the known ones do not."""
+def news(new: pd.DataFrame, known: pd.DataFrame) -> set[str]:
+    """Return the ids of tidy cards that are not known, or say what the known ones do not."""
     both = new.merge(known, on="card_id", how="left", suffixes=("", "_known"), indicator=True)
-    if (both["_merge"] != "both").any():
-        return True
+    more = (both["_merge"] != "both").to_numpy()
     for name in CARD_COLUMNS[1:-1]:
-        given = both[name].notna().to_numpy()
-        mine, theirs = both.loc[given, name], both.loc[given, f"{name}_known"]
-        if theirs.isna().any() or (mine.astype("object") != theirs.astype("object")).any():
-            return True
-    pairs = zip(both["aliases"], both["aliases_known"], strict=True)
-    return any(len(mine) and not set(mine) <= set(theirs) for mine, theirs in pairs)
+        mine, theirs = both[name].astype("object"), both[f"{name}_known"].astype("object")
+        more |= (mine.notna() & (theirs.isna() | (mine != theirs))).to_numpy(dtype=bool)
+    told = np.flatnonzero(both["aliases"].map(len).gt(0) & ~more)
+    for row in told:
+        more[row] = not set(both["aliases"][row]) <= set(both["aliases_known"][row])
+    return set(both.loc[more, "card_id"])
 
 
 class Resolver:

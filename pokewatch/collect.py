@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from tqdm import tqdm
 
@@ -19,7 +20,15 @@ from pokewatch import cards as card_frames
 from pokewatch import coverage, quality, quarantine, sources
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.levels import RECENT
-from pokewatch.schema import CARDS_SCHEMA, KEY, OBSERVATION_COLUMNS, VALUES, Delivery, Wanted
+from pokewatch.schema import (
+    CARD_COLUMNS,
+    CARDS_SCHEMA,
+    KEY,
+    OBSERVATION_COLUMNS,
+    VALUES,
+    Delivery,
+    Wanted,
+)
 from pokewatch.settings import Settings
 from pokewatch.store import Snapshot, Store, date_range, to_frame, to_table
 
@@ -360,14 +369,17 @@ def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, 
 def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Add what the delivery says about its cards; every delivered card_id gets a row."""
     snapshot = store.snapshot("cards")
-    stored = store.cards()
-    seen = pd.DataFrame({"card_id": rows.loc[rows["problem"] == "", "card_id"].unique()})
-    if seen["card_id"].isin(stored["card_id"]).all() and not card_frames.says_more(
-        described, stored
-    ):
+    table = snapshot.read(CARD_COLUMNS)
+    stored = table.to_pandas()
+    delivered = rows.loc[rows["problem"] == "", "card_id"].drop_duplicates()
+    ids = card_frames.news(described, stored) | set(delivered[~delivered.isin(stored["card_id"])])
+    if not ids:
         return
-    old = to_table(card_frames.tidy(stored), CARDS_SCHEMA)
-    merged = card_frames.merge(stored, pd.concat([seen, described]))
-    new = to_table(merged, CARDS_SCHEMA)
-    if not new.equals(old):
-        store.replace(snapshot, new, None)
+    fresh = pd.concat([pd.DataFrame({"card_id": delivered}), described])
+    merged = card_frames.merge(
+        stored[stored["card_id"].isin(ids)], fresh[fresh["card_id"].isin(ids)]
+    )
+    touched = pc.is_in(table["card_id"], value_set=pa.array(list(ids), pa.string()))
+    others = table.filter(pc.invert(touched))
+    whole = pa.concat_tables([others, to_table(merged, CARDS_SCHEMA)])
+    store.replace(snapshot, whole.sort_by("card_id"), None)
