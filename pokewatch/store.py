@@ -492,7 +492,8 @@ def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table
     if isinstance(rows, pa.Table):
         return rows.cast(table_schema)
     if "month" in table_schema.names:
-        rows = rows.assign(month=pd.to_datetime(rows["date"]).dt.strftime("%Y-%m"))
+        day, days = pd.factorize(pd.to_datetime(rows["date"]))
+        rows = rows.assign(month=pd.Series(days).dt.strftime("%Y-%m").to_numpy()[day])
     return pa.Table.from_pandas(rows[table_schema.names], schema=table_schema, preserve_index=False)
 
 
