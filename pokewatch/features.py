@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ Features = dict[str, np.ndarray]
 SPANS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60)
 MEANS = (3, 7, 14, 30, 60)
 QUIET_DAYS = 30
-CARDS_AT_ONCE, DAYS_AT_ONCE = 256, 32
+CARDS_AT_ONCE, DAYS_AT_ONCE = 128, 32
 LOOK_BACK = 120  # days, the longest span
 LONG_AGO = 99  # days since the last change of a card that never changed
 # Sealed products of one form move together; the first form that a name contains is its form.
@@ -42,28 +43,34 @@ FORMS = (
 )
 
 
-def build(panel: Panel, rows: Sequence[int] | None = None) -> Features:
+def build(panel: Panel, rows: Sequence[int] | None = None, jobs: int = 1) -> Features:
     """Return named feature matrices of shape (days, cards), float32, finite everywhere.
 
-    rows: the days wanted, ascending (default: all); a matrix has one row each.
+    rows: the days wanted, ascending (default: all); a matrix has one row each. jobs: threads.
 
     Missing inputs (short history, no quotes, no volume, no names) become neutral values, never
     NaN: momenta and distances 0, quotes and volume at their usual place. Units: log price
     changes, shares of days, days. The highest listing is never used: sellers park absurd ones.
     """
     wanted = np.arange(len(panel.dates)) if rows is None else np.asarray(rows)
-    shape = (len(wanted), len(panel.card_ids))
-    parts: list[Features] = [{}, {}, {}, {}]
-    blocks = [slice(a, b) for a, b in pairwise(_edges(shape[1], CARDS_AT_ONCE))]
-    for block in blocks:
-        for part, of_part in zip((0, 2), _alone(panel, block, wanted), strict=True):
-            for name, matrix in of_part:
-                parts[part].setdefault(name, np.empty(shape, np.float32))[:, block] = matrix
-    for chunk in (slice(a, b) for a, b in pairwise(_edges(shape[0], DAYS_AT_ONCE))):
-        for part, of_part in zip((1, 3), _together(panel, wanted[chunk]), strict=True):
-            for name, matrix in of_part:
-                parts[part].setdefault(name, np.empty(shape, np.float32))[chunk] = matrix
-    return parts[0] | parts[1] | parts[2] | parts[3]
+    shape, facts = (len(wanted), len(panel.card_ids)), Facts.of(panel)
+    out = {name: np.empty(shape, np.float32) for name in names()}
+
+    def of_cards(block: slice) -> None:
+        for name, matrix in chain(*_alone(panel, facts, block, wanted)):
+            out[name][:, block] = _finite(matrix)
+
+    def of_days(here: np.ndarray) -> None:
+        first, last = int(here[0]), int(here[-1]) + 1
+        for name, matrix in chain(*_together(panel, facts, wanted[first:last])):
+            out[name][first:last] = _finite(matrix)
+
+    edges = pairwise(_edges(shape[1], CARDS_AT_ONCE))
+    tasks = [delayed(of_cards)(slice(*edge)) for edge in edges]
+    days = _cut(wanted, len(panel.dates), DAYS_AT_ONCE)
+    tasks += [delayed(of_days)(here) for _, here in days]
+    Parallel(n_jobs=jobs, require="sharedmem")(tasks)
+    return out
 
 
 def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.ndarray:
@@ -72,22 +79,24 @@ def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.
     They are what ``build`` puts there, but the matrices are never held; jobs: threads.
     """
     first, second, third, _ = np.cumsum([len(part) for part in layout()]).tolist()
-    out = np.empty((len(day), len(names())), dtype=np.float32)
+    out, facts = np.empty((len(day), len(names())), dtype=np.float32), Facts.of(panel)
     columns = (slice(0, first), slice(first, second), slice(second, third), slice(third, None))
+
+    def put(parts: tuple[int, int], at: tuple[np.ndarray, ...], found: tuple[Named, Named]) -> None:
+        here, place, column = at
+        for part, of_part in zip(parts, found, strict=True):
+            values = [matrix[place, column] for _, matrix in of_part]
+            out[here, columns[part]] = _finite(np.stack(values, axis=1))
 
     def of_cards(block: slice, here: np.ndarray) -> None:
         rows = np.unique(day[here])
-        place, column = np.searchsorted(rows, day[here]), card[here] - block.start
-        for part, of_part in zip((0, 2), _alone(panel, block, rows), strict=True):
-            values = [matrix[place, column] for _, matrix in of_part]
-            out[here, columns[part]] = np.stack(values, axis=1)
+        at = here, np.searchsorted(rows, day[here]), card[here] - block.start
+        put((0, 2), at, _alone(panel, facts, block, rows))
 
     def of_days(days: slice, here: np.ndarray) -> None:
         rows = np.unique(day[here])
-        place, column = np.searchsorted(rows, day[here]), card[here]
-        for part, of_part in zip((1, 3), _together(panel, rows), strict=True):
-            values = [matrix[place, column] for _, matrix in of_part]
-            out[here, columns[part]] = np.stack(values, axis=1)
+        at = here, np.searchsorted(rows, day[here]), card[here]
+        put((1, 3), at, _together(panel, facts, rows))
 
     tasks = [delayed(of_cards)(*one) for one in _cut(card, len(panel.card_ids), CARDS_AT_ONCE)]
     tasks += [delayed(of_days)(*one) for one in _cut(day, len(panel.dates), DAYS_AT_ONCE)]
@@ -100,7 +109,8 @@ def layout() -> list[list[str]]:
     """Return the names of the features, part by part: own, quotes, sales, factors."""
     one = pd.DataFrame({"card_id": ["1:Normal"], "date": pd.Timestamp("2025-01-01")})
     panel, rows = Panel.from_prices(one.assign(market_price=1.0)), np.array([0])
-    alone, together = _alone(panel, slice(0, 1), rows), _together(panel, rows)
+    facts = Facts.of(panel)
+    alone, together = _alone(panel, facts, slice(0, 1), rows), _together(panel, facts, rows)
     parts = (alone[0], together[0], alone[1], together[1])
     return [[name for name, _ in part] for part in parts]
 
@@ -115,7 +125,7 @@ def volatility(panel: Panel) -> np.ndarray:
     rows = np.arange(len(panel.dates))
     out = np.empty(panel.price.shape, dtype=np.float32)
     for a, b in pairwise(_edges(len(panel.card_ids), CARDS_AT_ONCE)):
-        daily = np.nan_to_num(change(np.log(panel.cards_only(slice(a, b)).price), 1, rows))
+        daily = known(change(np.log(panel.cards_only(slice(a, b)).price), 1, rows))
         out[:, a:b] = Trailing(np.minimum(np.abs(daily), 0.5)).mean(QUIET_DAYS, rows)
     return out
 
@@ -137,19 +147,58 @@ def _cut(place: np.ndarray, size: int, step: int) -> Iterator[tuple[slice, np.nd
 Named = Iterable[tuple[str, np.ndarray]]
 
 
-def _alone(panel: Panel, block: slice, rows: np.ndarray) -> tuple[Named, Named]:
-    """Return the parts ``own`` and ``sales`` of some cards, finite float32."""
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the cards on every day alike; arrays of shape (cards,)."""
+
+    released: np.ndarray  # days since 1970, minus infinity where unknown
+    sealed: np.ndarray  # 1.0 or 0.0
+    sets: np.ndarray  # number of the set
+    forms: np.ndarray  # number of the form of sealed products
+
+    @classmethod
+    def of(cls, panel: Panel) -> Facts:
+        cards = panel.cards
+        released = pd.to_datetime(cards["release_date"], errors="coerce").to_numpy()
+        days = (released - np.datetime64(0, "D")) / np.timedelta64(1, "D")
+        return cls(
+            released=np.where(np.isnan(days), -np.inf, days),
+            sealed=cards["product_kind"].eq("sealed").to_numpy(dtype=float),
+            sets=pd.factorize(cards["set_name"].fillna("").astype(str))[0],
+            forms=pd.factorize(cards["name"].map(form))[0],
+        )
+
+
+def _alone(panel: Panel, facts: Facts, block: slice, rows: np.ndarray) -> tuple[Named, Named]:
+    """Return the parts ``own`` and ``sales`` of some cards."""
     some = panel.cards_only(block)
-    return _finite(own(some, rows)), _finite(sales(some, rows))
+    part = replace(facts, released=facts.released[block], sealed=facts.sealed[block])
+    return own(some, part, rows), sales(some, rows)
 
 
-def _together(panel: Panel, rows: np.ndarray) -> tuple[Named, Named]:
-    """Return the parts ``quotes`` and ``factors`` of some days, finite float32."""
-    return _finite(quotes(panel, rows)), _finite(factors(panel, rows))
+def _together(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Named]:
+    """Return the parts ``quotes`` and ``factors`` of some days."""
+    return quotes(panel, rows), factors(panel, facts, rows)
 
 
-def _finite(part: Named) -> Named:
-    return ((name, np.nan_to_num(matrix).astype(np.float32)) for name, matrix in part)
+def _finite(matrix: np.ndarray) -> np.ndarray:
+    """Return a matrix as float32, 0 where nothing is known."""
+    return known(matrix.astype(np.float32))
+
+
+def known(matrix: np.ndarray) -> np.ndarray:
+    """Return the matrix itself, 0 put where nothing is known."""
+    unknown = np.isnan(matrix)
+    if unknown.any():
+        matrix[unknown] = 0
+    return matrix
+
+
+def at(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some rows of a matrix, ascending; not a copy where they follow each other."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return matrix[rows[0] : rows[-1] + 1]
+    return matrix[rows]
 
 
 def until(built: Features, row: int) -> Features:
@@ -157,10 +206,10 @@ def until(built: Features, row: int) -> Features:
     return {name: matrix[: row + 1] for name, matrix in built.items()}
 
 
-def own(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def own(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what a card's own prices say: momenta, distances, volatility, calm, age."""
     log_price = np.log(panel.price)
-    now = log_price[rows]
+    now = at(log_price, rows)
     for span in SPANS:
         yield f"momentum_{span}", clip(change(log_price, span, rows))
     level = Trailing(log_price, rows)
@@ -168,83 +217,99 @@ def own(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield f"above_mean_{span}", clip(now - level.mean(span, rows))
     daily = np.zeros(log_price.shape)
     np.subtract(log_price[1:], log_price[:-1], out=daily[1:])
-    np.nan_to_num(daily, copy=False)
+    known(daily)
     moves = Trailing(np.minimum(np.abs(daily), 0.5), rows)
     # Sums of whole numbers are the same from wherever they begin.
     first = max(int(rows[0]) - LOOK_BACK, 0)
     recent, place = daily[first : rows[-1] + 1], rows - first
-    changed, signs = Trailing((recent != 0).astype(float)), Trailing(np.sign(recent))
+    moved = recent != 0
+    changed, signs = Trailing(moved.astype(float)), Trailing(np.sign(recent))
     for span in (7, 14, QUIET_DAYS, 90):
         yield f"volatility_{span}", moves.mean(span, rows)
         yield f"unchanged_{span}", 1 - changed.mean(span, place)
     for span in (7, 14, 30):
         yield f"net_rises_{span}", signs.mean(span, place)
     day = np.arange(first, first + len(recent))[:, None]
-    earlier = (daily[:first] != 0)[::-1]
-    start = np.full(daily.shape[1], -1)
+    start = np.full(daily.shape[1], -LONG_AGO)
     if first:
-        start = np.where(earlier.any(axis=0), first - 1 - earlier.argmax(axis=0), -1)
-    last = np.maximum.accumulate(np.where(recent != 0, day, start), axis=0)[place]
-    since = np.minimum(rows[:, None] - last, LONG_AGO)
-    yield "days_since_change", np.where(last < 0, LONG_AGO, since)
-    latest = np.take_along_axis(daily, np.maximum(last, 0), axis=0)
-    yield "last_change", clip(np.where(last < 0, 0.0, latest))
+        earlier = (daily[:first] != 0)[::-1]
+        start = np.where(earlier.any(axis=0), first - 1 - earlier.argmax(axis=0), start)
+    last = at(running(np.where(moved, day, start), np.maximum), place)
+    yield "days_since_change", np.minimum(rows[:, None] - last, LONG_AGO)
+    # The first row's change is 0, and so is that of a card that never changed.
+    yield "last_change", clip(np.take_along_axis(daily, np.maximum(last, 0), axis=0))
     spans = (14, 30, 60, LOOK_BACK)
     prices = log_price[first : rows[-1] + 1]
     highest, lowest = extremes(prices, spans, np.fmax), extremes(prices, spans, np.fmin)
     for span in spans:
-        yield f"below_high_{span}", clip(now - highest[span][place])
-        yield f"above_low_{span}", clip(now - lowest[span][place])
+        yield f"below_high_{span}", clip(now - at(highest[span], place))
+        yield f"above_low_{span}", clip(now - at(lowest[span], place))
     yield "level", now
-    yield "history", np.minimum(panel.history_days()[rows], 400)
-    yield "age", np.minimum(panel.age[rows], 60)
-    released = pd.to_datetime(panel.cards["release_date"], errors="coerce")
-    dates = panel.dates.to_numpy()[rows]
-    age = (dates[:, None] - released.to_numpy()[None, :]) / np.timedelta64(1, "D")
-    yield "since_release", np.clip(np.where(np.isnan(age), 1500.0, age), -60, 1500)
-    sealed = panel.cards["product_kind"].eq("sealed").to_numpy(dtype=float)
-    yield "sealed", np.broadcast_to(sealed, now.shape)
+    yield "history", np.minimum(at(panel.history_days(), rows), 400)
+    yield "age", np.minimum(at(panel.age, rows), 60)
+    dates = panel.dates.to_numpy()[rows].astype("datetime64[D]").astype(float)
+    age = np.clip(dates[:, None] - facts.released, -60, 1500)
+    yield "since_release", age
+    yield "sealed", np.broadcast_to(facts.sealed, now.shape)
+
+
+class Logs:
+    """Logarithms of a matrix on some days and on those some days before, each taken once."""
+
+    def __init__(
+        self, matrix: np.ndarray, rows: np.ndarray, spans: Sequence[int], least: float | None = None
+    ):
+        """Take them; least: what is lower counts as that."""
+        needed = np.unique(np.concatenate([rows, *(rows - span for span in spans)]))
+        self.rows = needed[needed >= 0]
+        self.place = np.searchsorted(self.rows, rows)
+        values = at(matrix, self.rows)
+        self.values = np.log(values if least is None else np.maximum(values, least))
+        self.asked = rows
+        self.now = at(self.values, self.place)
+
+    def change(self, span: int) -> np.ndarray:
+        """Return the change over one of the spans (NaN where there is none so early)."""
+        early = int(np.searchsorted(self.asked, span))
+        old = np.searchsorted(self.rows, self.asked[early:] - span)
+        return _change(self.values, self.place[early:], old, early)
 
 
 def quotes(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield where the day's low and mid listings stand against the price, and their moves."""
-
-    def logs(quote: np.ndarray, at: np.ndarray) -> np.ndarray:
-        return np.log(np.maximum(quote[at], 0.01))
-
-    low, mid, price = logs(panel.low, rows), logs(panel.mid, rows), np.log(panel.price[rows])
-    for name, quote, now in (("low", panel.low, low), ("mid", panel.mid, mid)):
-        yield f"{name}_gap", less_median(np.clip(now - price, -2, 2))
-        for span in (3, 7):
-            move = np.full(now.shape, np.nan)
-            old = rows >= span
-            move[old] = now[old] - logs(quote, rows[old] - span)
-            yield f"{name}_momentum_{span}", clip(move)
-    yield "spread", less_median(np.clip(mid - low, 0, 3))
+    spans = (3, 7)
+    low, mid = (Logs(quote, rows, spans, 0.01) for quote in (panel.low, panel.mid))
+    price = np.log(at(panel.price, rows))
+    for name, quote in (("low", low), ("mid", mid)):
+        yield f"{name}_gap", less_median(np.clip(quote.now - price, -2, 2))
+        for span in spans:
+            yield f"{name}_momentum_{span}", clip(quote.change(span))
+    yield "spread", less_median(np.clip(mid.now - low.now, 0, 3))
 
 
 def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield how much was sold, and whether sales rise."""
-    volume = Trailing(panel.volume, rows)
-    mean = {span: np.log1p(np.nan_to_num(volume.mean(span, rows))) for span in (3, 7, 14, 30)}
+    spans = (3, 7, 14, 30)
+    if np.isnan(panel.volume).all():  # most sources count no sales
+        mean = dict.fromkeys(spans, np.zeros((len(rows), panel.volume.shape[1])))
+    else:
+        volume = Trailing(panel.volume, rows)
+        mean = {span: np.log1p(known(volume.mean(span, rows))) for span in spans}
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
     yield "sales_rise_3", mean[3] - mean[14]
     yield "sales_rise_7", mean[7] - mean[30]
 
 
-def factors(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def factors(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield momenta of the market, of a card's set and of its form, and cross-sectional ranks."""
-    now = np.log(panel.price[rows])
-    alive = ~np.isnan(now)
-    sets = Groups(panel.cards["set_name"].fillna("").astype(str), alive)
-    forms = Groups(panel.cards["name"].map(form), alive)
-    for span in (3, 7, 14, 30, 60):
-        move = np.full(now.shape, np.nan)
-        old = rows >= span
-        move[old] = now[old] - np.log(panel.price[rows[old] - span])
-        momentum = np.nan_to_num(clip(move))
-        total = np.where(alive, momentum, 0).sum(axis=1, keepdims=True)
+    spans = (3, 7, 14, 30, 60)
+    price = Logs(panel.price, rows, spans)
+    alive = ~np.isnan(price.now)
+    sets, forms = Groups(facts.sets, alive), Groups(facts.forms, alive)
+    for span in spans:
+        momentum = known(clip(price.change(span)))  # 0 where the card is not alive
+        total = momentum.sum(axis=1, keepdims=True)
         mean = total / np.maximum(alive.sum(axis=1, keepdims=True), 1)
         yield f"market_momentum_{span}", np.broadcast_to(mean, momentum.shape)
         if span in (7, 14, 30):
@@ -268,23 +333,41 @@ def clip(matrix: np.ndarray, limit: float = 1.5) -> np.ndarray:
 
 def change(matrix: np.ndarray, span: int, rows: np.ndarray) -> np.ndarray:
     """Return the change over ``span`` rows at some rows (NaN where there is none so early)."""
-    out = np.full((len(rows), matrix.shape[1]), np.nan)
-    old = rows >= span
-    out[old] = matrix[rows[old]] - matrix[rows[old] - span]
+    early = int(np.searchsorted(rows, span))
+    return _change(matrix, rows[early:], rows[early:] - span, early)
+
+
+def _change(matrix: np.ndarray, new: np.ndarray, old: np.ndarray, early: int) -> np.ndarray:
+    """Return rows ``new`` less rows ``old`` below ``early`` rows of NaN."""
+    out = np.empty((early + len(new), matrix.shape[1]))
+    out[:early] = np.nan
+    np.subtract(at(matrix, new), at(matrix, old), out=out[early:])
     return out
 
 
 def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
     """Return each value's rank among its row's living ones, as a share; ties share their mean."""
     out = np.full(matrix.shape, np.nan)
+    everyone = alive.all(axis=1)
     for row in np.flatnonzero(alive.any(axis=1)):
-        values, here = matrix[row], np.flatnonzero(alive[row])
-        order = here[np.argsort(values[here])]
-        begins = np.r_[True, np.diff(values[order]) != 0]
-        first = np.flatnonzero(begins)
-        mean = (first + 1 + np.r_[first[1:], len(order)]) / 2
-        out[row, order] = mean[np.cumsum(begins) - 1] / len(order)
+        values = matrix[row] if everyone[row] else matrix[row, alive[row]]
+        order = np.argsort(values)
+        values = values[order]
+        first = np.r_[0, np.flatnonzero(values[1:] != values[:-1]) + 1, len(order)]
+        mean = (first[:-1] + 1 + first[1:]) / 2 / len(order)
+        here = order if everyone[row] else np.flatnonzero(alive[row])[order]
+        out[row, here] = np.repeat(mean, np.diff(first))
     return out
+
+
+def running(matrix: np.ndarray, add: np.ufunc) -> np.ndarray:
+    """Return ``add.accumulate`` over the rows of a new matrix, made in its place.
+
+    Row by row: numpy's own goes down one column after the other, past every cache.
+    """
+    for before, row in pairwise(matrix):
+        add(before, row, out=row)
+    return matrix
 
 
 class Trailing:
@@ -297,29 +380,38 @@ class Trailing:
         summed up, not kept; it cannot be left out, because rounded sums remember it.
         """
         self.first = 0 if rows is None else max(int(rows[0]) - LOOK_BACK, 0)
-        known = ~np.isnan(matrix)
-        values = matrix if known.all() else np.where(known, matrix, 0.0)
-        recent = values[self.first :] if rows is None else values[self.first : rows[-1] + 1]
-        if self.first:
+        end = len(matrix) if rows is None else int(rows[-1]) + 1
+        unknown = np.isnan(matrix[:end])
+        gaps = bool(unknown.any())
+        values = np.where(unknown, 0.0, matrix[:end]) if gaps else matrix[:end]
+        recent = values[self.first :]
+        if recent.base is not values or not gaps:
             recent = recent.copy()
+        if self.first:
             # In the order of the rows, as cumsum does; a single column would be summed in pairs.
             before = values[: self.first]
             wide = before.shape[1] > 1
             recent[0] += before.sum(axis=0) if wide else np.cumsum(before, axis=0)[-1]
-        self.total = np.cumsum(recent, axis=0)
-        if values is matrix:
-            self.count = np.arange(1, len(recent) + 1)[:, None]
+        self.total = running(recent, np.add)
+        if gaps:
+            self.count = running((~unknown[self.first :]).astype(float), np.add)
         else:
-            self.count = np.cumsum(known[self.first : self.first + len(recent)], axis=0)
+            self.count = np.arange(1.0, len(recent) + 1)[:, None]
 
     def mean(self, span: int, rows: np.ndarray) -> np.ndarray:
         """Return the means of ``span`` rows that end with each of ``rows`` (NaN: none known)."""
         place = rows - self.first
-        total, count = self.total[place], self.count[place]
-        old = place >= span
-        total[old] -= self.total[place[old] - span]
-        count[old] -= self.count[place[old] - span]
-        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+        total, count = self._window(self.total, span, place), self._window(self.count, span, place)
+        with np.errstate(invalid="ignore"):
+            return np.divide(total, count, out=total)
+
+    @staticmethod
+    def _window(sums: np.ndarray, span: int, place: np.ndarray) -> np.ndarray:
+        early = int(np.searchsorted(place, span))
+        out = np.empty((len(place), sums.shape[1]))
+        out[:early] = at(sums, place[:early])
+        np.subtract(at(sums, place[early:]), at(sums, place[early:] - span), out=out[early:])
+        return out
 
 
 def trailing_mean(matrix: np.ndarray, span: int) -> np.ndarray:
@@ -351,12 +443,11 @@ def extremes(matrix: np.ndarray, spans: Sequence[int], pick: np.ufunc) -> dict[i
 class Groups:
     """Cards by group, on some days."""
 
-    def __init__(self, group: pd.Series, alive: np.ndarray):
-        """Group cards by ``group``; alive: who counts, shape (days, cards)."""
-        self.code, _ = pd.factorize(group)
-        self.order = np.argsort(self.code, kind="stable")
-        self.starts = np.searchsorted(self.code[self.order], np.arange(self.code.max() + 1))
-        self.alive = alive
+    def __init__(self, code: np.ndarray, alive: np.ndarray):
+        """Group cards by the number of their group; alive: who counts, shape (days, cards)."""
+        self.code = code
+        self.order = np.argsort(code, kind="stable")
+        self.starts = np.searchsorted(code[self.order], np.arange(code.max() + 1))
         self.others = np.maximum(self._total(alive.astype(float)) - alive, 1)
 
     def _total(self, matrix: np.ndarray) -> np.ndarray:
@@ -364,15 +455,27 @@ class Groups:
         return sums[:, self.code]
 
     def others_mean(self, matrix: np.ndarray) -> np.ndarray:
-        """Return each day's mean over the other cards of the same group, 0 where there is none."""
-        present = np.where(self.alive, matrix, 0.0)
-        return (self._total(present) - present) / self.others
+        """Return each day's mean over the other cards of the same group, 0 where there is none.
+
+        matrix: 0 where a card does not count.
+        """
+        return (self._total(matrix) - matrix) / self.others
 
 
 def less_median(matrix: np.ndarray) -> np.ndarray:
     """Return a matrix less each day's median over the cards, 0 where nothing is known."""
-    known = ~np.isnan(matrix)
-    out = np.zeros(matrix.shape)
-    days = np.flatnonzero(known.any(axis=1))
-    out[days] = matrix[days] - np.nanmedian(matrix[days], axis=1, keepdims=True)
-    return np.nan_to_num(out)
+    unknown = np.isnan(matrix)
+    gaps, out = unknown.any(axis=1), np.zeros(matrix.shape)
+    for row in np.flatnonzero(~unknown.all(axis=1)):
+        values = matrix[row, ~unknown[row]] if gaps[row] else matrix[row]
+        out[row] = matrix[row] - median(values)
+    return known(out)
+
+
+def median(values: np.ndarray) -> float:
+    """Return numpy's median, bit for bit, of values among which none is NaN; a third of its time."""
+    half = len(values) // 2
+    parted = np.partition(values, half)
+    if len(values) % 2:
+        return float(parted[half])
+    return float((parted[:half].max() + parted[half]) / 2)
