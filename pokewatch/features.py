@@ -23,6 +23,7 @@ Features = dict[str, np.ndarray]
 
 SPANS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60)
 MEANS = (3, 7, 14, 30, 60)
+FACTOR_SPANS = (3, 7, 14, 30, 60)
 QUIET_DAYS = 30
 CARDS_AT_ONCE, DAYS_AT_ONCE = 128, 32
 LOOK_BACK = 120  # days, the longest span
@@ -158,6 +159,7 @@ class Facts:
 
     @classmethod
     def of(cls, panel: Panel) -> Facts:
+        """Return what a panel says of its cards."""
         cards = panel.cards
         released = pd.to_datetime(cards["release_date"], errors="coerce").to_numpy()
         days = (released - np.datetime64(0, "D")) / np.timedelta64(1, "D")
@@ -178,7 +180,8 @@ def _alone(panel: Panel, facts: Facts, block: slice, rows: np.ndarray) -> tuple[
 
 def _together(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Named]:
     """Return the parts ``quotes`` and ``factors`` of some days."""
-    return quotes(panel, rows), factors(panel, facts, rows)
+    price = Logs(panel.price, rows, FACTOR_SPANS)
+    return quotes(panel, price.now, rows), factors(price, facts)
 
 
 def _finite(matrix: np.ndarray) -> np.ndarray:
@@ -275,11 +278,10 @@ class Logs:
         return _change(self.values, self.place[early:], old, early)
 
 
-def quotes(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def quotes(panel: Panel, price: np.ndarray, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield where the day's low and mid listings stand against the price, and their moves."""
     spans = (3, 7)
     low, mid = (Logs(quote, rows, spans, 0.01) for quote in (panel.low, panel.mid))
-    price = np.log(at(panel.price, rows))
     for name, quote in (("low", low), ("mid", mid)):
         yield f"{name}_gap", less_median(np.clip(quote.now - price, -2, 2))
         for span in spans:
@@ -290,24 +292,23 @@ def quotes(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield how much was sold, and whether sales rise."""
     spans = (3, 7, 14, 30)
-    if np.isnan(panel.volume).all():  # most sources count no sales
-        mean = dict.fromkeys(spans, np.zeros((len(rows), panel.volume.shape[1])))
-    else:
-        volume = Trailing(panel.volume, rows)
-        mean = {span: np.log1p(known(volume.mean(span, rows))) for span in spans}
+    mean = {span: np.zeros((len(rows), panel.volume.shape[1])) for span in spans}
+    counted = ~np.isnan(panel.volume).all(axis=0)  # most sources count no sales
+    if counted.any():
+        volume = Trailing(panel.volume[:, counted], rows)
+        for span, matrix in mean.items():
+            matrix[:, counted] = np.log1p(known(volume.mean(span, rows)))
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
     yield "sales_rise_3", mean[3] - mean[14]
     yield "sales_rise_7", mean[7] - mean[30]
 
 
-def factors(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def factors(price: Logs, facts: Facts) -> Iterator[tuple[str, np.ndarray]]:
     """Yield momenta of the market, of a card's set and of its form, and cross-sectional ranks."""
-    spans = (3, 7, 14, 30, 60)
-    price = Logs(panel.price, rows, spans)
     alive = ~np.isnan(price.now)
     sets, forms = Groups(facts.sets, alive), Groups(facts.forms, alive)
-    for span in spans:
+    for span in FACTOR_SPANS:
         momentum = known(clip(price.change(span)))  # 0 where the card is not alive
         total = momentum.sum(axis=1, keepdims=True)
         mean = total / np.maximum(alive.sum(axis=1, keepdims=True), 1)
@@ -353,10 +354,12 @@ def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
         values = matrix[row] if everyone[row] else matrix[row, alive[row]]
         order = np.argsort(values)
         values = values[order]
-        first = np.r_[0, np.flatnonzero(values[1:] != values[:-1]) + 1, len(order)]
-        mean = (first[:-1] + 1 + first[1:]) / 2 / len(order)
+        begins = np.flatnonzero(values[1:] != values[:-1]) + 1
+        first, end = np.zeros((2, len(begins) + 1), dtype=int)
+        first[1:], end[:-1], end[-1] = begins, begins, len(order)
+        mean = (first + 1 + end) / 2 / len(order)
         here = order if everyone[row] else np.flatnonzero(alive[row])[order]
-        out[row, here] = np.repeat(mean, np.diff(first))
+        out[row, here] = np.repeat(mean, end - first)
     return out
 
 
@@ -473,7 +476,7 @@ def less_median(matrix: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray) -> float:
-    """Return numpy's median, bit for bit, of values among which none is NaN; a third of its time."""
+    """Return numpy's median, bit for bit and sooner, of values among which none is NaN."""
     half = len(values) // 2
     parted = np.partition(values, half)
     if len(values) % 2:

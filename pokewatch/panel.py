@@ -192,8 +192,7 @@ class Panel:
 
     def history_days(self) -> Matrix:
         """Return days since each card's first observation (-1 before it)."""
-        alive = ~np.isnan(self.price)
-        return np.cumsum(alive, axis=0) - 1
+        return np.maximum(np.arange(len(self.price))[:, None] - self.first_days(), -1)
 
     def target(self, horizon: int, max_age: int = 3) -> Matrix:
         """Return log price changes over ``horizon`` days, NaN where either end is not known.
