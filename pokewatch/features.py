@@ -349,7 +349,7 @@ def _change(matrix: np.ndarray, new: np.ndarray, old: np.ndarray, early: int) ->
 def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
     """Return each value's rank among its row's living ones, as a share; ties share their mean."""
     out = np.full(matrix.shape, np.nan)
-    everyone = alive.all(axis=1)
+    everyone: np.ndarray = np.asarray(alive.all(axis=1))
     for row in np.flatnonzero(alive.any(axis=1)):
         values = matrix[row] if everyone[row] else matrix[row, alive[row]]
         order = np.argsort(values)

@@ -42,7 +42,9 @@ COMPACT_ABOVE_FILES = 8
 SMALL_FILE_BYTES = 16 * 2**20
 # Every gzip page ends in a checksum that all readers verify: a flipped bit is an error, where
 # Parquet's other compressions would hand out another price.
-WRITING = WriterProperties(compression="GZIP", compression_level=1)
+CHECKED = WriterProperties(compression="GZIP", compression_level=1)
+# Prices are packed by their dictionary: gzip gains a seventh and costs three times the reading.
+PACKED = WriterProperties(compression="GZIP", compression_level=0)
 
 
 class ConflictError(Exception):
@@ -318,7 +320,7 @@ class Store:
                 mode="overwrite",
                 predicate=predicate or "true",
                 storage_options=self._options,
-                writer_properties=WRITING,
+                writer_properties=writing(snapshot.name),
             )
         except CommitFailedError as error:
             raise ConflictError(str(error)) from error
@@ -429,15 +431,20 @@ class Store:
         try:
             if partitioned:
                 months = [str(month) for month in crowded.index]
-                handle.optimize.compact([("month", "in", months)], writer_properties=WRITING)
+                handle.optimize.compact([("month", "in", months)], writer_properties=writing(table))
             else:
-                handle.optimize.compact(writer_properties=WRITING)
+                handle.optimize.compact(writer_properties=writing(table))
             handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
             log.warning(
                 "table '%s' was not compacted this time: %s", table, object_store.said(error)
             )
+
+
+def writing(table: str) -> WriterProperties:
+    """Return how the files of a table are written."""
+    return PACKED if table in ("prices", "predictions") else CHECKED
 
 
 def local_folder(location: str) -> Path | None:

@@ -239,7 +239,8 @@ def feature_building(table: Table, settings: Settings) -> None:
     cells = panel.price.size
     some = min(len(panel.card_ids), max(3_000_000 // len(panel.dates), 256))
     part = panel.cards_only(slice(0, some))
-    seconds = best(lambda: features.build(part), 2) / part.price.size
+    jobs = os.cpu_count() or 1
+    seconds = best(lambda: features.build(part, jobs=jobs), 3) / part.price.size
     loop = comparison.feature_loop(panel, LOOP_CARDS)
     table.add(
         "features",
@@ -435,7 +436,7 @@ def parts(settings: Settings, cards: int, days: int, folder: Path) -> dict[str, 
     last = [len(panel.dates) - 1]
     return {
         "open": best(lambda: nightly.open_panel(settings)),
-        "features": best(lambda: features.build(panel), 2),
+        "features": best(lambda: features.build(panel, jobs=os.cpu_count() or 1), 2),
         "forecast": best(lambda: model.predict_days(panel, last)),
         "ingest": child(settings, "collect", str(tonight(cards, days, folder)))["seconds"],
     }
