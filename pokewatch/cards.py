@@ -34,7 +34,7 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     if cards.empty:
         return empty_cards()
     aliases = (
-        cards[["card_id", "aliases"]]
+        cards.loc[cards["aliases"].notna(), ["card_id", "aliases"]]
         .explode("aliases")
         .dropna()
         .groupby("card_id")["aliases"]
@@ -76,6 +76,8 @@ def news(new: pd.DataFrame, known: pd.DataFrame) -> set[str]:
     both = new.merge(known, on="card_id", how="left", suffixes=("", "_known"), indicator=True)
     more = (both["_merge"] != "both").to_numpy()
     for name in CARD_COLUMNS[1:-1]:
+        if not new[name].notna().any():
+            continue
         mine, theirs = both[name].astype("object"), both[f"{name}_known"].astype("object")
         more |= (mine.notna() & (theirs.isna() | (mine != theirs))).to_numpy(dtype=bool)
     told = np.flatnonzero(both["aliases"].map(len).gt(0) & ~more)

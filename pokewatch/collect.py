@@ -228,7 +228,6 @@ def ingest(
     """Bring a delivery through quality into the store; doing it again changes nothing."""
     now = now or pd.Timestamp.now(tz="UTC")
     rows = quality.normalise(delivery.observations, delivery.source, now)
-    rows["quarantine_id"] = None
     rows["copy"] = quarantine.count_copies(rows)
     described = card_frames.tidy(delivery.cards)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
@@ -354,7 +353,8 @@ def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, 
     that is trusted more, is worth its timestamp: it must win over what was collected in between.
     """
     columns = [*KEY, *VALUES, "collected_at", "source"]
-    both = rows[columns].merge(known[columns], on=KEY, how="left", suffixes=("", "_known"))
+    known = known.loc[known["date"].isin(rows["date"].unique()), columns]
+    both = rows[columns].merge(known, on=KEY, how="left", suffixes=("", "_known"))
     same = both["market_price"] == both["market_price_known"]
     for name in VALUES[1:]:
         same &= both[name].isna() | (both[name] == both[f"{name}_known"])

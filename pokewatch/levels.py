@@ -25,10 +25,12 @@ def judge(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.Dat
     both = stack([known[columns], rows[columns]]).assign(new=marks)
     both["row"] = np.arange(len(both))
     both = both.sort_values(["date", "new", "collected_at"], kind="stable")
+    both["card"] = pd.factorize(both["card_id"])[0]
     # An accepted row and its would-be replacement stand on one date: they take separate turns.
-    turn = both.groupby(KEY, sort=False).cumcount()
-    both = both.assign(turn=turn).sort_values(["date", "turn"], kind="stable")
-    card = pd.factorize(both["card_id"])[0]
+    both["turn"] = both.groupby(["card", "date"], sort=False).cumcount()
+    if both["turn"].any():
+        both = both.sort_values(["date", "turn"], kind="stable")
+    card = both["card"].to_numpy()
     levels = Levels(int(card.max()) + 1 if len(card) else 0, settings)
     day = both["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     step = np.flatnonzero(np.r_[True, np.diff(day * 64 + both["turn"].to_numpy()) != 0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +43,7 @@ LESS_TRUSTED = ("tcgdex", "pokemontcg", "pokemonpricetracker")
 MAX_FLOAT = sys.float_info.max
 A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
 FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan
+FEW = 100  # times; more of them are mostly the same few
 HISTORY_DAYS = 60  # accepted days that the rules look back on
 
 
@@ -98,17 +100,15 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
         collected = pd.Series(pd.NaT, index=index, dtype="datetime64[us, UTC]")
     out["dated"] = collected.notna()
     out["collected_at"] = collected.fillna(now)
-    missing_price = out["raw_price"].isna() | (out["raw_price"].astype("string").str.strip() == "")
-    missing_date = out["raw_date"].isna() | (out["raw_date"].astype("string").str.strip() == "")
     day_collected = out["collected_at"].dt.tz_localize(None).dt.normalize()
     checks = {
         "card_id_missing": blank,
-        "price_missing": missing_price.fillna(True),
+        "price_missing": is_blank(out["raw_price"]),
         "foreign_currency": foreign,
         "price_not_numeric": out["market_price"].isna(),
         "price_not_positive": out["market_price"] <= 0,
         "price_absurd": pd.Series(False, index=index),
-        "date_missing": missing_date.fillna(True),
+        "date_missing": is_blank(out["raw_date"]),
         "date_unparsable": out["date"].isna(),
         "date_in_future": (out["date"] > day_collected) | (out["collected_at"] > now + A_DAY),
         "date_too_old": out["date"] < FIRST_DAY,
@@ -116,6 +116,15 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     conditions = [mask.to_numpy(dtype=bool) for mask in checks.values()]
     out["problem"] = np.select(conditions, list(checks), default="")
     return out
+
+
+def is_blank(values: pd.Series) -> pd.Series:
+    """Return which values are missing, or texts of nothing but space."""
+    missing = values.isna()
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        return missing
+    text = values.map(lambda value: isinstance(value, str) and not value.strip())
+    return missing | text.astype(bool)
 
 
 def parse_numbers(values: pd.Series) -> pd.Series:
@@ -139,6 +148,12 @@ def parse_dates(values: pd.Series) -> pd.Series:
 
 def parse_times(values: pd.Series) -> pd.Series:
     """Return UTC timestamps; times without a zone are UTC, what cannot be read becomes NaT."""
+    if values.dtype == "object" and len(values) > FEW:
+        with suppress(TypeError):  # what is no text may be a list, which cannot be looked up
+            number, known = pd.factorize(values)
+            if len(known) < len(values) // 2:
+                parsed = parse_times(pd.Series(known, dtype="object"))
+                return parsed.reindex(pd.Index(number)).set_axis(values.index)
     if pd.api.types.is_numeric_dtype(values):  # a bare number is no date: refuse to guess its unit
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us, UTC]")
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -171,7 +186,7 @@ def check(
         may go on (``reason`` shared_curve).
     sets: card_id -> set name, where known: boxes of one set may share a curve.
     """
-    rows = rows.assign(quarantine_id=None)
+    rows = rows.assign(quarantine_id="")
     absurd = (rows["problem"] == "") & (rows["market_price"] > settings.max_price)
     rows.loc[absurd, "problem"] = "price_absurd"
     faulty = rows[rows["problem"] != ""]
@@ -187,7 +202,10 @@ def check(
     refused.append(refuse(candidates[shared], "shared_curve"))
     candidates = candidates[~shared]
 
-    settled = known.assign(stored=True, quarantine_id=None, refresh=False)
+    # Only what stands on the same days can be the same observation; the rest makes the levels.
+    near = known["date"].isin(candidates["date"].unique())
+    before = known[~near]
+    settled = known[near].assign(stored=True, quarantine_id="", refresh=False)
     replaced = [settled.iloc[:0]]
     order = candidates.assign(trust=trust(candidates["source"])).sort_values(
         ["trust", "collected_at", "market_price"], ascending=[True, True, False]
@@ -197,7 +215,7 @@ def check(
     for _, chosen in order.assign(stored=False).groupby(layer):
         beaten = is_beaten(chosen, settled)
         refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
-        judged = judge(chosen[~beaten], settled, settings)
+        judged = judge(chosen[~beaten], stack([before, settled]), settings)
         wrong = judged[judged["reason"] != ""]
         refused.append(refuse(wrong, wrong["reason"]))
         good = judged[judged["reason"] == ""]
@@ -210,7 +228,7 @@ def check(
     never_stored = lost[~lost["stored"]]
     refused.append(refuse(never_stored, never_stored["reason"]))
     out = stack(refused)
-    was_held = out["quarantine_id"].notna()
+    was_held = out["quarantine_id"] != ""
     stored = lost[lost["stored"]].merge(
         accepted[[*KEY, "market_price"]], on=KEY, suffixes=("", "_new")
     )
@@ -218,7 +236,7 @@ def check(
         accepted=accepted,
         refused=out[~was_held],
         superseded=stored[stored["market_price"] != stored["market_price_new"]],
-        released=accepted["quarantine_id"].dropna().tolist(),
+        released=accepted.loc[accepted["quarantine_id"] != "", "quarantine_id"].tolist(),
         requalified=out.loc[was_held, ["quarantine_id", "reason", "detail", "status"]],
     )
 

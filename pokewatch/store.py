@@ -364,10 +364,9 @@ class Store:
             listed = ", ".join(f"'{day}'" for day in days)
             predicate += f" and date in ({listed})"
         old = self.read_prices(prices, since=first, until=last)
-        keys = pd.MultiIndex.from_frame(rows[schema.KEY])
-        kept = old["date"].isin(rows["date"].unique()) & ~pd.MultiIndex.from_frame(
-            old[schema.KEY]
-        ).isin(keys)
+        old = old[old["date"].isin(rows["date"].unique())]
+        keys = (pd.MultiIndex.from_frame(frame[schema.KEY]) for frame in (old, rows))
+        kept = ~next(keys).isin(next(keys)) if len(old) else slice(0)
         frames = [frame for frame in (old[kept], rows[schema.OBSERVATION_COLUMNS]) if len(frame)]
         merged = pd.concat(frames).sort_values(["date", "card_id"])
         self.replace(prices, merged, predicate)
