@@ -16,6 +16,7 @@ def main() -> None:
         return
     from typer.main import get_command, get_group
 
+    from pokewatch.allocator import keep_freed_memory
     from pokewatch.care_commands import care
     from pokewatch.commands import app
     from pokewatch.errors import PokewatchError
@@ -23,6 +24,7 @@ def main() -> None:
     from pokewatch.source_commands import sources
     from pokewatch.watch_commands import watch
 
+    keep_freed_memory()
     commands = get_group(app)
     commands.add_command(get_command(watch), "watch")
     commands.add_command(get_command(sources), "sources")

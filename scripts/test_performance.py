@@ -36,6 +36,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pokewatch import collect, comparison, features, nightly, schema
+from pokewatch.allocator import keep_freed_memory
 from pokewatch.cards import tidy
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.forecast import FairValueModel
@@ -537,6 +538,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as the command line does
     if sys.argv[1:2] == ["--job"]:
         run_job(*sys.argv[2:])
     else:
