@@ -239,7 +239,7 @@ def test_a_scheduler_that_is_away_is_named_with_the_mend(monkeypatch):
 
 @pytest.mark.parametrize("address", ["scheduler", "http://127.0.0.1:8786", "tcp://127.0.0.1:x"])
 def test_a_wrong_address_is_a_usage_error(address, monkeypatch):
-    monkeypatch.setattr(parallel, "WAIT", 0.2)
+    monkeypatch.setattr(parallel, "WAIT", 3)
     with pytest.raises(UsageError, match=f"POKEWATCH_DASK='{address}' is no address"):
         walk_forward(PANEL, load_settings(dask=address), [7])
 
