@@ -47,6 +47,9 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
         last = cards.groupby("card_id", sort=True)[fields].last()
     for column in TEXT_COLUMNS:
         text = last[column].dropna().astype(str)
+        if text.empty:
+            last[column] = last[column].astype("object")
+            continue
         unique = pd.Series({value: ftfy.fix_text(value).strip() for value in text.unique()})
         last[column] = text.map(unique).reindex(last.index).astype("object")
     kinds = {
@@ -61,8 +64,8 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     last["printing"] = last["printing"].fillna(parts[1])
     release = pd.to_datetime(last["release_date"], errors="coerce")
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
-    last["aliases"] = aliases.reindex(last.index)
-    last["aliases"] = last["aliases"].map(lambda names: names if isinstance(names, list) else [])
+    told, none = aliases.reindex(last.index).tolist(), list[str]()
+    last["aliases"] = [names if isinstance(names, list) else none for names in told]
     return last.reset_index()[CARD_COLUMNS]
 
 
@@ -73,17 +76,20 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def news(new: pd.DataFrame, known: pd.DataFrame) -> set[str]:
     """Return the ids of tidy cards that are not known, or say what the known ones do not."""
-    both = new.merge(known, on="card_id", how="left", suffixes=("", "_known"), indicator=True)
-    more = (both["_merge"] != "both").to_numpy()
+    place = pd.Index(known["card_id"]).get_indexer(new["card_id"])
+    more = place < 0
+    both = np.flatnonzero(~more)
     for name in CARD_COLUMNS[1:-1]:
-        if not new[name].notna().any():
-            continue
-        mine, theirs = both[name].astype("object"), both[f"{name}_known"].astype("object")
-        more |= (mine.notna() & (theirs.isna() | (mine != theirs))).to_numpy(dtype=bool)
-    told = np.flatnonzero(both["aliases"].map(len).gt(0) & ~more)
-    for row in told:
-        more[row] = not set(both["aliases"][row]) <= set(both["aliases_known"][row])
-    return set(both.loc[more, "card_id"])
+        told = both[new[name].iloc[both].notna().to_numpy()]
+        mine, theirs = new[name].iloc[told], known[name].iloc[place[told]]
+        if name == "product_id":  # a number here, in the store, and a missing one nowhere
+            mine, theirs = mine.astype("float64"), theirs.astype("float64")
+        more[told] |= mine.to_numpy() != theirs.to_numpy()
+    stored = known["aliases"].to_numpy()
+    for row, names in enumerate(new["aliases"]):
+        if len(names) and not more[row]:
+            more[row] = not set(names) <= set(stored[place[row]])
+    return set(new.loc[more, "card_id"])
 
 
 class Resolver:

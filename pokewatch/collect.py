@@ -256,6 +256,8 @@ def _ingest(
     touched = set(rows["card_id"].dropna())
     held = quarantine.held(shelf, touched)
     known = known_rows(prices, rows, held, touched)
+    ids = pd.CategoricalDtype(pd.Index(sorted(touched), dtype="object"))
+    rows, known, held = (numbered(frame, ids) for frame in (rows, known, held))
     same, later = already_stored(rows, known)
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
@@ -341,9 +343,25 @@ def known_rows(
     back = np.zeros(len(names), dtype=np.int64)
     back[number[last]] = last
     recent = back[number] - np.arange(len(number)) < RECENT
-    wanted = names.isin(touched).to_numpy()[number]
-    keep = wanted & (~old | recent | names.isin(set(held["card_id"])).to_numpy()[number])
+    wanted, awaited = (
+        np.array([name in some for name in names], dtype=bool)[number]
+        for some in (touched, set(held["card_id"]))
+    )
+    keep = wanted & (~old | recent | awaited)
+    found = found.set_column(0, "card_id", code)
     return to_frame(found.take(pa.array(order[keep])))
+
+
+def numbered(rows: pd.DataFrame, ids: pd.CategoricalDtype) -> pd.DataFrame:
+    """Return rows whose card ids are categories: compared, sorted and grouped as numbers are.
+
+    ids: sorted, among them all of the rows; the same ones for all frames that are put together.
+    """
+    given = rows["card_id"]
+    if not isinstance(given.dtype, pd.CategoricalDtype):
+        return rows.assign(card_id=pd.Categorical(given, dtype=ids))
+    place = np.append(ids.categories.get_indexer(given.cat.categories), -1)
+    return rows.assign(card_id=pd.Categorical.from_codes(place[given.cat.codes], dtype=ids))
 
 
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

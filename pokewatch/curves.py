@@ -26,12 +26,14 @@ def shared_curves(
     exceeds the digits that chance alone needs among that many pairs, by three. A card whose own
     earlier level the curve continues is its owner and is left alone.
     """
-    order = candidates.reset_index(drop=True).sort_values(KEY, kind="stable")
+    code = pd.factorize(candidates["card_id"])[0]
+    often = np.bincount(code, minlength=1)[code] >= MIN_SHARED_CHANGES  # who else could move often?
+    order = candidates.reset_index(drop=True)[often].sort_values(KEY, kind="stable")
     same_card = order["card_id"].eq(order["card_id"].shift())
     moved = ~same_card | order["market_price"].ne(order["market_price"].shift())
     weight = np.log10(np.maximum(order["market_price"] * 20, 1.0))
     events = order.assign(weight=weight)[moved & (weight > 0)]
-    busy = events.groupby("card_id")["weight"].transform("size") >= MIN_SHARED_CHANGES
+    busy = events.groupby("card_id", observed=True)["weight"].transform("size") >= MIN_SHARED_CHANGES
     events = events[busy]
     flagged = np.zeros(len(candidates), dtype=bool)
     if events.empty:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pokewatch.curves import shared_curves
 from pokewatch.levels import judge
-from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, stack
+from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, has_key, stack
 from pokewatch.settings import Settings
 
 REASONS = {
@@ -202,8 +202,9 @@ def check(
     refused.append(refuse(candidates[shared], "shared_curve"))
     candidates = candidates[~shared]
 
-    # Only what stands on the same days can be the same observation; the rest makes the levels.
-    near = known["date"].isin(candidates["date"].unique())
+    # Only what stands on the same day can be the same observation; the rest makes the levels.
+    near = known["date"].isin(candidates["date"].unique()).to_numpy()
+    near[near] = has_key(known[near], candidates)
     before = known[~near]
     settled = known[near].assign(stored=True, quarantine_id="", refresh=False)
     replaced = [settled.iloc[:0]]
@@ -211,7 +212,7 @@ def check(
         ["trust", "collected_at", "market_price"], ascending=[True, True, False]
     )
     order = order.drop(columns="trust")
-    layer = order.groupby(KEY, sort=False).cumcount()
+    layer = order.groupby(KEY, sort=False, observed=True).cumcount()
     for _, chosen in order.assign(stored=False).groupby(layer):
         beaten = is_beaten(chosen, settled)
         refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
@@ -247,12 +248,6 @@ def refuse(rows: pd.DataFrame, reason: str | pd.Series) -> pd.DataFrame:
     marked["status"] = np.where(marked["reason"] == "jump", "held", "refused")
     marked["detail"] = marked["reason"].map(REASONS)
     return marked
-
-
-def has_key(frame: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
-    """Return which rows of ``frame`` have a (card_id, date) that ``other`` has too."""
-    keys = pd.MultiIndex.from_frame(frame[KEY])
-    return np.asarray(keys.isin(pd.MultiIndex.from_frame(other[KEY])))
 
 
 def trust(sources: pd.Series) -> pd.Series:

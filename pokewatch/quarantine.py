@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
 from pokewatch import quality
 from pokewatch.errors import UsageError
-from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES
+from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES, has_key
 from pokewatch.store import Snapshot, Store, to_frame
 
 MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
@@ -24,7 +25,7 @@ def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
     """
     curve = (ds.field("status") == "refused") & (ds.field("reason") == "shared_curve")
     rows = to_frame(shelf.read(where=[(ds.field("status") == "held") | curve]))
-    rows = rows[rows["card_id"].isin(touched)]
+    rows = rows[np.array([card_id in touched for card_id in rows["card_id"]], dtype=bool)]
     return rows[["quarantine_id", "reason", *OBSERVATION_COLUMNS]].assign(
         dated=True,
         refresh=False,
@@ -105,7 +106,8 @@ def shape(refused: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     names = [name for name in QUARANTINE_SCHEMA.names if name in refused]
     out = refused[names].copy()
     out["quarantine_id"] = content_ids(refused)
-    out["card_id"] = out["card_id"].map(lambda value: None if value is None else str(value))
+    card = out["card_id"].astype("object")
+    out["card_id"] = card.where(card.isna(), card.astype(str)).where(card.notna(), None)
     out["quarantined_at"] = now
     dates, prices = refused["raw_date"], refused["raw_price"]
     dates = dates.where(dates.notna(), refused["date"].astype("string"))
@@ -224,7 +226,7 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
         prices, shelf = store.snapshot("prices"), store.snapshot("quarantine")
         first, last = rows["date"].min().date(), rows["date"].max().date()
         known = store.read_prices(prices, since=first, until=last)
-        settle(store, shelf, superseded(known[quality.has_key(known, rows)], now), rows.iloc[:0])
+        settle(store, shelf, superseded(known[has_key(known, rows)], now), rows.iloc[:0])
         store.upsert_prices(prices, rows)
 
     store.retry(attempt)

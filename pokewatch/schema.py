@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -121,6 +122,16 @@ def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
         if len(filled) == 1
         else pd.concat(filled, ignore_index=True)
     )
+
+
+def has_key(frame: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
+    """Return which rows of ``frame`` have a (card_id, date) that ``other`` has too."""
+    if frame.empty or other.empty:
+        return np.zeros(len(frame), dtype=bool)
+    keys = stack([frame[KEY], other[KEY]])
+    card, day = (pd.factorize(keys[name], use_na_sentinel=False)[0] for name in KEY)
+    key = card.astype(np.int64) * (int(day.max()) + 1) + day
+    return np.isin(key[: len(frame)], key[len(frame) :])
 
 
 @dataclass

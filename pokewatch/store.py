@@ -365,11 +365,10 @@ class Store:
             predicate += f" and date in ({listed})"
         old = self.read_prices(prices, since=first, until=last)
         old = old[old["date"].isin(rows["date"].unique())]
-        keys = (pd.MultiIndex.from_frame(frame[schema.KEY]) for frame in (old, rows))
-        kept = ~next(keys).isin(next(keys)) if len(old) else slice(0)
-        frames = [frame for frame in (old[kept], rows[schema.OBSERVATION_COLUMNS]) if len(frame)]
-        merged = pd.concat(frames).sort_values(["date", "card_id"])
-        self.replace(prices, merged, predicate)
+        kept = old[~schema.has_key(old, rows)]
+        frames = (to_table(frame, schema.PRICES_SCHEMA) for frame in (kept, rows))
+        order = [("date", "ascending"), ("card_id", "ascending")]
+        self.replace(prices, pa.concat_tables(frames).sort_by(order), predicate)
 
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
         """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""
