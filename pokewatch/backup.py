@@ -88,7 +88,7 @@ def _write_table(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     def written() -> Iterator[pa.RecordBatch]:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             if snapshot.handle is not None:
-                for batch in snapshot.dataset().to_batches(columns=schema.names):
+                for batch in snapshot.dataset.to_batches(columns=schema.names):
                     batch = batch.cast(schema)
                     writer.write_batch(batch)
                     yield batch

@@ -64,8 +64,12 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     last["printing"] = last["printing"].fillna(parts[1])
     release = pd.to_datetime(last["release_date"], errors="coerce")
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
-    told, none = aliases.reindex(last.index).tolist(), list[str]()
-    last["aliases"] = [names if isinstance(names, list) else none for names in told]
+    none: list[str] = []
+    if aliases.empty:
+        last["aliases"] = [none] * len(last)
+    else:
+        told = aliases.reindex(last.index).tolist()
+        last["aliases"] = [names if isinstance(names, list) else none for names in told]
     return last.reset_index()[CARD_COLUMNS]
 
 
@@ -75,20 +79,23 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def news(new: pd.DataFrame, known: pd.DataFrame) -> set[str]:
-    """Return the ids of tidy cards that are not known, or say what the known ones do not."""
+    """Return the ids of tidy cards that are not known, or say what the known ones do not.
+
+    known: needs no column of which ``new`` says nothing.
+    """
     place = pd.Index(known["card_id"]).get_indexer(new["card_id"])
     more = place < 0
     both = np.flatnonzero(~more)
     for name in CARD_COLUMNS[1:-1]:
         told = both[new[name].iloc[both].notna().to_numpy()]
+        if not len(told):
+            continue
         mine, theirs = new[name].iloc[told], known[name].iloc[place[told]]
         if name == "product_id":  # a number here, in the store, and a missing one nowhere
             mine, theirs = mine.astype("float64"), theirs.astype("float64")
         more[told] |= mine.to_numpy() != theirs.to_numpy()
-    stored = known["aliases"].to_numpy()
-    for row, names in enumerate(new["aliases"]):
-        if len(names) and not more[row]:
-            more[row] = not set(names) <= set(stored[place[row]])
+    for row in np.flatnonzero(new["aliases"].map(len).gt(0) & ~more):
+        more[row] = not set(new["aliases"].iat[row]) <= set(known["aliases"].iat[place[row]])
     return set(new.loc[more, "card_id"])
 
 

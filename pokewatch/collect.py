@@ -255,9 +255,10 @@ def _ingest(
     refuse_mixture(prices, rows)
     touched = set(rows["card_id"].dropna())
     held = quarantine.held(shelf, touched)
-    known = known_rows(prices, rows, held, touched)
+    # Compared, sorted and grouped as numbers are.
     ids = pd.CategoricalDtype(pd.Index(sorted(touched), dtype="object"))
-    rows, known, held = (numbered(frame, ids) for frame in (rows, known, held))
+    rows, held = (frame.astype({"card_id": ids}) for frame in (rows, held))
+    known = known_rows(prices, rows, held)
     same, later = already_stored(rows, known)
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
@@ -303,7 +304,7 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         return
     incoming = bool((rows["source"] == "simulated").any())
     # One stored row speaks for all: none of the other kind ever got in.
-    files = prices.dataset().get_fragments()
+    files = prices.dataset.get_fragments()
     heads = (one.head(1, columns=["source"])["source"].to_pylist() for one in files)
     stored = next((head for head in heads if head), None)
     if stored and (stored[0] == "simulated") != incoming:
@@ -314,54 +315,38 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         )
 
 
-def known_rows(
-    prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, touched: set[str]
-) -> pd.DataFrame:
+def known_rows(prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
     """Return the accepted rows of the touched cards from a while before the first new one on.
 
     Of cards of which nothing is held only what makes their level is needed from before it: the
-    last rows.
+    last rows. The card ids of all three frames are categories of one type, the touched cards.
     """
+    ids = rows["card_id"].dtype
+    touched = pa.array(ids.categories, pa.string())
     waiting = held.loc[held["reason"] != "shared_curve", "date"]
     first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
-        touched = set()
     since = (first - timedelta(days=quality.HISTORY_DAYS)).date()
     where = list(date_range(since, None))
     if len(touched) <= MANY_CARDS:
-        where.append(ds.field("card_id").isin(pa.array(list(touched), pa.string())))
+        where.append(ds.field("card_id").isin(touched))
     found = prices.read(OBSERVATION_COLUMNS, where)
-    code = found["card_id"].dictionary_encode().combine_chunks()
-    number, names = code.indices.to_numpy(), code.dictionary.to_pandas()
-    day = found["date"].cast(pa.int32()).to_numpy()
-    order = np.lexsort((day, number))
-    number, day = number[order], day[order]
-    old = day < (first - pd.Timestamp(0)).days
-    # Counted back from the last row before the first new one, card by card.
-    last = np.flatnonzero(old & ~np.r_[old[1:] & (number[1:] == number[:-1]), False])
-    back = np.zeros(len(names), dtype=np.int64)
-    back[number[last]] = last
-    recent = back[number] - np.arange(len(number)) < RECENT
-    wanted, awaited = (
-        np.array([name in some for name in names], dtype=bool)[number]
-        for some in (touched, set(held["card_id"]))
-    )
-    keep = wanted & (~old | recent | awaited)
-    found = found.set_column(0, "card_id", code)
-    return to_frame(found.take(pa.array(order[keep])))
-
-
-def numbered(rows: pd.DataFrame, ids: pd.CategoricalDtype) -> pd.DataFrame:
-    """Return rows whose card ids are categories: compared, sorted and grouped as numbers are.
-
-    ids: sorted, among them all of the rows; the same ones for all frames that are put together.
-    """
-    given = rows["card_id"]
-    if not isinstance(given.dtype, pd.CategoricalDtype):
-        return rows.assign(card_id=pd.Categorical(given, dtype=ids))
-    place = np.append(ids.categories.get_indexer(given.cat.categories), -1)
-    return rows.assign(card_id=pd.Categorical.from_codes(place[given.cat.codes], dtype=ids))
+    card = pc.index_in(found["card_id"], value_set=touched).fill_null(-1).to_numpy()
+    ago = (first - pd.Timestamp(0)).days - found["date"].cast(pa.int32()).to_numpy()
+    awaited = np.isin(np.arange(len(touched)), held["card_id"].cat.codes)
+    keep = (ago <= 0) | np.append(awaited, False)[card]
+    # Counted back from the first new one, day after day; at most HISTORY_DAYS, so small numbers.
+    old = np.flatnonzero((ago > 0) & (card >= 0))
+    old = old[np.argsort(ago[old].astype(np.int16), kind="stable")]
+    counted = np.zeros(len(touched), dtype=np.int64)
+    for here in np.split(old, np.flatnonzero(np.diff(ago[old])) + 1):
+        keep[here] |= counted[card[here]] < RECENT
+        counted[card[here]] += 1
+    keep &= card >= 0
+    known = to_frame(found.drop_columns("card_id").filter(pa.array(keep)))
+    known.insert(0, "card_id", pd.Categorical.from_codes(card[keep], dtype=ids))
+    return known
 
 
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -388,16 +373,17 @@ def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> Non
     """Add what the delivery says about its cards; every delivered card_id gets a row."""
     snapshot = store.snapshot("cards")
     table = snapshot.read(CARD_COLUMNS)
-    stored = table.to_pandas()
-    delivered = rows.loc[rows["problem"] == "", "card_id"].drop_duplicates()
-    ids = card_frames.news(described, stored) | set(delivered[~delivered.isin(stored["card_id"])])
+    told = [name for name in CARD_COLUMNS[:-1] if described[name].notna().any()]
+    told += ["aliases"] if described["aliases"].map(len).any() else []
+    stored = table.select(told or ["card_id"]).to_pandas()
+    delivered = set(rows.loc[rows["problem"] == "", "card_id"])
+    ids = card_frames.news(described, stored) | (delivered - set(stored["card_id"]))
     if not ids:
         return
-    fresh = pd.concat([pd.DataFrame({"card_id": delivered}), described])
-    merged = card_frames.merge(
-        stored[stored["card_id"].isin(ids)], fresh[fresh["card_id"].isin(ids)]
-    )
+    bare = pd.DataFrame({"card_id": sorted(ids & delivered)})
+    fresh = pd.concat([bare, described[described["card_id"].isin(ids)]])
     touched = pc.is_in(table["card_id"], value_set=pa.array(list(ids), pa.string()))
+    merged = card_frames.merge(table.filter(touched).to_pandas(), fresh)
     others = table.filter(pc.invert(touched))
     whole = pa.concat_tables([others, to_table(merged, CARDS_SCHEMA)])
     store.replace(snapshot, whole.sort_by("card_id"), None)

@@ -20,7 +20,7 @@ def content_hash(store: Store, table: str = "prices", version: int | None = None
     if snapshot.handle is None:
         return hash_rows([])[0]
     schema = TABLES[table]
-    batches = snapshot.dataset().to_batches(columns=schema.names)
+    batches = snapshot.dataset.to_batches(columns=schema.names)
     return hash_rows(batch.cast(schema) for batch in batches)[0]
 
 

@@ -123,7 +123,7 @@ def _way_back(version: int | None) -> str:
 def _remote(store: Store, name: str, deep: bool) -> Finding:
     snapshot = store.snapshot(name)
     if deep and snapshot.handle is not None:
-        for _ in snapshot.dataset().to_batches():
+        for _ in snapshot.dataset.to_batches():
             pass
     read = "read in full" if deep else "its files are not looked at without --deep"
     return Finding(f"table {name}", State.ok, f"version {snapshot.version} opens; {read}")

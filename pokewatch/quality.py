@@ -123,8 +123,8 @@ def is_blank(values: pd.Series) -> pd.Series:
     missing = values.isna()
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         return missing
-    text = values.map(lambda value: isinstance(value, str) and not value.strip())
-    return missing | text.astype(bool)
+    text = [isinstance(value, str) and not value.strip() for value in values]
+    return missing | np.array(text, dtype=bool)
 
 
 def parse_numbers(values: pd.Series) -> pd.Series:
@@ -132,7 +132,8 @@ def parse_numbers(values: pd.Series) -> pd.Series:
     if pd.api.types.is_bool_dtype(values):
         values = pd.Series(np.nan, values.index)
     if values.dtype == "object":
-        values = values.mask(values.map(lambda value: isinstance(value, bool | np.bool_)))
+        truth = np.array([type(value) in (bool, np.bool_) for value in values], dtype=bool)
+        values = values.mask(truth)
     try:
         numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     except OverflowError:  # whole numbers of JSON may have any length

@@ -140,7 +140,7 @@ def _missing_tables(store: Store, manifest: dict[str, Any]) -> list[str]:
     for name in RESTORED:
         said = manifest["tables"][name]
         there = store.snapshot(name)
-        if there.handle is not None and there.dataset().count_rows():
+        if there.handle is not None and there.dataset.count_rows():
             if content_hash(store, name) != said["content"]:
                 raise UsageError(
                     f"'{store.root}' holds other {name}: import into an empty home, as in "

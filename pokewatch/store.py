@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
+from functools import cached_property, reduce
 from operator import and_
 from pathlib import Path
 from typing import TypeVar
@@ -63,8 +63,9 @@ class Snapshot:
         """Table version, -1 while the table does not exist."""
         return -1 if self.handle is None else self.handle.version()
 
+    @cached_property
     def dataset(self) -> ds.Dataset:
-        """Return the table for scanning; only while it exists."""
+        """The table for scanning; only while it exists."""
         if self.handle is None:
             raise StoreError(f"table '{self.name}' is empty: collect prices first")
         # Not deltalake's own file system, for the reason object_store names.
@@ -105,7 +106,7 @@ class Snapshot:
         if self.handle is None:
             return pa.schema([table_schema.field(name) for name in names]).empty_table()
         conditions = list(where)
-        dataset = self.dataset()
+        dataset = self.dataset
         try:
             for fragment in dataset.get_fragments():
                 check_columns(fragment, table_schema)
@@ -363,12 +364,12 @@ class Store:
         if len(days) <= (last - first).days:
             listed = ", ".join(f"'{day}'" for day in days)
             predicate += f" and date in ({listed})"
-        old = self.read_prices(prices, since=first, until=last)
-        old = old[old["date"].isin(rows["date"].unique())]
-        kept = old[~schema.has_key(old, rows)]
-        frames = (to_table(frame, schema.PRICES_SCHEMA) for frame in (kept, rows))
+        old = prices.read(schema.PRICES_SCHEMA.names, list(date_range(first, last)))
+        old = old.filter(pc.is_in(old["date"], value_set=pa.array(days, pa.date32())))
+        gone = schema.has_key(to_frame(old.select(schema.KEY)), rows)
+        tables = [old.filter(pa.array(~gone)), to_table(rows, schema.PRICES_SCHEMA)]
         order = [("date", "ascending"), ("card_id", "ascending")]
-        self.replace(prices, pa.concat_tables(frames).sort_by(order), predicate)
+        self.replace(prices, pa.concat_tables(tables).sort_by(order), predicate)
 
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
         """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""

@@ -204,7 +204,7 @@ READER = textwrap.dedent(
     import sys
     from pokewatch.store import Store
 
-    batches = Store(sys.argv[1]).snapshot("prices").dataset().to_batches()
+    batches = Store(sys.argv[1]).snapshot("prices").dataset.to_batches()
     next(iter(batches))
     print("read")
     """
