@@ -33,7 +33,9 @@ def shared_curves(
     moved = ~same_card | order["market_price"].ne(order["market_price"].shift())
     weight = np.log10(np.maximum(order["market_price"] * 20, 1.0))
     events = order.assign(weight=weight)[moved & (weight > 0)]
-    busy = events.groupby("card_id", observed=True)["weight"].transform("size") >= MIN_SHARED_CHANGES
+    busy = (
+        events.groupby("card_id", observed=True)["weight"].transform("size") >= MIN_SHARED_CHANGES
+    )
     events = events[busy]
     flagged = np.zeros(len(candidates), dtype=bool)
     if events.empty:

@@ -21,7 +21,13 @@ from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
 from pokewatch.sources.answers import NotFoundError, decoded
 from pokewatch.sources.http import Client
-from pokewatch.sources.tcgcsv_frames import SOURCE, answer_rows, price_frames, usable_categories
+from pokewatch.sources.tcgcsv_frames import (
+    SOURCE,
+    answer_rows,
+    price_frames,
+    usable_categories,
+    usual_frames,
+)
 from pokewatch.sources.unpack import DamagedArchiveError, unpack
 
 log = logging.getLogger(__name__)
@@ -50,8 +56,7 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
     notes: list[str] = []
-    rows: list[dict[str, Any]] = []
-    read = set()
+    found: list[tuple[int, int, bytes]] = []
     for name, content in _members(path, wanted, packed):
         member = _member.fullmatch(name)
         if member is None:
@@ -62,12 +67,13 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
                 f"'{path}' holds prices of {member[1]}, its name says {day}; "
                 "delete or rename it and run backfill again"
             )
-        try:
-            rows += answer_rows(decoded(content))
-        except (ValueError, SourceError) as error:
-            notes.append(f"{path.name}: group {member[3]} of category {member[2]} failed: {error}")
-            continue
-        read.add(int(member[2]))
+        found.append((int(member[2]), int(member[3]), content))
+    read = {category for category, _, _ in found}
+    published = datetime.combine(day, PUBLISHED)
+    frames = usual_frames([content for _, _, content in found], day, published)
+    if frames is None:
+        rows, read = _rows(path.name, found, notes)
+        frames = price_frames(rows, day, published, notes)
     if not read:
         raise SourceError(
             f"'{path}' holds no readable group of categories {wanted}"
@@ -75,9 +81,23 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
             + "; check POKEWATCH_TCGCSV_CATEGORIES, or delete it and run backfill again"
         )
     notes += [f"{path.name}: no group of category {c}" for c in wanted if c not in read]
-    published = datetime.combine(day, PUBLISHED)
-    observations, cards = price_frames(rows, day, published, notes)
-    return Delivery(observations, SOURCE, cards, notes)
+    return Delivery(frames[0], SOURCE, frames[1], notes)
+
+
+def _rows(
+    archive: str, answers: list[tuple[int, int, bytes]], notes: list[str]
+) -> tuple[list[dict[str, Any]], set[int]]:
+    """Return the rows of all answers that can be read, and their categories; the rest is noted."""
+    rows: list[dict[str, Any]] = []
+    read = set()
+    for category, group, content in answers:
+        try:
+            rows += answer_rows(decoded(content))
+        except (ValueError, SourceError) as error:
+            notes.append(f"{archive}: group {group} of category {category} failed: {error}")
+            continue
+        read.add(category)
+    return rows, read
 
 
 def archives(

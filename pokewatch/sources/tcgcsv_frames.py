@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
 
 from pokewatch.errors import SourceError, UsageError
 
@@ -18,6 +21,14 @@ _fields = {
     "mid_price": "midPrice",
     "high_price": "highPrice",
 }
+_row = pa.struct(
+    [
+        ("productId", pa.int64()),
+        ("subTypeName", pa.string()),
+        *((name, pa.float64()) for name in _fields.values()),
+    ]
+)
+_answer = pa.schema([("success", pa.bool_()), ("results", pa.list_(_row))])
 
 
 def answer_rows(answer: Any) -> list[dict[str, Any]]:
@@ -63,13 +74,7 @@ def price_frames(
     if nameless := ids.count(None):
         example = str(rows[ids.index(None)])[:200]
         notes.append(f"{nameless} rows without a usable product or printing, such as {example}")
-    observations = pd.DataFrame(
-        {
-            "card_id": pd.Series(ids, dtype="object"),
-            "date": pd.Series([day] * len(rows), dtype="object"),
-            **{column: [row.get(name) for row in rows] for column, name in _fields.items()},
-        }
-    ).assign(source=SOURCE, collected_at=pd.Timestamp(collected_at))
+    values = {column: [row.get(name) for row in rows] for column, name in _fields.items()}
     cards = pd.DataFrame(
         {
             "card_id": pd.Series(list(keys), dtype="object"),
@@ -77,7 +82,55 @@ def price_frames(
             "printing": pd.Series([printing for _, printing in keys.values()], dtype="object"),
         }
     )
-    return observations, cards
+    return _observations(ids, values, day, collected_at), cards
+
+
+def usual_frames(
+    answers: list[bytes], day: date, collected_at: datetime
+) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Return what ``price_frames`` would of answers that are all as documented, sooner.
+
+    None where one of them, or one of their rows, is in any way unusual: whoever reads them row by
+    row can tell which.
+    """
+    text = b"\n".join(answers)
+    alone = all(one[:1] == b"{" and b"\n" not in one for one in answers)
+    if not (answers and alone and text.isascii()):
+        return None
+    try:
+        read = pj.read_json(
+            pa.BufferReader(text),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            parse_options=pj.ParseOptions(
+                explicit_schema=_answer, unexpected_field_behavior="ignore"
+            ),
+        ).combine_chunks()
+    except pa.ArrowException:
+        return None
+    success, results = read["success"], read["results"]
+    if len(read) != len(answers) or not pc.all(success, skip_nulls=False).as_py():
+        return None
+    rows = pc.list_flatten(results).combine_chunks()
+    product, printing = rows.field("productId"), rows.field("subTypeName")
+    complete = not any(part.null_count for part in (results, rows, product, printing))
+    if not complete or pc.any(pc.or_(pc.less(product, 1), pc.equal(printing, ""))).as_py():
+        return None
+    ids = pc.binary_join_element_wise(product.cast(pa.string()), printing, ":").to_pandas()
+    values = {column: rows.field(name).to_pandas() for column, name in _fields.items()}
+    cards = pd.DataFrame(
+        {"card_id": ids, "product_id": product.to_pandas(), "printing": printing.to_pandas()}
+    ).drop_duplicates("card_id", ignore_index=True)
+    return _observations(ids, values, day, collected_at), cards
+
+
+def _observations(
+    ids: Iterable[str | None], values: Mapping[str, Any], day: date, collected_at: datetime
+) -> pd.DataFrame:
+    card_id = pd.Series(ids, dtype="object")
+    dates = pd.Series([day] * len(card_id), dtype="object")
+    return pd.DataFrame({"card_id": card_id, "date": dates, **values}).assign(
+        source=SOURCE, collected_at=pd.Timestamp(collected_at)
+    )
 
 
 def usable_categories(categories: Iterable[int]) -> list[int]:
