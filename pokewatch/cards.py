@@ -78,6 +78,27 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return tidy(pd.concat([frame for frame in (old, new) if len(frame)] or [empty_cards()]))
 
 
+def differs(cards: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
+    """Return which delivered cards may say more than the known ones; the others repeat them.
+
+    cards: as delivered, any of ``CARD_COLUMNS``; known: as stored.
+    """
+    told = [name for name in CARD_COLUMNS[1:] if name in cards and cards[name].notna().any()]
+    complete = {"product_id", "printing"} <= set(told)  # else the id may tell them
+    if not (complete and cards["card_id"].is_unique):
+        return np.ones(len(cards), dtype=bool)
+    place = pd.Index(known["card_id"]).get_indexer(cards["card_id"])
+    more = place < 0
+    for name in told if len(known) else []:
+        mine, theirs = cards[name].astype("object"), known[name].astype("object").iloc[place]
+        both = np.flatnonzero(mine.notna().to_numpy() & theirs.notna().to_numpy())
+        other = mine.notna().to_numpy() | (name in ("product_id", "printing"))
+        if name != "aliases":
+            other[both] = mine.iloc[both].to_numpy() != theirs.iloc[both].to_numpy()
+        more |= other
+    return more
+
+
 def news(new: pd.DataFrame, known: pd.DataFrame) -> set[str]:
     """Return the ids of tidy cards that are not known, or say what the known ones do not.
 

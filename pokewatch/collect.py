@@ -229,10 +229,9 @@ def ingest(
     now = now or pd.Timestamp.now(tz="UTC")
     rows = quality.normalise(delivery.observations, delivery.source, now)
     rows["copy"] = quarantine.count_copies(rows)
-    described = card_frames.tidy(delivery.cards)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
-    store.retry(lambda: save_cards(store, described, rows))
-    counts = store.retry(lambda: _ingest(store, delivery, rows, described, settings, now))
+    store.retry(lambda: save_cards(store, delivery.cards, rows))
+    counts = store.retry(lambda: _ingest(store, delivery, rows, settings, now))
     if counts.accepted or counts.quarantined or counts.released:
         store.maintain("prices")
         store.maintain("quarantine")
@@ -247,7 +246,6 @@ def _ingest(
     store: Store,
     delivery: Delivery,
     rows: pd.DataFrame,
-    described: pd.DataFrame,
     settings: Settings,
     now: pd.Timestamp,
 ) -> Counts:
@@ -265,7 +263,7 @@ def _ingest(
     fresh = fresh[~quarantine.contains(shelf, fresh)]
     if fresh.empty and not half_released(held, known):
         return Counts(delivery.source, received=len(rows), unchanged=len(rows))
-    named = described.dropna(subset=["set_name"])
+    named = delivery.cards.reindex(columns=["card_id", "set_name"]).dropna()
     sets = dict(zip(named["card_id"], named["set_name"], strict=True))
     verdict = quality.check(fresh, known, held, settings, sets)
     refused = quarantine.shape(verdict.refused, now)
@@ -373,15 +371,19 @@ def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> Non
     """Add what the delivery says about its cards; every delivered card_id gets a row."""
     snapshot = store.snapshot("cards")
     table = snapshot.read(CARD_COLUMNS)
-    told = [name for name in CARD_COLUMNS[:-1] if described[name].notna().any()]
-    told += ["aliases"] if described["aliases"].map(len).any() else []
-    stored = table.select(told or ["card_id"]).to_pandas()
+    told = [
+        name for name in CARD_COLUMNS[1:] if name in described and described[name].notna().any()
+    ]
+    stored = table.select(["card_id", *told]).to_pandas()
+    more = card_frames.tidy(described[card_frames.differs(described, stored)])
     delivered = set(rows.loc[rows["problem"] == "", "card_id"])
-    ids = card_frames.news(described, stored) | (delivered - set(stored["card_id"]))
+    mentioned = pa.array(more["card_id"], pa.string())
+    known = table.filter(pc.is_in(table["card_id"], value_set=mentioned)).to_pandas()
+    ids = card_frames.news(more, known) | (delivered - set(stored["card_id"]))
     if not ids:
         return
     bare = pd.DataFrame({"card_id": sorted(ids & delivered)})
-    fresh = pd.concat([bare, described[described["card_id"].isin(ids)]])
+    fresh = pd.concat([bare, more[more["card_id"].isin(ids)]])
     touched = pc.is_in(table["card_id"], value_set=pa.array(list(ids), pa.string()))
     merged = card_frames.merge(table.filter(touched).to_pandas(), fresh)
     others = table.filter(pc.invert(touched))

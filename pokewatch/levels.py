@@ -27,8 +27,9 @@ def judge(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.Dat
     both = both.sort_values(["date", "new", "collected_at"], kind="stable")
     both["card"] = pd.factorize(both["card_id"])[0]
     # An accepted row and its would-be replacement stand on one date: they take separate turns.
-    both["turn"] = both.groupby(["card", "date"], sort=False).cumcount()
-    if both["turn"].any():
+    both["turn"] = 0
+    if both.duplicated(["card", "date"]).any():
+        both["turn"] = both.groupby(["card", "date"], sort=False).cumcount()
         both = both.sort_values(["date", "turn"], kind="stable")
     card = both["card"].to_numpy()
     levels = Levels(int(card.max()) + 1 if len(card) else 0, settings)

@@ -213,7 +213,7 @@ def check(
         ["trust", "collected_at", "market_price"], ascending=[True, True, False]
     )
     order = order.drop(columns="trust")
-    layer = order.groupby(KEY, sort=False, observed=True).cumcount()
+    layer = copies(order)
     for _, chosen in order.assign(stored=False).groupby(layer):
         beaten = is_beaten(chosen, settled)
         refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
@@ -243,6 +243,13 @@ def check(
     )
 
 
+def copies(rows: pd.DataFrame) -> np.ndarray:
+    """Return how many rows of the same card and date stand before each one."""
+    if not rows.duplicated(KEY).any():
+        return np.zeros(len(rows), dtype=np.int64)
+    return rows.groupby(KEY, sort=False, observed=True).cumcount().to_numpy()
+
+
 def refuse(rows: pd.DataFrame, reason: str | pd.Series) -> pd.DataFrame:
     """Return rows marked with why they are refused; a ``jump`` is held, all else is final."""
     marked = rows.assign(reason=reason)
@@ -263,6 +270,8 @@ def is_beaten(rows: pd.DataFrame, settled: pd.DataFrame) -> np.ndarray:
     The less trusted source does, of one trust the earlier collection, and of two collected at
     once the higher price: which came first does not matter.
     """
+    if settled.empty:
+        return np.zeros(len(rows), dtype=bool)
     both = _beside(rows, settled)
     mine, other = trust(both["source"]), trust(both["source_settled"])
     known = both["source_settled"].notna()

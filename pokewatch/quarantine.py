@@ -31,7 +31,7 @@ def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
         refresh=False,
         copy=0,
         problem="",
-        raw_price=rows["market_price"].astype("object"),
+        raw_price=rows["market_price"],
         raw_date=rows["date"].astype("object"),
     )
 
