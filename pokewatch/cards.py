@@ -61,7 +61,7 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     untold = last["product_id"].isna() | last["printing"].isna()
     parts = last.index[untold].to_series().str.extract(r"^(\d+):(.+)$")
     last["product_id"] = last["product_id"].fillna(product_ids(parts[0]))
-    last["printing"] = last["printing"].fillna(parts[1])
+    last["printing"] = last["printing"].where(last["printing"].notna(), parts[1])
     release = pd.to_datetime(last["release_date"], errors="coerce")
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
     none: list[str] = []

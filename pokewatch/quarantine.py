@@ -134,21 +134,7 @@ def settle(store: Store, shelf: Snapshot, new: pd.DataFrame, requalified: pd.Dat
         )
         changed = changed[(changed[["reason", "status"]] != old[["reason", "status"]]).any(axis=1)]
     rows = pd.concat([frame for frame in (new, changed) if len(frame)] or [new])
-    write(store, shelf, rows, rows["quarantine_id"].tolist())
-
-
-def write(store: Store, shelf: Snapshot, rows: pd.DataFrame, ids: list[str]) -> None:
-    """Replace the quarantined rows with these ids by ``rows``, in one commit."""
-    if not ids:
-        return
-    predicate: str | None = None
-    if len(ids) <= MANY_IDS:
-        quoted = ", ".join(f"'{identifier}'" for identifier in ids)  # hex digits of our own
-        predicate = f"quarantine_id in ({quoted})"
-    elif shelf.handle is not None:
-        old = to_frame(shelf.read())
-        rows = pd.concat([old[~old["quarantine_id"].isin(ids)], rows])
-    store.replace(shelf, rows, predicate)
+    store.upsert_quarantine(shelf, rows)
 
 
 def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
@@ -167,7 +153,13 @@ def forget(store: Store, ids: list[str]) -> None:
 
     def attempt() -> None:
         shelf = store.snapshot("quarantine")
-        write(store, shelf, to_frame(shelf.read()).iloc[:0], ids)
+        rest, predicate = QUARANTINE_SCHEMA.empty_table(), None
+        if len(ids) <= MANY_IDS:
+            quoted = ", ".join(f"'{identifier}'" for identifier in ids)  # hex digits of our own
+            predicate = f"quarantine_id in ({quoted})"
+        else:
+            rest = shelf.read(where=[~ds.field("quarantine_id").isin(ids)])
+        store.replace(shelf, rest, predicate)
 
     store.retry(attempt)
 
@@ -239,7 +231,5 @@ def drop(store: Store, rows: pd.DataFrame) -> int:
     if rows.empty:
         return 0
     gone = rows.assign(status="dropped")
-    store.retry(
-        lambda: write(store, store.snapshot("quarantine"), gone, gone["quarantine_id"].tolist())
-    )
+    store.retry(lambda: store.upsert_quarantine(store.snapshot("quarantine"), gone))
     return len(gone)

@@ -358,18 +358,34 @@ class Store:
         """Write observations over those of the same card and date, in one commit."""
         if rows.empty:
             return
-        first, last = rows["date"].min().date(), rows["date"].max().date()
-        days = sorted(day.date() for day in rows["date"].unique())
-        predicate = f"date >= '{first}' and date <= '{last}'"
-        if len(days) <= (last - first).days:
-            listed = ", ".join(f"'{day}'" for day in days)
-            predicate += f" and date in ({listed})"
-        old = prices.read(schema.PRICES_SCHEMA.names, list(date_range(first, last)))
+        days, predicate = on_days(rows["date"])
+        old = prices.read(schema.PRICES_SCHEMA.names, list(date_range(days[0], days[-1])))
         old = old.filter(pc.is_in(old["date"], value_set=pa.array(days, pa.date32())))
         gone = schema.has_key(to_frame(old.select(schema.KEY)), rows)
         tables = [old.filter(pa.array(~gone)), to_table(rows, schema.PRICES_SCHEMA)]
         order = [("date", "ascending"), ("card_id", "ascending")]
         self.replace(prices, pa.concat_tables(tables).sort_by(order), predicate)
+
+    def upsert_quarantine(self, shelf: Snapshot, rows: pd.DataFrame) -> None:
+        """Write quarantined rows over those of the same id, in one commit.
+
+        The date is part of what makes an id, so what is written over lies on the same days.
+        """
+        if rows.empty:
+            return
+        undated = rows["date"].isna()
+        predicates, where = [], ds.scalar(False)
+        if not undated.all():
+            days, predicate = on_days(rows.loc[~undated, "date"])
+            predicates.append(f"({predicate})")
+            where = where | ds.field("date").isin(pa.array(days, pa.date32()))
+        if undated.any():
+            predicates.append("date is null")
+            where = where | ds.field("date").is_null()
+        old = shelf.read(where=[where])
+        again = pc.is_in(old["quarantine_id"], value_set=pa.array(rows["quarantine_id"]))
+        tables = [old.filter(pc.invert(again)), to_table(rows, schema.QUARANTINE_SCHEMA)]
+        self.replace(shelf, pa.concat_tables(tables), " or ".join(predicates))
 
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
         """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""
@@ -481,6 +497,16 @@ def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:
     wrong = sorted(name for name in expected if found.get(name) != expected[name])
     if wrong:
         raise ValueError(f"column {', '.join(wrong)} is missing or of another type")
+
+
+def on_days(dates: pd.Series) -> tuple[list[date], str]:
+    """Return the days among dates, ascending, and the SQL predicate of rows on these days."""
+    days = sorted(day.date() for day in dates.unique())
+    predicate = f"date >= '{days[0]}' and date <= '{days[-1]}'"
+    if len(days) <= (days[-1] - days[0]).days:
+        listed = ", ".join(f"'{day}'" for day in days)
+        predicate += f" and date in ({listed})"
+    return days, predicate
 
 
 def date_range(since: date | None, until: date | None) -> Iterable[pc.Expression]:

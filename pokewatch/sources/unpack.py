@@ -66,20 +66,32 @@ def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
 
     def run(*options: str) -> bytes | None:
         # A header may ask for any amount of memory, long before a byte is unpacked.
-        limited = f'ulimit -v {MEMORY_LIMIT // 1024} && exec "$0" "$@"'
-        command = [shell, "-c", limited, program, *options, "--", str(path)]
+        limits = f"ulimit -v {MEMORY_LIMIT // 1024} && ulimit -f {SIZE_LIMIT // 512}"
+        command = [
+            shell,
+            "-c",
+            f'{limits} && exec nice -n 19 "$0" "$@"',
+            program,
+            *options,
+            "--",
+            str(path),
+        ]
         try:
-            # No terminal: it asks for passwords otherwise.
-            done = subprocess.run(  # noqa: S603 (all arguments reach 7-Zip as they are)
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=TIME_LIMIT,
-                check=False,
-            )
+            # A file, not a pipe: this thread sleeps until all is there, and the others go on.
+            with tempfile.TemporaryFile() as output:
+                # No terminal: it asks for passwords otherwise.
+                done = subprocess.run(  # noqa: S603 (all arguments reach 7-Zip as they are)
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.DEVNULL,
+                    timeout=TIME_LIMIT,
+                    check=False,
+                )
+                output.seek(0)
+                return None if done.returncode else output.read()
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return None if done.returncode else done.stdout
 
     listed = run("l", "-slt", "-ba")
     entries = re.findall(
