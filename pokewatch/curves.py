@@ -29,7 +29,8 @@ def shared_curves(
     code = pd.factorize(candidates["card_id"])[0]
     often = np.bincount(code, minlength=1)[code] >= MIN_SHARED_CHANGES  # who else could move often?
     order = candidates[often].set_axis(np.flatnonzero(often)).sort_values(KEY, kind="stable")
-    same_card = order["card_id"].eq(order["card_id"].shift())
+    number = pd.factorize(order["card_id"])[0]
+    same_card = pd.Series(np.diff(number, prepend=-1) == 0, order.index)
     moved = ~same_card | order["market_price"].ne(order["market_price"].shift())
     weight = np.log10(np.maximum(order["market_price"] * 20, 1.0))
     events = order.assign(weight=weight)[moved & (weight > 0)]

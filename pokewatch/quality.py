@@ -75,7 +75,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     """
     index = pd.RangeIndex(len(observations))
     given = {name: observations[name].set_axis(index) for name in observations.columns}
-    absent = pd.Series([None] * len(index), index=index, dtype="object")
+    absent = pd.Series(np.full(len(index), None), index=index)
     out = pd.DataFrame(index=index)
     out["raw_price"] = given.get("market_price", absent)
     out["raw_date"] = given.get("date", absent)
@@ -91,7 +91,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
         # With its currency beside it the price is no number any more: nobody releases it as USD.
         out["raw_price"] = raw.mask(foreign, raw.astype("string") + " " + currency)
     for name in VALUES:
-        out[name] = parse_numbers(given.get(name, absent)).mask(foreign)
+        out[name] = parse_numbers(given[name]).mask(foreign) if name in given else np.nan
     for name in [*OPTIONAL_PRICES, "volume"]:
         out[name] = out[name].where(out[name] >= 0)
     out["source"] = given.get("source", absent).fillna(source).astype("string").astype("object")
@@ -122,6 +122,8 @@ def is_blank(values: pd.Series) -> pd.Series:
     """Return which values are missing, or texts of nothing but space."""
     missing = values.isna()
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        return missing
+    if not any(issubclass(kind, str) for kind in set(map(type, values))):
         return missing
     text = [isinstance(value, str) and not value.strip() for value in values]
     return missing | np.array(text, dtype=bool)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -127,7 +128,7 @@ def _observations(
     ids: Iterable[str | None], values: Mapping[str, Any], day: date, collected_at: datetime
 ) -> pd.DataFrame:
     card_id = pd.Series(ids, dtype="object")
-    dates = pd.Series([day] * len(card_id), dtype="object")
+    dates = pd.Series(np.full(len(card_id), day, dtype="object"))
     return pd.DataFrame({"card_id": card_id, "date": dates, **values}).assign(
         source=SOURCE, collected_at=pd.Timestamp(collected_at)
     )
