@@ -24,6 +24,7 @@ Features = dict[str, np.ndarray]
 SPANS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60)
 MEANS = (3, 7, 14, 30, 60)
 FACTOR_SPANS = (3, 7, 14, 30, 60)
+STEPS = (1, 3, 7, 14, 30, 60)  # windows that wider ones are made of
 QUIET_DAYS = 30
 CARDS_AT_ONCE, DAYS_AT_ONCE = 128, 32
 LOOK_BACK = 120  # days, the longest span
@@ -59,12 +60,12 @@ def build(panel: Panel, rows: Sequence[int] | None = None, jobs: int = 1) -> Fea
 
     def of_cards(block: slice) -> None:
         for name, matrix in chain(*_alone(panel, facts, block, wanted)):
-            out[name][:, block] = _finite(matrix)
+            _put(matrix, out[name][:, block])
 
     def of_days(here: np.ndarray) -> None:
         first, last = int(here[0]), int(here[-1]) + 1
         for name, matrix in chain(*_together(panel, facts, wanted[first:last])):
-            out[name][first:last] = _finite(matrix)
+            _put(matrix, out[name][first:last])
 
     edges = pairwise(_edges(shape[1], CARDS_AT_ONCE))
     tasks = [delayed(of_cards)(slice(*edge)) for edge in edges]
@@ -87,7 +88,7 @@ def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.
         here, place, column = at
         for part, of_part in zip(parts, found, strict=True):
             values = [matrix[place, column] for _, matrix in of_part]
-            out[here, columns[part]] = _finite(np.stack(values, axis=1))
+            out[here, columns[part]] = known(np.stack(values, axis=1).astype(np.float32))
 
     def of_cards(block: slice, here: np.ndarray) -> None:
         rows = np.unique(day[here])
@@ -126,7 +127,7 @@ def volatility(panel: Panel) -> np.ndarray:
     rows = np.arange(len(panel.dates))
     out = np.empty(panel.price.shape, dtype=np.float32)
     for a, b in pairwise(_edges(len(panel.card_ids), CARDS_AT_ONCE)):
-        daily = known(change(np.log(panel.cards_only(slice(a, b)).price), 1, rows))
+        daily = known(change(np.log(panel.price[:, a:b]), 1, rows))
         out[:, a:b] = Trailing(np.minimum(np.abs(daily), 0.5)).mean(QUIET_DAYS, rows)
     return out
 
@@ -184,16 +185,16 @@ def _together(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Name
     return quotes(panel, price.now, rows), factors(price, facts)
 
 
-def _finite(matrix: np.ndarray) -> np.ndarray:
-    """Return a matrix as float32, 0 where nothing is known."""
-    return known(matrix.astype(np.float32))
+def _put(matrix: np.ndarray, out: np.ndarray) -> None:
+    """Write a matrix to its place as float32, 0 where nothing is known."""
+    np.copyto(out, matrix, casting="same_kind")
+    known(out)
 
 
 def known(matrix: np.ndarray) -> np.ndarray:
     """Return the matrix itself, 0 put where nothing is known."""
-    unknown = np.isnan(matrix)
-    if unknown.any():
-        matrix[unknown] = 0
+    if matrix.size and np.isnan(matrix.min()):  # the least of a matrix with a NaN is NaN
+        matrix[np.isnan(matrix)] = 0
     return matrix
 
 
@@ -211,38 +212,40 @@ def until(built: Features, row: int) -> Features:
 
 def own(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what a card's own prices say: momenta, distances, volatility, calm, age."""
-    log_price = np.log(panel.price)
-    now = at(log_price, rows)
-    for span in SPANS:
-        yield f"momentum_{span}", clip(change(log_price, span, rows))
-    level = Trailing(log_price, rows)
-    for span in MEANS:
-        yield f"above_mean_{span}", clip(now - level.mean(span, rows))
-    daily = np.zeros(log_price.shape)
-    np.subtract(log_price[1:], log_price[:-1], out=daily[1:])
-    known(daily)
-    moves = Trailing(np.minimum(np.abs(daily), 0.5), rows)
-    # Sums of whole numbers are the same from wherever they begin.
     first = max(int(rows[0]) - LOOK_BACK, 0)
-    recent, place = daily[first : rows[-1] + 1], rows - first
-    moved = recent != 0
-    changed, signs = Trailing(moved.astype(float)), Trailing(np.sign(recent))
+    prices, place = np.log(panel.price[first : rows[-1] + 1]), rows - first
+    now = at(prices, place)
+    for span in SPANS:
+        yield f"momentum_{span}", clip(change(prices, span, place))
+    level = Trailing(prices)
+    for span in MEANS:
+        yield f"above_mean_{span}", clip(now - level.mean(span, place))
+    daily = np.zeros(prices.shape)
+    np.subtract(prices[1:], prices[:-1], out=daily[1:])
+    known(daily)
+    moves = Trailing(np.minimum(np.abs(daily), 0.5))
+    sign = np.sign(daily).astype(np.float32)
+    changed, signs = Trailing(np.abs(sign)), Trailing(sign)
     for span in (7, 14, QUIET_DAYS, 90):
-        yield f"volatility_{span}", moves.mean(span, rows)
+        yield f"volatility_{span}", moves.mean(span, place)
         yield f"unchanged_{span}", 1 - changed.mean(span, place)
     for span in (7, 14, 30):
         yield f"net_rises_{span}", signs.mean(span, place)
-    day = np.arange(first, first + len(recent))[:, None]
-    start = np.full(daily.shape[1], -LONG_AGO)
-    if first:
-        earlier = (daily[:first] != 0)[::-1]
-        start = np.where(earlier.any(axis=0), first - 1 - earlier.argmax(axis=0), start)
-    last = at(running(np.where(moved, day, start), np.maximum), place)
+    last = last_change(panel.price[: rows[-1] + 1], first)[place]
     yield "days_since_change", np.minimum(rows[:, None] - last, LONG_AGO)
-    # The first row's change is 0, and so is that of a card that never changed.
-    yield "last_change", clip(np.take_along_axis(daily, np.maximum(last, 0), axis=0))
+    # Of a card that never changed that is the change of the first row, which is none.
+    last = np.maximum(last, 0)
+    if first:
+        after, before = (
+            np.take_along_axis(panel.price, row, axis=0) for row in (last, np.maximum(last - 1, 0))
+        )
+        yield "last_change", clip(np.log(after) - np.log(before))
+    else:
+        yield (
+            "last_change",
+            clip(daily.ravel().take(last * daily.shape[1] + np.arange(daily.shape[1]))),
+        )
     spans = (14, 30, 60, LOOK_BACK)
-    prices = log_price[first : rows[-1] + 1]
     highest, lowest = extremes(prices, spans, np.fmax), extremes(prices, spans, np.fmin)
     for span in spans:
         yield f"below_high_{span}", clip(now - at(highest[span], place))
@@ -293,11 +296,14 @@ def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield how much was sold, and whether sales rise."""
     spans = (3, 7, 14, 30)
     mean = {span: np.zeros((len(rows), panel.volume.shape[1])) for span in spans}
-    counted = ~np.isnan(panel.volume).all(axis=0)  # most sources count no sales
+    first = max(int(rows[0]) - LOOK_BACK, 0)
+    recent = panel.volume[first : rows[-1] + 1]
+    counted = ~np.isnan(recent).all(axis=0)  # most sources count no sales
     if counted.any():
-        volume = Trailing(panel.volume[:, counted], rows)
+        some = slice(None) if counted.all() else np.flatnonzero(counted)
+        volume = Trailing(recent[:, some])
         for span, matrix in mean.items():
-            matrix[:, counted] = np.log1p(known(volume.mean(span, rows)))
+            matrix[:, some] = np.log(1 + known(volume.mean(span, rows - first)))
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
     yield "sales_rise_3", mean[3] - mean[14]
@@ -328,8 +334,8 @@ def form(name: object) -> str:
 
 
 def clip(matrix: np.ndarray, limit: float = 1.5) -> np.ndarray:
-    """Return log changes limited to +-``limit``: one wild card must not bend a pooled fit."""
-    return np.clip(matrix, -limit, limit)
+    """Limit new log changes to +-``limit``, in their place: one wild card must not bend a fit."""
+    return np.clip(matrix, -limit, limit, out=matrix)
 
 
 def change(matrix: np.ndarray, span: int, rows: np.ndarray) -> np.ndarray:
@@ -347,74 +353,95 @@ def _change(matrix: np.ndarray, new: np.ndarray, old: np.ndarray, early: int) ->
 
 
 def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
-    """Return each value's rank among its row's living ones, as a share; ties share their mean."""
-    out = np.full(matrix.shape, np.nan)
-    everyone: np.ndarray = np.asarray(alive.all(axis=1))
-    for row in np.flatnonzero(alive.any(axis=1)):
-        values = matrix[row] if everyone[row] else matrix[row, alive[row]]
-        order = np.argsort(values)
-        values = values[order]
-        begins = np.flatnonzero(values[1:] != values[:-1]) + 1
-        first, end = np.zeros((2, len(begins) + 1), dtype=int)
-        first[1:], end[:-1], end[-1] = begins, begins, len(order)
-        mean = (first + 1 + end) / 2 / len(order)
-        here = order if everyone[row] else np.flatnonzero(alive[row])[order]
-        out[row, here] = np.repeat(mean, end - first)
+    """Return each value's rank among its row's living ones, as a share; ties share their mean.
+
+    Values count as float32, as they are kept. Their bits, turned to a number of the same order,
+    stand above the number of the card: so they are sorted at once, which is much sooner done
+    than finding the order of a row of floats.
+    """
+    rows, cards = matrix.shape
+    values = np.where(alive, matrix, np.inf).astype(np.float32) + np.float32(0)  # -0 is 0
+    bits = values.view(np.int32)
+    both = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 31
+    both |= np.arange(cards)
+    both.sort(axis=1)
+    begins = np.ones(matrix.shape, dtype=bool)
+    np.not_equal(both[:, 1:] >> 31, both[:, :-1] >> 31, out=begins[:, 1:])
+    first = np.flatnonzero(begins)
+    size = np.diff(first, append=rows * cards)
+    offset = np.arange(rows)[:, None] * cards
+    mean = np.repeat(first + (1 + size) / 2, size).reshape(matrix.shape)
+    mean -= offset
+    mean /= np.maximum(alive.sum(axis=1, keepdims=True), 1)
+    out = np.empty(matrix.shape)
+    out.ravel()[(both & 0x7FFFFFFF) + offset] = mean
+    out[~alive] = np.nan
     return out
 
 
-def running(matrix: np.ndarray, add: np.ufunc) -> np.ndarray:
-    """Return ``add.accumulate`` over the rows of a new matrix, made in its place.
+def last_change(price: np.ndarray, first: int) -> np.ndarray:
+    """Return for every row from ``first`` on which row's price was the last to change.
 
-    Row by row: numpy's own goes down one column after the other, past every cache.
+    -LONG_AGO where none has by then. Widened step by step, as ``extremes`` is.
     """
-    for before, row in pairwise(matrix):
-        add(before, row, out=row)
-    return matrix
+    moved = price[1:] != price[:-1]
+    moved &= ~np.isnan(price[:-1])
+    last = np.full((len(price) - first, price.shape[1]), -LONG_AGO, dtype=np.int32)
+    begin = max(first, 1)
+    days = np.arange(begin, len(price), dtype=np.int32)[:, None]
+    np.copyto(last[begin - first :], days, where=moved[begin - 1 :])
+    if first > 1:
+        earlier = moved[: first - 1][::-1]
+        row = np.where(earlier.any(axis=0), first - 1 - earlier.argmax(axis=0), -LONG_AGO)
+        np.maximum(last[0], row, out=last[0], casting="same_kind")
+    step = 1
+    while step < len(last):
+        np.maximum(last[step:], last[:-step], out=last[step:])
+        step *= 2
+    return last
 
 
 class Trailing:
     """Means of the known values among the last rows of a matrix."""
 
-    def __init__(self, matrix: np.ndarray, rows: np.ndarray | None = None):
-        """Add up the matrix once for all spans.
-
-        rows: those that will be asked for, where they are few. What came before their spans is
-        summed up, not kept; it cannot be left out, because rounded sums remember it.
-        """
-        self.first = 0 if rows is None else max(int(rows[0]) - LOOK_BACK, 0)
-        end = len(matrix) if rows is None else int(rows[-1]) + 1
-        unknown = np.isnan(matrix[:end])
-        gaps = bool(unknown.any())
-        values = np.where(unknown, 0.0, matrix[:end]) if gaps else matrix[:end]
-        recent = values[self.first :]
-        if recent.base is not values or not gaps:
-            recent = recent.copy()
-        if self.first:
-            # In the order of the rows, as cumsum does; a single column would be summed in pairs.
-            before = values[: self.first]
-            wide = before.shape[1] > 1
-            recent[0] += before.sum(axis=0) if wide else np.cumsum(before, axis=0)[-1]
-        self.total = running(recent, np.add)
-        if gaps:
-            self.count = running((~unknown[self.first :]).astype(float), np.add)
-        else:
-            self.count = np.arange(1.0, len(recent) + 1)[:, None]
+    def __init__(self, matrix: np.ndarray):
+        """Begin with windows of one row; wider ones are put together when they are asked for."""
+        unknown = np.isnan(matrix) if np.isnan(matrix.min(initial=0)) else None
+        self.totals = {1: matrix if unknown is None else np.where(unknown, 0, matrix)}
+        self.counts = None if unknown is None else {1: (~unknown).astype(np.float32)}
 
     def mean(self, span: int, rows: np.ndarray) -> np.ndarray:
-        """Return the means of ``span`` rows that end with each of ``rows`` (NaN: none known)."""
-        place = rows - self.first
-        total, count = self._window(self.total, span, place), self._window(self.count, span, place)
-        with np.errstate(invalid="ignore"):
-            return np.divide(total, count, out=total)
+        """Return the means of ``span`` rows that end with each of ``rows`` (NaN: none known).
 
-    @staticmethod
-    def _window(sums: np.ndarray, span: int, place: np.ndarray) -> np.ndarray:
-        early = int(np.searchsorted(place, span))
-        out = np.empty((len(place), sums.shape[1]))
-        out[:early] = at(sums, place[:early])
-        np.subtract(at(sums, place[early:]), at(sums, place[early:] - span), out=out[early:])
-        return out
+        Whatever lies before these rows has no part in it, not even in its last digit.
+        """
+        total = at(_window(self.totals, span), rows)
+        if self.counts is None:
+            early = int(np.searchsorted(rows, span - 1))
+            mean = np.divide(total, span, dtype=total.dtype)
+            mean[:early] = total[:early] / (rows[:early, None] + 1)
+            return mean
+        with np.errstate(invalid="ignore"):
+            return total / at(_window(self.counts, span), rows)
+
+
+def _window(known: dict[int, np.ndarray], span: int) -> np.ndarray:
+    """Return the sums of ``span`` rows that end with each row, made of the widest known ones.
+
+    What is made on the way is known from then on; fewer rows are added up where there are less.
+    """
+    if span in known:
+        return known[span]
+    widest = max(size for size in (*known, *STEPS) if size < span)
+    total, done = _window(known, widest), widest
+    while done < span:
+        part = _window(known, min(widest, span - done))
+        longer = np.empty(total.shape, total.dtype)
+        longer[:done] = total[:done]
+        np.add(total[done:], part[:-done], out=longer[done:])
+        total, done = longer, done + min(widest, span - done)
+    known[span] = total
+    return total
 
 
 def trailing_mean(matrix: np.ndarray, span: int) -> np.ndarray:
@@ -431,9 +458,9 @@ def extremes(matrix: np.ndarray, spans: Sequence[int], pick: np.ufunc) -> dict[i
     out, size, widest = {}, 1, matrix
 
     def widened(by: int) -> np.ndarray:
-        wide = widest.copy()
-        if by < len(wide):
-            pick(widest[by:], widest[:-by], out=wide[by:])
+        wide = np.empty_like(widest)
+        wide[:by] = widest[:by]
+        pick(widest[by:], widest[:-by], out=wide[by:])
         return wide
 
     for span in spans:
@@ -451,11 +478,15 @@ class Groups:
         self.code = code
         self.order = np.argsort(code, kind="stable")
         self.starts = np.searchsorted(code[self.order], np.arange(code.max() + 1))
-        self.others = np.maximum(self._total(alive.astype(float)) - alive, 1)
+        if alive.all():
+            counts = np.bincount(code)[None, code].astype(float)
+        else:
+            counts = self._total(alive.astype(float))
+        self.others = np.maximum(counts - alive, 1)
 
     def _total(self, matrix: np.ndarray) -> np.ndarray:
-        sums = np.add.reduceat(matrix[:, self.order], self.starts, axis=1)
-        return sums[:, self.code]
+        sums = np.add.reduceat(matrix.take(self.order, axis=1), self.starts, axis=1)
+        return sums.take(self.code, axis=1)
 
     def others_mean(self, matrix: np.ndarray) -> np.ndarray:
         """Return each day's mean over the other cards of the same group, 0 where there is none.
@@ -467,18 +498,8 @@ class Groups:
 
 def less_median(matrix: np.ndarray) -> np.ndarray:
     """Return a matrix less each day's median over the cards, 0 where nothing is known."""
-    unknown = np.isnan(matrix)
-    gaps, out = unknown.any(axis=1), np.zeros(matrix.shape)
-    for row in np.flatnonzero(~unknown.all(axis=1)):
-        values = matrix[row, ~unknown[row]] if gaps[row] else matrix[row]
-        out[row] = matrix[row] - median(values)
-    return known(out)
-
-
-def median(values: np.ndarray) -> float:
-    """Return numpy's median, bit for bit and sooner, of values among which none is NaN."""
-    half = len(values) // 2
-    parted = np.partition(values, half)
-    if len(values) % 2:
-        return float(parted[half])
-    return float((parted[:half].max() + parted[half]) / 2)
+    count = matrix.shape[1] - np.isnan(matrix).sum(axis=1)
+    ascending = np.sort(matrix, axis=1)  # NaN last
+    row = np.arange(len(matrix))
+    low, high = (ascending[row, place] for place in (np.maximum(count - 1, 0) // 2, count // 2))
+    return known(matrix - ((low + high) / 2)[:, None])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,12 +90,16 @@ def _cluster(address: str) -> Iterator[Client]:
     try:
         from distributed import CancelledError, Client, KilledWorker
         from distributed.comm import CommClosedError
+        from distributed.comm.addressing import get_address_host_port
     except ModuleNotFoundError as error:
         raise UsageError(
             f"POKEWATCH_DASK='{address}' needs Dask: pip install 'pokewatch[dask]', or leave it "
             "empty to work on this machine"
         ) from error
     try:
+        # Asked before the client is made: one that failed half-way would be collected some time,
+        # and wait for ever then if another one is just being made.
+        socket.create_connection(get_address_host_port(address), timeout=WAIT).close()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Dask's own table of versions: ours names what matters
             client = Client(address, timeout=WAIT, set_as_default=False)

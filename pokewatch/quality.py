@@ -233,13 +233,13 @@ def check(
     refused.append(refuse(never_stored, never_stored["reason"]))
     out = stack(refused)
     was_held = out["quarantine_id"] != ""
-    stored = lost[lost["stored"]].merge(
-        accepted[[*KEY, "market_price"]], on=KEY, suffixes=("", "_new")
-    )
+    stored = lost[lost["stored"]].merge(accepted[[*KEY, *VALUES]], on=KEY, suffixes=("", "_new"))
+    old, new = stored[VALUES], stored[[f"{name}_new" for name in VALUES]].set_axis(VALUES, axis=1)
+    other = ((old != new) & (old.notna() | new.notna())).any(axis=1)
     return Verdict(
         accepted=accepted,
         refused=out[~was_held],
-        superseded=stored[stored["market_price"] != stored["market_price_new"]],
+        superseded=stored[other],
         released=accepted.loc[accepted["quarantine_id"] != "", "quarantine_id"].tolist(),
         requalified=out.loc[was_held, ["quarantine_id", "reason", "detail", "status"]],
     )

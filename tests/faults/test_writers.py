@@ -55,7 +55,8 @@ def test_two_compactions_at_once_double_nothing(forks, tmp_path, monkeypatch):
     settings = config(tmp_path)
     store = Store.from_settings(settings)
     for number in range(COMPACT_ABOVE_FILES + 1):
-        ingest(store, delivery(curve(f"{number}:Normal", [0.0])), settings)
+        day = f"2025-01-{number + 1:02}"  # a file each
+        ingest(store, delivery(curve("1:Normal", [0.0], start=day)), settings)
     before, version = content(tmp_path), store.snapshot("quarantine").version
     ready = forks.Barrier(2)
     running = [forks.Process(target=compact, args=(tmp_path, ready)) for _ in range(2)]
