@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pokewatch.cards import Resolver, merge, tidy
+from pokewatch.cards import Resolver, differs, merge, tidy
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards
 from pokewatch.spelling import normal_alias
@@ -260,3 +260,36 @@ def test_any_text_is_a_card_or_a_usage_error(text, rows):
             resolver(text)
         assert str(caught.value).isprintable()
     assert set(resolver.search(text).columns) == set(CARD_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, False),
+        ({"name": None, "aliases": None}, False),
+        ({"name": "Mew EX"}, True),
+        ({"rarity": "Rare"}, True),
+        ({"product_id": 2}, True),
+        ({"product_id": None}, True),
+        ({"printing": None}, True),
+        ({"aliases": ["sv1-1"]}, True),
+        ({"release_date": "2024-01-27"}, True),
+        ({"card_id": "2:Normal"}, True),
+    ],
+)
+def test_a_delivered_card_is_looked_at_again_where_it_may_say_more(told, expected):
+    card = {"card_id": "1:Normal", "name": "Mew ex", "product_id": 1, "printing": "Normal"}
+    other = card | {"card_id": "3:Normal", "product_id": 3}
+    known = tidy(pd.DataFrame([card, other]))
+    delivered = pd.DataFrame([card | told, other], dtype="object")
+    assert differs(delivered, known).tolist() == [expected, False]
+    # What is left out would not have changed a thing.
+    pd.testing.assert_frame_equal(
+        merge(known, delivered), merge(known, delivered[differs(delivered, known)])
+    )
+
+
+def test_cards_delivered_twice_are_all_looked_at():
+    card = {"card_id": "1:Normal", "name": "Mew ex", "product_id": 1, "printing": "Normal"}
+    twice = pd.DataFrame([card | {"name": "Mewtwo"}, card])
+    assert differs(twice, tidy(pd.DataFrame([card]))).tolist() == [True, True]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -89,3 +92,73 @@ def test_a_setting_takes_a_value_or_names_itself(name):
             load_settings(**{name: value})
         except UsageError as error:
             assert f"POKEWATCH_{name.upper()}=" in str(error)  # noqa: PT017
+
+
+def rows_one_by_one(answers: list[bytes]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = [row for text in answers for row in tcgcsv_frames.answer_rows(json.loads(text))]
+    return tcgcsv_frames.price_frames(rows, NOW.date(), NOW, [])
+
+
+def price_row(**changed: Any) -> dict[str, Any]:
+    names = ("lowPrice", "midPrice", "highPrice", "marketPrice")
+    row = {"productId": 7, "subTypeName": "Normal", **dict.fromkeys(names, 1.5)}
+    return {name: value for name, value in (row | changed).items() if value is not ...}
+
+
+def answer(*rows: Any, **changed: Any) -> bytes:
+    said = {"success": True, "errors": [], "results": list(rows)} | changed
+    return json.dumps({name: value for name, value in said.items() if value is not ...}).encode()
+
+
+def test_usual_answers_read_as_columns_are_what_they_are_row_by_row():
+    answers = [
+        answer(price_row(), price_row(subTypeName="Reverse Holofoil", marketPrice=None)),
+        answer(),
+        answer(price_row(productId=2**40, lowPrice=3, highPrice=1e300), price_row(midPrice=...)),
+        answer(price_row(marketPrice=-0.1, directLowPrice=None, more={"a": [1]})),
+    ]
+    found = tcgcsv_frames.usual_frames(answers, NOW.date(), NOW)
+    assert found is not None
+    for mine, theirs in zip(found, rows_one_by_one(answers), strict=True):
+        pd.testing.assert_frame_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        answer(success=False),
+        answer(success=...),
+        answer(success="true"),
+        answer(results=None),
+        answer(results=...),
+        answer(results={}),
+        answer(None),
+        answer([1]),
+        answer(price_row(productId=None)),
+        answer(price_row(productId=...)),
+        answer(price_row(productId=0)),
+        answer(price_row(productId="7")),
+        answer(price_row(productId=7.0)),
+        answer(price_row(productId=2**70)),
+        answer(price_row(productId=True)),
+        answer(price_row(subTypeName=None)),
+        answer(price_row(subTypeName="")),
+        answer(price_row(subTypeName=1)),
+        answer(price_row(marketPrice="1.5")),
+        answer(price_row(marketPrice=True)),
+        answer(price_row(marketPrice=[1.5])),
+        answer(price_row(marketPrice=float("nan"))),
+        answer(price_row(subTypeName="Pok\u00e9")).replace(b"\\u00e9", "é".encode()),
+        answer(price_row()).replace(b"Normal", b"Nor\xffmal"),
+        answer(price_row()) + answer(price_row()),
+        answer(price_row())[:-1],
+        answer(price_row()) + b"}",
+        b"[1]",
+        b"",
+        b"{}",
+    ],
+)
+def test_an_unusual_answer_is_left_to_the_reader_of_rows(unusual):
+    usual = answer(price_row())
+    for answers in ([unusual], [usual, unusual], [unusual, usual]):
+        assert tcgcsv_frames.usual_frames(answers, NOW.date(), NOW) is None

@@ -306,3 +306,13 @@ def test_two_sources_that_agree_leave_one_row_of_the_trusted_one(store, config, 
         ingest(store, each, config)
     assert store.prices()["source"].tolist() == ["tcgcsv"]
     assert store.quarantine().empty
+
+
+def test_a_row_whose_other_values_change_is_kept_as_superseded(store, config):
+    first = curve("1:Normal", [10.0], low_price=7.0)
+    ingest(store, delivery(first), config)
+    later = first.assign(low_price=8.0, collected_at=first["collected_at"] + pd.Timedelta(hours=1))
+    ingest(store, delivery(later), config)
+    assert store.prices()["low_price"].tolist() == [8.0]
+    kept = store.quarantine()
+    assert kept[["reason", "low_price"]].values.tolist() == [["superseded", 7.0]]
