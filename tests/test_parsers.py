@@ -160,5 +160,5 @@ def test_usual_answers_read_as_columns_are_what_they_are_row_by_row():
 )
 def test_an_unusual_answer_is_left_to_the_reader_of_rows(unusual):
     usual = answer(price_row())
-    for answers in ([unusual], [usual, unusual], [unusual, usual]):
-        assert tcgcsv_frames.usual_frames(answers, NOW.date(), NOW) is None
+    for some in ([unusual], [usual, unusual], [unusual, usual]):
+        assert tcgcsv_frames.usual_frames(some, NOW.date(), NOW) is None
