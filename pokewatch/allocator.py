@@ -10,8 +10,8 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 LARGEST_MMAP_THRESHOLD, KEPT = 32 * 2**20, 2**30
 
 
-def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed; return whether it does.
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, where it is glibc.
 
     By default glibc returns the top of its heap at once, and the system clears every page anew
     that a matrix of some hundred kilobytes touches: a third of the time of feature building, a
@@ -22,14 +22,11 @@ def keep_freed_memory() -> bool:
     """
     own = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX")
     if any(name in os.environ for name in own):
-        return False
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
-        return False
-    wanted = {
-        TRIM_THRESHOLD: KEPT,
-        MMAP_THRESHOLD: LARGEST_MMAP_THRESHOLD,
-        ARENA_MAX: 1,
-    }
-    return all(mallopt(name, value) for name, value in wanted.items())
+        return
+    mallopt(TRIM_THRESHOLD, KEPT)
+    mallopt(MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+    mallopt(ARENA_MAX, 1)

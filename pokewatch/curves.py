@@ -27,7 +27,7 @@ def shared_curves(
     earlier level the curve continues is its owner and is left alone.
     """
     code = pd.factorize(candidates["card_id"])[0]
-    often = np.bincount(code, minlength=1)[code] >= MIN_SHARED_CHANGES  # who else could move often?
+    often = np.bincount(code, minlength=1)[code] >= MIN_SHARED_CHANGES  # fewer rows cannot
     order = candidates[often].set_axis(np.flatnonzero(often)).sort_values(KEY, kind="stable")
     number = pd.factorize(order["card_id"])[0]
     same_card = pd.Series(np.diff(number, prepend=-1) == 0, order.index)

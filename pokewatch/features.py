@@ -241,10 +241,8 @@ def own(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.
         )
         yield "last_change", clip(np.log(after) - np.log(before))
     else:
-        yield (
-            "last_change",
-            clip(daily.ravel().take(last * daily.shape[1] + np.arange(daily.shape[1]))),
-        )
+        cell = last * daily.shape[1] + np.arange(daily.shape[1])
+        yield "last_change", clip(daily.ravel().take(cell))
     spans = (14, 30, 60, LOOK_BACK)
     highest, lowest = extremes(prices, spans, np.fmax), extremes(prices, spans, np.fmin)
     for span in spans:
@@ -425,22 +423,22 @@ class Trailing:
             return total / at(_window(self.counts, span), rows)
 
 
-def _window(known: dict[int, np.ndarray], span: int) -> np.ndarray:
-    """Return the sums of ``span`` rows that end with each row, made of the widest known ones.
+def _window(sums: dict[int, np.ndarray], span: int) -> np.ndarray:
+    """Return the sums of ``span`` rows that end with each row, of fewer where there are less.
 
-    What is made on the way is known from then on; fewer rows are added up where there are less.
+    sums: those of other spans, at least of 1; what is made on the way is added to them.
     """
-    if span in known:
-        return known[span]
-    widest = max(size for size in (*known, *STEPS) if size < span)
-    total, done = _window(known, widest), widest
+    if span in sums:
+        return sums[span]
+    widest = max(size for size in (*sums, *STEPS) if size < span)
+    total, done = _window(sums, widest), widest
     while done < span:
-        part = _window(known, min(widest, span - done))
-        longer = np.empty(total.shape, total.dtype)
+        size = min(widest, span - done)
+        part, longer = _window(sums, size), np.empty(total.shape, total.dtype)
         longer[:done] = total[:done]
         np.add(total[done:], part[:-done], out=longer[done:])
-        total, done = longer, done + min(widest, span - done)
-    known[span] = total
+        total, done = longer, done + size
+    sums[span] = total
     return total
 
 

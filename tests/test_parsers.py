@@ -162,3 +162,12 @@ def test_an_unusual_answer_is_left_to_the_reader_of_rows(unusual):
     usual = answer(price_row())
     for some in ([unusual], [usual, unusual], [unusual, usual]):
         assert tcgcsv_frames.usual_frames(some, NOW.date(), NOW) is None
+
+
+def test_a_number_of_any_length_is_no_price_and_stops_nothing():
+    answers = [answer(price_row(), price_row(marketPrice=10**400))]
+    quick = tcgcsv_frames.usual_frames(answers, NOW.date(), NOW)
+    assert quick is not None
+    for observations, _ in (quick, rows_one_by_one(answers)):
+        rows = quality.normalise(observations, "tcgcsv", NOW)
+        assert rows["problem"].tolist() == ["", "price_not_numeric"]

@@ -316,3 +316,15 @@ def test_a_row_whose_other_values_change_is_kept_as_superseded(store, config):
     assert store.prices()["low_price"].tolist() == [8.0]
     kept = store.quarantine()
     assert kept[["reason", "low_price"]].values.tolist() == [["superseded", 7.0]]
+
+
+@pytest.mark.parametrize("many", [0, 1000])
+def test_cards_are_judged_alike_picked_by_name_or_in_memory(store, config, monkeypatch, many):
+    monkeypatch.setattr("pokewatch.collect.MANY_CARDS", many)
+    bystander = curve("9:Normal", [1000.0] * 9)
+    ingest(store, delivery(curve("1:Normal", [10.0] * 8), bystander), config)
+    later = curve("1:Normal", [990.0, 10.0], start="2025-01-09")
+    ingest(store, delivery(later), config)
+    assert reasons(store) == {"isolated_spike": 1}
+    assert store.prices(card_ids=["1:Normal"])["market_price"].tolist() == [10.0] * 9
+    assert len(store.prices(card_ids=["9:Normal"])) == 9

@@ -129,9 +129,13 @@ def _observations(
 ) -> pd.DataFrame:
     card_id = pd.Series(ids, dtype="object")
     dates = pd.Series(np.full(len(card_id), day, dtype="object"))
-    return pd.DataFrame({"card_id": card_id, "date": dates, **values}).assign(
-        source=SOURCE, collected_at=pd.Timestamp(collected_at)
-    )
+    try:
+        prices = pd.DataFrame(values)
+    except OverflowError:  # a whole number of JSON may have more digits than a float has room for
+        prices = pd.DataFrame(values, dtype="object")
+    prices.insert(0, "card_id", card_id)
+    prices.insert(1, "date", dates)
+    return prices.assign(source=SOURCE, collected_at=pd.Timestamp(collected_at))
 
 
 def usable_categories(categories: Iterable[int]) -> list[int]:

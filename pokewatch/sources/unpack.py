@@ -1,11 +1,11 @@
 """Unpacking of 7z archives in a process of its own, because a damaged one can crash it.
 
-Where 7-Zip itself is installed it does the work, three times as fast as py7zr. Whatever it
-stumbles over is left to py7zr, which also says what is wrong.
+Where 7-Zip itself is installed it does the work, three times as fast as py7zr, by way of a
+temporary file. Whatever it stumbles over is left to py7zr, which also says what is wrong.
 
 py7zr's PPMd decoder is C code: on damaged input it may end its process with a segmentation fault
 (py7zr issue 733 shows one), which no ``except`` can catch. This module runs itself as a script:
-the child writes the wanted members to its standard output as a tar stream, nothing touches a disk.
+the child writes the wanted members to its standard output as a tar stream.
 """
 
 from __future__ import annotations
