@@ -43,7 +43,7 @@ SMALL_FILE_BYTES = 16 * 2**20
 # Every gzip page ends in a checksum that all readers verify: a flipped bit is an error, where
 # Parquet's other compressions would hand out another price.
 CHECKED = WriterProperties(compression="GZIP", compression_level=1)
-# Prices are packed by their dictionary: gzip gains a third and costs three times the reading.
+# Prices are packed by their dictionary: gzip gains a quarter and costs three times the reading.
 PACKED = WriterProperties(compression="GZIP", compression_level=0)
 
 
