@@ -10,15 +10,17 @@ from __future__ import annotations
 import logging
 import platform
 import socket
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from joblib import Parallel, effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 
 from pokewatch import __version__
 from pokewatch.errors import PokewatchError, UsageError
@@ -38,29 +40,36 @@ PACKAGES = ["numpy", "pandas", "scikit-learn", "scipy", "py7zr", "joblib", "dask
 class Pool:
     """Something that runs ``delayed`` calls.
 
-    run: yields the results in order. size: how many calls run at once. remote: whether they run
-    where this machine's files are not.
+    run: begins with the calls and yields their results in order. size: how many run at once.
+    remote: whether they run where this machine's files are not. busy: entered while the caller
+    works itself, so that one call fewer begins on a machine that they share.
     """
 
     run: Callable[[Iterable[Any]], Iterator[Any]]
     size: int
     remote: bool
+    busy: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @contextmanager
 def pool(
-    settings: Settings, jobs: int, shared: Sequence[object] = (), prefer: str = "processes"
+    settings: Settings, jobs: int, shared: Sequence[object] = (), threads: bool = False
 ) -> Iterator[Pool]:
     """Open the pool that the settings name.
 
-    jobs: processes, or threads where ``prefer`` says so, of this machine; a cluster uses all its
-    own. shared: large arguments of many calls, sent to each worker once. Raises UsageError where
-    Dask is missing or its address wrong, PokewatchError for a cluster that is away, empty, unable
-    or lost on the way.
+    jobs: processes of this machine, or threads, which can be given more calls while they run; a
+    cluster uses all its own. shared: large arguments of many calls, sent to each worker once.
+    Raises UsageError where Dask is missing or its address wrong, PokewatchError for a cluster that
+    is away, empty, unable or lost on the way.
     """
     if not settings.dask:
-        with Parallel(n_jobs=jobs, prefer=prefer, return_as="generator") as run:
-            yield Pool(run, effective_n_jobs(jobs), remote=False)
+        size = effective_n_jobs(jobs)
+        if threads:
+            turns = Turns(size)
+            yield Pool(turns.run, size, remote=False, busy=turns.busy)
+            return
+        with Parallel(n_jobs=size, return_as="generator") as run:
+            yield Pool(run, size, remote=False)
         return
     with _cluster(settings.dask) as client:
         # hash=False: a key made of the content would cost a pass over all of it.
@@ -79,10 +88,59 @@ def pool(
                 )
                 for function, values, named in calls
             )
-            while waiting:
-                yield waiting.popleft().result()
+            return (waiting.popleft().result() for _ in range(len(waiting)))
 
         yield Pool(run, sum(client.nthreads().values()), remote=True)
+
+
+class Turns:
+    """Calls in threads that begin in their order, while fewer than ``places`` are at work.
+
+    Whoever takes the results works too: with as many calls beside it as there are processors, each
+    slows the others down, and the one that all wait for most.
+    """
+
+    def __init__(self, places: int):
+        self._places = places
+        self._at_work = 0
+        self._begun = 0
+        self._numbers = count()
+        self._changed = threading.Condition()
+
+    def run(self, calls: Iterable[Any]) -> Iterator[Any]:
+        """Begin with the calls, after those of earlier runs; yield the results in order."""
+        numbered = [delayed(self._call)(next(self._numbers), *call) for call in calls]
+        threads = Parallel(n_jobs=self._places, prefer="threads", return_as="generator")
+        results: Iterator[Any] = threads(numbered)
+        return results
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Take a place without waiting for one."""
+        with self._changed:
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _call(
+        self, number: int, function: Callable[..., Any], values: tuple[Any], named: dict[str, Any]
+    ) -> Any:
+        with self._changed:
+            self._changed.wait_for(lambda: self._begun == number and self._at_work < self._places)
+            self._begun += 1
+            self._at_work += 1
+            self._changed.notify_all()
+        try:
+            return function(*values, **named)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._at_work -= 1
+            self._changed.notify_all()
 
 
 @contextmanager

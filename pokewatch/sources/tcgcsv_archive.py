@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import py7zr
 from joblib import delayed, effective_n_jobs
@@ -32,11 +32,13 @@ from pokewatch.sources.unpack import DamagedArchiveError, unpack
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 FIRST_ARCHIVE = date(2024, 2, 8)
 # An archive carries no time: the service publishes a day's prices shortly after 20:00 UTC
 # (its last-updated.txt reads 20:05), so that is when they were known.
 PUBLISHED = time(20, 5, tzinfo=UTC)
-DAYS_AHEAD = 4
+DAYS_AHEAD = 2  # for each job, and as many again of the round that follows
 
 _member = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d+)/(\d+)/prices", re.ASCII)
 _filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.7z", re.ASCII)
@@ -157,22 +159,28 @@ def _decoded(
     shown = progress and sys.stderr.isatty()
     with (
         # Threads, because each of them mostly waits for its unpacking process.
-        parallel.pool(settings, jobs, prefer="threads") as pool,
+        parallel.pool(settings, jobs, threads=True) as pool,
         tqdm(desc=SOURCE, total=total, unit=" days", disable=not shown) as bar,
     ):
-        # Batches, because joblib keeps decoding however slowly its results are taken.
-        while batch := list(islice(files, DAYS_AHEAD * pool.size)):
-            found = [(day, path) for day, path in batch if path is not None]
-            missing += len(batch) - len(found)
-            bar.update(len(batch) - len(found))
-            results = pool.run(_task(path, categories, pool.remote) for _, path in found)
-            for (day, _), result in zip(found, results, strict=True):
+        # Rounds, because a pool keeps decoding however slowly its results are taken.
+        rounds = iter(lambda: list(islice(files, DAYS_AHEAD * pool.size)), [])
+        begun = (
+            (batch, pool.run([_task(path, categories, pool.remote) for _, path in batch if path]))
+            for batch in rounds
+        )
+        for batch, results in _one_ahead(begun):
+            for day, path in batch:
                 bar.update()
+                if path is None:
+                    missing += 1
+                    continue
+                result = next(results)
                 if isinstance(result, SourceError):
                     log.warning("%s left out: %s", day, result)
                     broken.append(str(result))
                 else:
-                    yield day, result
+                    with pool.busy():
+                        yield day, result
     if total and missing == total and not some_stored:
         raise UsageError(
             "no archive of any day in the range was found; check --since, --until and --path"
@@ -182,6 +190,15 @@ def _decoded(
         raise SourceError(
             f"{len(broken)} archives could not be read: " + " | ".join(broken[:3]) + more
         )
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield each item after the one that follows it was made."""
+    pending: list[T] = []
+    for item in items:
+        yield from pending
+        pending = [item]
+    yield from pending
 
 
 def _task(path: Path, categories: list[int], remote: bool) -> Any:
