@@ -289,6 +289,8 @@ def beaten_by(rows: pd.DataFrame, settled: pd.DataFrame, settings: Settings) -> 
 
     A "disagreement" if that is of another source and further away than the settings allow.
     """
+    if rows.empty:
+        return pd.Series("", rows.index, dtype="object")
     both = _beside(rows, settled)
     low = np.minimum(both["market_price"], both["market_price_settled"])
     high = np.maximum(both["market_price"], both["market_price_settled"])

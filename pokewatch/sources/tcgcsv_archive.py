@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
@@ -57,9 +57,16 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
     day = archive_date(path)
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
+    return _delivery(path, day, wanted, _members(path, wanted, packed))
+
+
+def _delivery(
+    path: Path, day: date, wanted: list[int], members: list[tuple[str, bytes]]
+) -> Delivery:
+    """Return one day from its archive's unpacked members."""
     notes: list[str] = []
     found: list[tuple[int, int, bytes]] = []
-    for name, content in _members(path, wanted, packed):
+    for name, content in members:
         member = _member.fullmatch(name)
         if member is None:
             notes.append(f"{path.name}: member '{name}' comes twice; only the first one is read")
@@ -152,7 +159,7 @@ def _decoded(
     jobs: int,
     progress: bool,
 ) -> Iterator[tuple[date, Delivery]]:
-    categories = settings.tcgcsv_categories
+    categories = usable_categories(settings.tcgcsv_categories)
     jobs = max(1, min(effective_n_jobs(jobs), total))
     broken: list[str] = []
     missing = 0
@@ -175,11 +182,13 @@ def _decoded(
                     missing += 1
                     continue
                 result = next(results)
-                if isinstance(result, SourceError):
-                    log.warning("%s left out: %s", day, result)
-                    broken.append(str(result))
-                else:
-                    with pool.busy():
+                with pool.busy():
+                    if isinstance(result, list):  # parsed here: in a thread it would only wait
+                        result = _or_error(_delivery, path, day, categories, result)
+                    if isinstance(result, SourceError):
+                        log.warning("%s left out: %s", day, result)
+                        broken.append(str(result))
+                    else:
                         yield day, result
     if total and missing == total and not some_stored:
         raise UsageError(
@@ -202,17 +211,19 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def _task(path: Path, categories: list[int], remote: bool) -> Any:
-    # A worker elsewhere does not see this machine's files: it gets their content.
+    if not remote:
+        return delayed(_or_error)(_members, path, categories)
+    # A worker elsewhere does not see this machine's files: it gets their content, and parses too.
     try:
-        return delayed(_decode)(path, categories, path.read_bytes() if remote else None)
+        return delayed(_or_error)(read_archive, path, categories, path.read_bytes())
     except OSError as error:
         return delayed(SourceError)(_unreadable(path, error))
 
 
-def _decode(path: Path, categories: list[int], packed: bytes | None) -> Delivery | SourceError:
+def _or_error(function: Callable[..., T], *values: Any) -> T | SourceError:
     # Returned, not raised: one damaged day must not end the work on the others.
     try:
-        return read_archive(path, categories, packed)
+        return function(*values)
     except SourceError as error:
         return error
 
@@ -253,7 +264,9 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
             yield day, path
 
 
-def _members(path: Path, categories: list[int], packed: bytes | None) -> list[tuple[str, bytes]]:
+def _members(
+    path: Path, categories: list[int], packed: bytes | None = None
+) -> list[tuple[str, bytes]]:
     wanted = "|".join(map(str, categories))
     try:
         return unpack(path, rf"\d{{4}}-\d{{2}}-\d{{2}}/({wanted})/\d+/prices", packed)

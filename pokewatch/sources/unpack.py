@@ -77,14 +77,16 @@ def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
             str(path),
         ]
         try:
-            # A file, not a pipe: this thread sleeps until all is there, and the others go on.
+            # A file, not a pipe: this thread sleeps until all is there, and the others go on. What
+            # it complains of is a pipe, whose end is noticed at once: without any, Python looks
+            # every 50 ms whether the process has ended.
             with tempfile.TemporaryFile() as output:
                 # No terminal: it asks for passwords otherwise.
                 done = subprocess.run(  # noqa: S603 (all arguments reach 7-Zip as they are)
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
-                    stderr=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
                     timeout=TIME_LIMIT,
                     check=False,
                 )
