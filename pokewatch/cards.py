@@ -90,7 +90,9 @@ def differs(cards: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
     place = pd.Index(known["card_id"]).get_indexer(cards["card_id"])
     more = place < 0
     for name in told if len(known) else []:
-        mine, theirs = cards[name].astype("object"), known[name].astype("object").iloc[place]
+        numbers = all(pd.api.types.is_numeric_dtype(one[name]) for one in (cards, known))
+        kind = "float64" if numbers else "object"
+        mine, theirs = cards[name].astype(kind), known[name].astype(kind).iloc[place]
         both = np.flatnonzero(mine.notna().to_numpy() & theirs.notna().to_numpy())
         other = mine.notna().to_numpy() | (name in ("product_id", "printing"))
         if name != "aliases":

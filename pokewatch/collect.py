@@ -28,6 +28,7 @@ from pokewatch.schema import (
     VALUES,
     Delivery,
     Wanted,
+    stack,
 )
 from pokewatch.settings import Settings
 from pokewatch.store import Snapshot, Store, date_range, to_frame, to_table
@@ -251,12 +252,17 @@ def _ingest(
 ) -> Counts:
     prices, shelf = store.snapshot("prices"), store.snapshot("quarantine")
     refuse_mixture(prices, rows)
-    touched = set(rows["card_id"].dropna())
+    touched = pc.unique(pa.array(rows["card_id"].dropna(), pa.string()))
     held = quarantine.held(shelf, touched)
     # Compared, sorted and grouped as numbers are.
-    ids = pd.CategoricalDtype(pd.Index(sorted(touched), dtype="object"))
-    rows, held = (frame.astype({"card_id": ids}) for frame in (rows, held))
-    known = known_rows(prices, rows, held)
+    ids = category_of_each(touched.take(pc.array_sort_indices(touched)))
+    rows, held = (
+        frame.assign(
+            card_id=ids.take(ids.categories.get_indexer(frame["card_id"]), allow_fill=True)
+        )
+        for frame in (rows, held)
+    )
+    known = known_rows(prices, rows, held, ids)
     same, later = already_stored(rows, known)
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
@@ -269,7 +275,7 @@ def _ingest(
     refused = quarantine.shape(verdict.refused, now)
     superseded = quarantine.superseded(verdict.superseded, now)
     # First the quarantine, then the prices: killed in between, nothing is lost.
-    quarantine.settle(store, shelf, pd.concat([refused, superseded]), verdict.requalified)
+    quarantine.settle(store, shelf, stack([refused, superseded]), verdict.requalified)
     store.upsert_prices(prices, verdict.accepted)
     come = set(quarantine.of_the_future(shelf))
     if come:
@@ -287,6 +293,16 @@ def _ingest(
         superseded=len(superseded),
         reasons={str(name): int(n) for name, n in refused["reason"].value_counts().items()},
         dates=sorted(day.strftime("%Y-%m-%d") for day in news["date"].unique()),
+    )
+
+
+def category_of_each(names: pa.Array) -> pd.Categorical:
+    """Return names as categories, each once: what is taken from it shares one type.
+
+    pandas knows the same type again at once; of an equal one it compares all names.
+    """
+    return pd.Categorical.from_codes(
+        np.arange(len(names)), pd.Index(names.to_numpy(zero_copy_only=False), dtype="object")
     )
 
 
@@ -313,13 +329,14 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         )
 
 
-def known_rows(prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
+def known_rows(
+    prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, ids: pd.Categorical
+) -> pd.DataFrame:
     """Return the accepted rows of the touched cards from a while before the first new one on.
 
     Of cards of which nothing is held only what makes their level is needed from before it: the
-    last rows. The card ids of all three frames are categories of one type, the touched cards.
+    last rows. ids: the touched cards, each once, of whose type the card ids of all frames are.
     """
-    ids = rows["card_id"].dtype
     touched = pa.array(ids.categories, pa.string())
     waiting = held.loc[held["reason"] != "shared_curve", "date"]
     first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
@@ -343,7 +360,7 @@ def known_rows(prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame) -> pd.D
         counted[card[here]] += 1
     keep &= card >= 0
     known = to_frame(found.drop_columns("card_id").filter(pa.array(keep)))
-    known.insert(0, "card_id", pd.Categorical.from_codes(card[keep], dtype=ids))
+    known.insert(0, "card_id", ids.take(card[keep]))
     return known
 
 
@@ -355,6 +372,9 @@ def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, 
     """
     columns = [*KEY, *VALUES, "collected_at", "source"]
     known = known.loc[known["date"].isin(rows["date"].unique()), columns]
+    if known.empty:
+        never = pd.Series(False, rows.index)
+        return never, never
     both = rows[columns].merge(known, on=KEY, how="left", suffixes=("", "_known"))
     same = both["market_price"] == both["market_price_known"]
     for name in VALUES[1:]:

@@ -159,8 +159,10 @@ def parse_times(values: pd.Series) -> pd.Series:
                 return parsed.reindex(pd.Index(number)).set_axis(values.index)
     if pd.api.types.is_numeric_dtype(values):  # a bare number is no date: refuse to guess its unit
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us, UTC]")
-    if pd.api.types.is_datetime64_any_dtype(values):
-        parsed = pd.to_datetime(values, errors="coerce", utc=True)
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        parsed = values.dt.tz_convert("UTC")
+    elif pd.api.types.is_datetime64_any_dtype(values):
+        parsed = values.dt.tz_localize("UTC")
     else:
         text = values.where(values.isna(), values.astype("string")).astype("string").str.strip()
         text = text.where(

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pokewatch import quality
@@ -18,14 +19,14 @@ from pokewatch.store import Snapshot, Store, to_frame
 MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
 
 
-def held(shelf: Snapshot, touched: set[str]) -> pd.DataFrame:
+def held(shelf: Snapshot, touched: pa.Array) -> pd.DataFrame:
     """Return what is still open about these cards, as ``quality.normalise`` shapes rows.
 
     Rows held back, and rows refused for a shared curve, which may go on; ``reason`` tells which.
     """
     curve = (ds.field("status") == "refused") & (ds.field("reason") == "shared_curve")
-    rows = to_frame(shelf.read(where=[(ds.field("status") == "held") | curve]))
-    rows = rows[np.array([card_id in touched for card_id in rows["card_id"]], dtype=bool)]
+    found = shelf.read(where=[(ds.field("status") == "held") | curve])
+    rows = to_frame(found.filter(pc.is_in(found["card_id"], value_set=touched)))
     return rows[["quarantine_id", "reason", *OBSERVATION_COLUMNS]].assign(
         dated=True,
         refresh=False,
@@ -103,6 +104,8 @@ def count_copies(rows: pd.DataFrame) -> pd.Series:
 
 def shape(refused: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Return rows in the shape of the quarantine table."""
+    if refused.empty:
+        return pd.DataFrame(columns=QUARANTINE_SCHEMA.names)
     names = [name for name in QUARANTINE_SCHEMA.names if name in refused]
     out = refused[names].copy()
     out["quarantine_id"] = content_ids(refused)

@@ -523,10 +523,13 @@ def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table
     """Return ``rows`` as an Arrow table of exactly this schema; ``month`` is derived."""
     if isinstance(rows, pa.Table):
         return rows.cast(table_schema)
+    given = pa.schema([field for field in table_schema if field.name != "month"])
+    table = pa.Table.from_pandas(rows[given.names], schema=given, preserve_index=False)
     if "month" in table_schema.names:
         day, days = pd.factorize(pd.to_datetime(rows["date"]))
-        rows = rows.assign(month=pd.Series(days).dt.strftime("%Y-%m").to_numpy()[day])
-    return pa.Table.from_pandas(rows[table_schema.names], schema=table_schema, preserve_index=False)
+        months = pa.array(pd.Series(days).dt.strftime("%Y-%m"), pa.string())
+        table = table.append_column("month", months.take(pa.array(day)))
+    return table.select(table_schema.names)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
