@@ -396,13 +396,14 @@ def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> Non
     ]
     stored = table.select(["card_id", *told]).to_pandas()
     more = card_frames.tidy(described[card_frames.differs(described, stored)])
-    delivered = set(rows.loc[rows["problem"] == "", "card_id"])
+    delivered = pc.unique(pa.array(rows.loc[rows["problem"] == "", "card_id"], pa.string()))
+    absent = delivered.filter(pc.invert(pc.is_in(delivered, value_set=table["card_id"])))
     mentioned = pa.array(more["card_id"], pa.string())
     known = table.filter(pc.is_in(table["card_id"], value_set=mentioned)).to_pandas()
-    ids = card_frames.news(more, known) | (delivered - set(stored["card_id"]))
+    ids = card_frames.news(more, known) | set(absent.to_pylist())
     if not ids:
         return
-    bare = pd.DataFrame({"card_id": sorted(ids & delivered)})
+    bare = pd.DataFrame({"card_id": pd.Series(absent.to_pylist(), dtype="object")})
     fresh = pd.concat([bare, more[more["card_id"].isin(ids)]])
     touched = pc.is_in(table["card_id"], value_set=pa.array(list(ids), pa.string()))
     merged = card_frames.merge(table.filter(touched).to_pandas(), fresh)

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
@@ -41,14 +41,12 @@ class Pool:
     """Something that runs ``delayed`` calls.
 
     run: begins with the calls and yields their results in order. size: how many run at once.
-    remote: whether they run where this machine's files are not. busy: entered while the caller
-    works itself, so that one call fewer begins on a machine that they share.
+    remote: whether they run where this machine's files are not.
     """
 
     run: Callable[[Iterable[Any]], Iterator[Any]]
     size: int
     remote: bool
-    busy: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @contextmanager
@@ -65,8 +63,7 @@ def pool(
     if not settings.dask:
         size = effective_n_jobs(jobs)
         if threads:
-            turns = Turns(size)
-            yield Pool(turns.run, size, remote=False, busy=turns.busy)
+            yield Pool(Turns(size).run, size, remote=False)
             return
         with Parallel(n_jobs=size, return_as="generator") as run:
             yield Pool(run, size, remote=False)
@@ -94,35 +91,37 @@ def pool(
 
 
 class Turns:
-    """Calls in threads that begin in their order, while fewer than ``places`` are at work.
+    """Calls in threads that begin in their order, and only while fewer than ``places`` are at work.
 
-    Whoever takes the results works too: with as many calls beside it as there are processors, each
-    slows the others down, and the one that all wait for most.
+    Whoever takes the results is at work too, save while waiting for one: with as many calls beside
+    it as there are processors each slows the others down, and the one that all wait for most.
     """
 
     def __init__(self, places: int):
         self._places = places
-        self._at_work = 0
+        self._at_work = 1
         self._begun = 0
         self._numbers = count()
+        self._done: set[int] = set()
+        self._awaited: int | None = None
         self._changed = threading.Condition()
 
     def run(self, calls: Iterable[Any]) -> Iterator[Any]:
         """Begin with the calls, after those of earlier runs; yield the results in order."""
-        numbered = [delayed(self._call)(next(self._numbers), *call) for call in calls]
+        numbered = [(next(self._numbers), call) for call in calls]
         threads = Parallel(n_jobs=self._places, prefer="threads", return_as="generator")
-        results: Iterator[Any] = threads(numbered)
-        return results
+        results = threads(delayed(self._call)(number, *call) for number, call in numbered)
+        return (self._take(number, results) for number, _ in numbered)
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Take a place without waiting for one."""
+    def _take(self, number: int, results: Iterator[Any]) -> Any:
         with self._changed:
-            self._at_work += 1
-        try:
-            yield
-        finally:
-            self._leave()
+            if number in self._done:
+                self._done.remove(number)
+            else:
+                self._awaited = number
+                self._at_work -= 1
+                self._changed.notify_all()
+        return next(results)
 
     def _call(
         self, number: int, function: Callable[..., Any], values: tuple[Any], named: dict[str, Any]
@@ -135,12 +134,13 @@ class Turns:
         try:
             return function(*values, **named)
         finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._changed:
-            self._at_work -= 1
-            self._changed.notify_all()
+            with self._changed:
+                if number == self._awaited:  # whoever waits for it takes its place over
+                    self._awaited = None
+                else:
+                    self._done.add(number)
+                    self._at_work -= 1
+                self._changed.notify_all()
 
 
 @contextmanager

@@ -526,15 +526,15 @@ def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table
     given = pa.schema([field for field in table_schema if field.name != "month"])
     table = pa.Table.from_pandas(rows[given.names], schema=given, preserve_index=False)
     if "month" in table_schema.names:
-        day, days = pd.factorize(pd.to_datetime(rows["date"]))
-        months = pa.array(pd.Series(days).dt.strftime("%Y-%m"), pa.string())
-        table = table.append_column("month", months.take(pa.array(day)))
+        day = table["date"].combine_chunks().dictionary_encode()  # few days, many rows
+        months = pc.strftime(day.dictionary, "%Y-%m").take(day.indices)
+        table = table.append_column("month", months)
     return table.select(table_schema.names)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Return a pandas frame with ``date`` as datetime64 instead of objects."""
-    frame = table.to_pandas(date_as_object=False)
-    if "date" in frame:
-        frame["date"] = frame["date"].astype("datetime64[us]")
-    return frame
+    if "date" in table.column_names:
+        place = table.column_names.index("date")
+        table = table.set_column(place, "date", table["date"].cast(pa.timestamp("us")))
+    return table.to_pandas()

@@ -6,12 +6,14 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import py7zr
+import pyarrow as pa
 from joblib import delayed, effective_n_jobs
 from tqdm import tqdm
 
@@ -27,6 +29,7 @@ from pokewatch.sources.tcgcsv_frames import (
     price_frames,
     usable_categories,
     usual_frames,
+    usual_rows,
 )
 from pokewatch.sources.unpack import DamagedArchiveError, unpack
 
@@ -57,16 +60,28 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
     day = archive_date(path)
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
-    return _delivery(path, day, wanted, _members(path, wanted, packed))
+    return _delivery(_opened(path, day, wanted, packed), wanted)
 
 
-def _delivery(
-    path: Path, day: date, wanted: list[int], members: list[tuple[str, bytes]]
-) -> Delivery:
-    """Return one day from its archive's unpacked members."""
+@dataclass(frozen=True)
+class _Archive:
+    """One day's archive, unpacked.
+
+    found: (category, group, answer) of each wanted member; rows: their rows, None where they have
+    to be read one by one.
+    """
+
+    path: Path
+    day: date
+    found: list[tuple[int, int, bytes]]
+    rows: pa.StructArray | None
+    notes: list[str]
+
+
+def _opened(path: Path, day: date, wanted: list[int], packed: bytes | None = None) -> _Archive:
     notes: list[str] = []
     found: list[tuple[int, int, bytes]] = []
-    for name, content in members:
+    for name, content in _members(path, wanted, packed):
         member = _member.fullmatch(name)
         if member is None:
             notes.append(f"{path.name}: member '{name}' comes twice; only the first one is read")
@@ -77,10 +92,16 @@ def _delivery(
                 "delete or rename it and run backfill again"
             )
         found.append((int(member[2]), int(member[3]), content))
+    return _Archive(path, day, found, usual_rows([content for _, _, content in found]), notes)
+
+
+def _delivery(archive: _Archive, wanted: list[int]) -> Delivery:
+    path, day, found, notes = archive.path, archive.day, archive.found, archive.notes
     read = {category for category, _, _ in found}
     published = datetime.combine(day, PUBLISHED)
-    frames = usual_frames([content for _, _, content in found], day, published)
-    if frames is None:
+    if archive.rows is not None:
+        frames = usual_frames(archive.rows, day, published)
+    else:
         rows, read = _rows(path.name, found, notes)
         frames = price_frames(rows, day, published, notes)
     if not read:
@@ -172,7 +193,12 @@ def _decoded(
         # Rounds, because a pool keeps decoding however slowly its results are taken.
         rounds = iter(lambda: list(islice(files, DAYS_AHEAD * pool.size)), [])
         begun = (
-            (batch, pool.run([_task(path, categories, pool.remote) for _, path in batch if path]))
+            (
+                batch,
+                pool.run(
+                    [_task(day, path, categories, pool.remote) for day, path in batch if path]
+                ),
+            )
             for batch in rounds
         )
         for batch, results in _one_ahead(begun):
@@ -182,14 +208,13 @@ def _decoded(
                     missing += 1
                     continue
                 result = next(results)
-                with pool.busy():
-                    if isinstance(result, list):  # parsed here: in a thread it would only wait
-                        result = _or_error(_delivery, path, day, categories, result)
-                    if isinstance(result, SourceError):
-                        log.warning("%s left out: %s", day, result)
-                        broken.append(str(result))
-                    else:
-                        yield day, result
+                if isinstance(result, _Archive):  # in its own thread this would wait for this one
+                    result = _or_error(_delivery, result, categories)
+                if isinstance(result, SourceError):
+                    log.warning("%s left out: %s", day, result)
+                    broken.append(str(result))
+                else:
+                    yield day, result
     if total and missing == total and not some_stored:
         raise UsageError(
             "no archive of any day in the range was found; check --since, --until and --path"
@@ -210,9 +235,9 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
     yield from pending
 
 
-def _task(path: Path, categories: list[int], remote: bool) -> Any:
+def _task(day: date, path: Path, categories: list[int], remote: bool) -> Any:
     if not remote:
-        return delayed(_or_error)(_members, path, categories)
+        return delayed(_or_error)(_opened, path, day, categories)
     # A worker elsewhere does not see this machine's files: it gets their content, and parses too.
     try:
         return delayed(_or_error)(read_archive, path, categories, path.read_bytes())

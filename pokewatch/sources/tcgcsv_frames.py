@@ -86,13 +86,11 @@ def price_frames(
     return _observations(ids, values, day, collected_at), cards
 
 
-def usual_frames(
-    answers: list[bytes], day: date, collected_at: datetime
-) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Return what ``price_frames`` would of answers that are all as documented, sooner.
+def usual_rows(answers: list[bytes]) -> pa.StructArray | None:
+    """Return the rows of answers that are all as documented, each with its product and printing.
 
     None where one of them, or one of their rows, is in any way unusual: whoever reads them row by
-    row can tell which.
+    row can tell which. Other threads can go on meanwhile.
     """
     text = b"\n".join(answers)
     alone = all(one[:1] == b"{" and b"\n" not in one for one in answers)
@@ -116,6 +114,14 @@ def usual_frames(
     complete = not any(part.null_count for part in (results, rows, product, printing))
     if not complete or pc.any(pc.or_(pc.less(product, 1), pc.equal(printing, ""))).as_py():
         return None
+    return rows
+
+
+def usual_frames(
+    rows: pa.StructArray, day: date, collected_at: datetime
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return of ``usual_rows`` what ``price_frames`` would, sooner."""
+    product, printing = rows.field("productId"), rows.field("subTypeName")
     ids = pc.binary_join_element_wise(product.cast(pa.string()), printing, ":").to_pandas()
     values = {column: rows.field(name).to_pandas() for column, name in _fields.items()}
     cards = pd.DataFrame(

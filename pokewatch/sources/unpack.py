@@ -70,7 +70,7 @@ def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
         command = [
             shell,
             "-c",
-            f'{limits} && exec nice -n 10 "$0" "$@"',
+            f'{limits} && exec "$0" "$@"',
             program,
             *options,
             "--",
