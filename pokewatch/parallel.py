@@ -90,6 +90,16 @@ def pool(
         yield Pool(run, sum(client.nthreads().values()), remote=True)
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Returned by a call in a thread: what is left to do, for which it needs no place of its own.
+
+    Such as what this process computes, of which there is one at a time whatever the processors.
+    """
+
+    work: Callable[[], Any]
+
+
 class Turns:
     """Calls in threads that begin in their order, and only while fewer than ``places`` are at work.
 
@@ -109,7 +119,9 @@ class Turns:
     def run(self, calls: Iterable[Any]) -> Iterator[Any]:
         """Begin with the calls, after those of earlier runs; yield the results in order."""
         numbered = [(next(self._numbers), call) for call in calls]
-        threads = Parallel(n_jobs=self._places, prefer="threads", return_as="generator")
+        # One more than may be at work: it does what a call has left.
+        size = self._places + 1 if self._places > 1 else 1
+        threads = Parallel(n_jobs=size, prefer="threads", return_as="generator")
         results = threads(delayed(self._call)(number, *call) for number, call in numbered)
         return (self._take(number, results) for number, _ in numbered)
 
@@ -132,7 +144,7 @@ class Turns:
             self._at_work += 1
             self._changed.notify_all()
         try:
-            return function(*values, **named)
+            result = function(*values, **named)
         finally:
             with self._changed:
                 if number == self._awaited:  # whoever waits for it takes its place over
@@ -141,6 +153,7 @@ class Turns:
                     self._done.add(number)
                     self._at_work -= 1
                 self._changed.notify_all()
+        return result.work() if isinstance(result, Rest) else result
 
 
 @contextmanager

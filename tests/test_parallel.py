@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -95,6 +96,49 @@ def test_the_work_is_done_by_the_workers(cluster, remote):
     assert os.getpid() not in done_by
     with parallel.pool(LOCAL, jobs=1) as pool:
         assert list(pool.run([delayed(os.getpid)()])) == [os.getpid()]
+
+
+def test_threads_and_whoever_takes_their_results_are_no_more_than_jobs():
+    changed, at_work, most, begun = threading.Lock(), set(), [0], []
+
+    def work(name: object) -> object:
+        with changed:
+            at_work.add(name)
+            begun.append(name)
+            most[0] = max(most[0], len(at_work))
+        time.sleep(0.02)
+        with changed:
+            at_work.remove(name)
+        return name
+
+    with parallel.pool(LOCAL, jobs=3, threads=True) as pool:
+        first, second = (pool.run(map(delayed(work), part)) for part in (range(8), range(8, 16)))
+        results = [(result, work("taker"))[0] for taken in (first, second) for result in taken]
+    assert results == list(range(16))
+    assert most == [3]
+    called = [name for name in begun if name != "taker"]
+    # Those that begin at once may get here in another order.
+    assert all(abs(place - name) <= 2 for place, name in enumerate(called))
+
+
+def test_what_a_thread_has_left_to_do_keeps_no_place():
+    begun = threading.Event()
+
+    def call(number: int) -> parallel.Rest | bool:
+        return begun.set() is None if number else parallel.Rest(lambda: begun.wait(30))
+
+    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
+        results = pool.run(map(delayed(call), range(2)))
+        assert begun.wait(30)  # while this thread has a place, so that one is left
+        assert list(results) == [True, True]
+
+
+def test_a_call_that_fails_in_a_thread_gives_its_place_back():
+    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
+        failing, fine = pool.run([delayed(int)("x")]), pool.run([delayed(int)("1")] * 6)
+        with pytest.raises(ValueError, match="'x'"):
+            next(failing)
+        assert list(fine) == [1] * 6
 
 
 def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected):

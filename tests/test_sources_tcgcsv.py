@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -512,20 +513,27 @@ def test_archives_come_in_order_without_the_skipped_and_the_missing(
     assert "no archive of 1 days: 2025-10-04" in caplog.text
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_archives_are_read_only_as_far_as_they_are_taken(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    for day in days(*range(1, 7)):
+    for day in days(*range(1, 13)):
         pack(tmp_path, day)
     read = []
-    original = tcgcsv_archive.read_archive
+    original = tcgcsv_archive.unpack
     monkeypatch.setattr(
-        tcgcsv_archive, "read_archive", lambda p, *rest: (read.append(p), original(p, *rest))[1]
+        tcgcsv_archive, "unpack", lambda p, *rest: (read.append(p), original(p, *rest))[1]
     )
-    found = tcgcsv.archives(settings, *days(1, 6), folder=tmp_path, skip=set())
+    found = tcgcsv.archives(settings, *days(1, 12), folder=tmp_path, skip=set(), jobs=jobs)
     next(found)
-    assert 1 <= len(read) <= tcgcsv_archive.DAYS_AHEAD
-    assert len(list(found)) == 5
+    ahead = 2 * tcgcsv_archive.DAYS_AHEAD * jobs  # of the round that is taken and the next one
+    until = time.monotonic() + 30
+    while jobs > 1 and len(read) < ahead and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert len(read) == (1 if jobs == 1 else ahead)
+    assert len(list(found)) == 11
+    assert sorted(map(tcgcsv.archive_date, read)) == days(*range(1, 13))
 
 
 def test_a_damaged_archive_ends_the_run_after_the_others(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,12 +61,12 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
     day = archive_date(path)
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
-    return _delivery(_opened(path, day, wanted, packed), wanted)
+    return _delivery(_parsed(path, day, _members(path, wanted, packed)), wanted)
 
 
 @dataclass(frozen=True)
 class _Archive:
-    """One day's archive, unpacked.
+    """One day's archive, unpacked and parsed.
 
     found: (category, group, answer) of each wanted member; rows: their rows, None where they have
     to be read one by one.
@@ -78,10 +79,10 @@ class _Archive:
     notes: list[str]
 
 
-def _opened(path: Path, day: date, wanted: list[int], packed: bytes | None = None) -> _Archive:
+def _parsed(path: Path, day: date, members: list[tuple[str, bytes]]) -> _Archive:
     notes: list[str] = []
     found: list[tuple[int, int, bytes]] = []
-    for name, content in _members(path, wanted, packed):
+    for name, content in members:
         member = _member.fullmatch(name)
         if member is None:
             notes.append(f"{path.name}: member '{name}' comes twice; only the first one is read")
@@ -237,12 +238,19 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
 
 def _task(day: date, path: Path, categories: list[int], remote: bool) -> Any:
     if not remote:
-        return delayed(_or_error)(_opened, path, day, categories)
+        return delayed(_unpacked)(path, day, categories)
     # A worker elsewhere does not see this machine's files: it gets their content, and parses too.
     try:
         return delayed(_or_error)(read_archive, path, categories, path.read_bytes())
     except OSError as error:
         return delayed(SourceError)(_unreadable(path, error))
+
+
+def _unpacked(path: Path, day: date, categories: list[int]) -> parallel.Rest | SourceError:
+    members = _or_error(_members, path, categories)
+    if isinstance(members, SourceError):
+        return members
+    return parallel.Rest(partial(_or_error, _parsed, path, day, members))
 
 
 def _or_error(function: Callable[..., T], *values: Any) -> T | SourceError:
