@@ -33,13 +33,10 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     cards = cards[cards["card_id"].notna()]
     if cards.empty:
         return empty_cards()
-    aliases = (
-        cards.loc[cards["aliases"].notna(), ["card_id", "aliases"]]
-        .explode("aliases")
-        .dropna()
-        .groupby("card_id")["aliases"]
-        .agg(lambda names: sorted(set(names)))
-    )
+    named = cards.loc[cards["aliases"].notna(), ["card_id", "aliases"]]
+    if len(named):
+        named = named.explode("aliases").dropna()
+    aliases = named.groupby("card_id")["aliases"].agg(lambda names: sorted(set(names)))
     fields = [name for name in CARD_COLUMNS if name not in ("card_id", "aliases")]
     if cards["card_id"].is_unique:
         last = cards.set_index("card_id")[fields].sort_index()
@@ -59,9 +56,10 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
     last["product_kind"] = last["product_kind"].map(kinds)
     last["product_id"] = product_ids(last["product_id"])
     untold = last["product_id"].isna() | last["printing"].isna()
-    parts = last.index[untold].to_series().str.extract(r"^(\d+):(.+)$")
-    last["product_id"] = last["product_id"].fillna(product_ids(parts[0]))
-    last["printing"] = last["printing"].where(last["printing"].notna(), parts[1])
+    if untold.any():
+        parts = last.index[untold].to_series().str.extract(r"^(\d+):(.+)$")
+        last["product_id"] = last["product_id"].fillna(product_ids(parts[0]))
+        last["printing"] = last["printing"].where(last["printing"].notna(), parts[1])
     release = pd.to_datetime(last["release_date"], errors="coerce")
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
     none: list[str] = []  # one for all: to make 43,000 takes longer than all of the rest

@@ -86,13 +86,8 @@ class Levels:
     ) -> None:
         """Take the observations of one day, at most one a card."""
         log_price = np.log(price)
-        level = self.level(card)
-        gap = np.maximum(day - self.seen[card], 1)
-        # After weeks without an observation a larger move is plausible.
-        limit = np.log(self.settings.jump_factor) * (1 + (gap - 1) / 30)
-        far = np.abs(log_price - level) > limit
-        large = np.abs(price - np.exp(level)) > self.settings.jump_floor
-        jumped = far & large & ~trusted & (self.count[card] > 0)
+        jumped = ~trusted
+        jumped[jumped] = self.is_far(day, card[~trusted], price[~trusted])
         calm = ~jumped
         self.accept(day, card[calm], log_price[calm])
         fresh = calm & (self.first_row[card] == -1)
@@ -103,6 +98,16 @@ class Levels:
             pending = np.isin(card[calm], list(self.chains))
             for position in np.flatnonzero(calm)[pending]:
                 self.resolve(int(card[position]), float(log_price[position]))
+
+    def is_far(self, day: int, card: np.ndarray, price: np.ndarray) -> np.ndarray:
+        """Return which prices are implausibly far from their cards' levels."""
+        level = self.level(card)
+        gap = np.maximum(day - self.seen[card], 1)
+        # After weeks without an observation a larger move is plausible.
+        limit = np.log(self.settings.jump_factor) * (1 + (gap - 1) / 30)
+        far = np.abs(np.log(price) - level) > limit
+        large = np.abs(price - np.exp(level)) > self.settings.jump_floor
+        return far & large & (self.count[card] > 0)
 
     def accept(self, day: int, card: np.ndarray, log_price: np.ndarray) -> None:
         """Add accepted prices to their cards' levels."""
