@@ -63,7 +63,11 @@ def pool(
     if not settings.dask:
         size = effective_n_jobs(jobs)
         if threads:
-            yield Pool(Turns(size).run, size, remote=False)
+            turns = Turns(size)
+            try:
+                yield Pool(turns.run, size, remote=False)
+            finally:
+                turns.close()
             return
         with Parallel(n_jobs=size, return_as="generator") as run:
             yield Pool(run, size, remote=False)
@@ -114,6 +118,7 @@ class Turns:
         self._numbers = count()
         self._done: set[int] = set()
         self._awaited: int | None = None
+        self._closed = False
         self._changed = threading.Condition()
 
     def run(self, calls: Iterable[Any]) -> Iterator[Any]:
@@ -125,6 +130,12 @@ class Turns:
         results = threads(delayed(self._call)(number, *call) for number, call in numbered)
         return (self._take(number, results) for number, _ in numbered)
 
+    def close(self) -> None:
+        """Let calls that have not begun end without being done: nobody takes their results."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def _take(self, number: int, results: Iterator[Any]) -> Any:
         with self._changed:
             if number in self._done:
@@ -135,11 +146,16 @@ class Turns:
                 self._changed.notify_all()
         return next(results)
 
+    def _may_begin(self, number: int) -> bool:
+        return self._begun == number and self._at_work < self._places
+
     def _call(
         self, number: int, function: Callable[..., Any], values: tuple[Any], named: dict[str, Any]
     ) -> Any:
         with self._changed:
-            self._changed.wait_for(lambda: self._begun == number and self._at_work < self._places)
+            self._changed.wait_for(lambda: self._closed or self._may_begin(number))
+            if self._closed:
+                return None
             self._begun += 1
             self._at_work += 1
             self._changed.notify_all()

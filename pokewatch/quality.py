@@ -161,8 +161,10 @@ def parse_times(values: pd.Series) -> pd.Series:
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us, UTC]")
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         parsed = values.dt.tz_convert("UTC")
-    elif pd.api.types.is_datetime64_any_dtype(values):
+    elif isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
         parsed = values.dt.tz_localize("UTC")
+    elif pd.api.types.is_datetime64_any_dtype(values):  # such as Arrow's
+        parsed = pd.to_datetime(values, errors="coerce", utc=True)
     else:
         text = values.where(values.isna(), values.astype("string")).astype("string").str.strip()
         text = text.where(

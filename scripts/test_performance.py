@@ -341,7 +341,8 @@ def archive_files(given: Path) -> list[Path]:
 def ingest(given: Path, folder: Path, jobs: int) -> float:
     """Return the seconds that the archives take into an empty store."""
     first, *_, last = map(tcgcsv_archive.archive_date, archive_files(given))
-    assert first and last
+    assert first
+    assert last
     with tempfile.TemporaryDirectory(dir=folder) as home:
         settings = load_settings(home=Path(home), tracking=False)
         seconds: list[float] = []

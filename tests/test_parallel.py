@@ -141,6 +141,22 @@ def test_a_call_that_fails_in_a_thread_gives_its_place_back():
         assert list(fine) == [1] * 6
 
 
+@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
+def test_calls_in_threads_that_nobody_waits_for_any_more_are_not_begun():
+    begun = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.02)
+        return number
+
+    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
+        results = pool.run(map(delayed(work), range(50)))
+        assert next(results) == 0
+    time.sleep(0.5)
+    assert len(begun) < 10
+
+
 def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected):
     killed = []
 

@@ -607,6 +607,18 @@ def test_a_web_page_is_not_kept_as_an_archive(service: Service, settings: Settin
     assert list((settings.home / "archives").iterdir()) == []
 
 
+@pytest.mark.parametrize("bad", [4, 5])
+def test_what_was_downloaded_before_a_web_page_is_delivered(
+    service: Service, settings: Settings, tmp_path: Path, bad: int
+) -> None:
+    serve_archives(service, tmp_path / "service", *range(1, bad))
+    service.pages[f"/archive/tcgplayer/prices-2025-10-0{bad}.ppmd.7z"] = "<html>sign in</html>"
+    found = tcgcsv.archives(settings, *days(1, 9), folder=None, skip=set(), jobs=2)
+    assert [next(found)[0] for _ in range(1, bad)] == days(*range(1, bad))
+    with pytest.raises(SourceError, match=f"something else than an archive for 2025-10-0{bad}"):
+        next(found)
+
+
 def test_progress_stays_off_where_nobody_looks(
     settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

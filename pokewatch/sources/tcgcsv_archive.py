@@ -143,8 +143,9 @@ def archives(
     """Yield the archived days from ``since`` to ``until`` (both included) in order.
 
     Days in ``skip`` are left out. Archives come from ``folder``, or are downloaded once into
-    ``<home>/archives``; a day without one is logged and left out. ``jobs`` archives are decoded
-    at once, or as many as a Dask cluster has threads, with a few days held in memory.
+    ``<home>/archives``; a day without one is logged and left out. Archives are decoded ahead,
+    with a few days held in memory: ``jobs`` at once while a day is waited for, one fewer while
+    somebody works on one; or as many as a Dask cluster has threads.
 
     Raises UsageError for a range that is empty or has no archive at all, and, after all other
     days were yielded, SourceError that names every archive that could not be read.
@@ -192,7 +193,6 @@ def _decoded(
         tqdm(desc=SOURCE, total=total, unit=" days", disable=not shown) as bar,
     ):
         # Rounds, because a pool keeps decoding however slowly its results are taken.
-        rounds = iter(lambda: list(islice(files, DAYS_AHEAD * pool.size)), [])
         begun = (
             (
                 batch,
@@ -200,7 +200,7 @@ def _decoded(
                     [_task(day, path, categories, pool.remote) for day, path in batch if path]
                 ),
             )
-            for batch in rounds
+            for batch in _rounds(files, DAYS_AHEAD * pool.size)
         )
         for batch, results in _one_ahead(begun):
             for day, path in batch:
@@ -227,12 +227,32 @@ def _decoded(
         )
 
 
+def _rounds(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Yield items in lists of a size; those before an error come before the error."""
+    while True:
+        batch: list[T] = []
+        try:
+            for item in islice(items, size):
+                batch.append(item)  # noqa: PERF402 (what came before an error is kept)
+        except SourceError:
+            if batch:
+                yield batch
+            raise
+        if not batch:
+            return
+        yield batch
+
+
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield each item after the one that follows it was made."""
+    """Yield each item after the one that follows it was made, or failed to be."""
     pending: list[T] = []
-    for item in items:
+    try:
+        for item in items:
+            yield from pending
+            pending = [item]
+    except SourceError:
         yield from pending
-        pending = [item]
+        raise
     yield from pending
 
 
