@@ -117,8 +117,9 @@ def test_usual_answers_read_as_columns_are_what_they_are_row_by_row():
         answer(price_row(productId=2**40, lowPrice=3, highPrice=1e300), price_row(midPrice=...)),
         answer(price_row(marketPrice=-0.1, directLowPrice=None, more={"a": [1]})),
     ]
-    found = tcgcsv_frames.usual_frames(answers, NOW.date(), NOW)
-    assert found is not None
+    rows = tcgcsv_frames.usual_rows(answers)
+    assert rows is not None
+    found = tcgcsv_frames.usual_frames(rows, NOW.date(), NOW)
     for mine, theirs in zip(found, rows_one_by_one(answers), strict=True):
         pd.testing.assert_frame_equal(mine, theirs)
 
@@ -161,13 +162,14 @@ def test_usual_answers_read_as_columns_are_what_they_are_row_by_row():
 def test_an_unusual_answer_is_left_to_the_reader_of_rows(unusual):
     usual = answer(price_row())
     for some in ([unusual], [usual, unusual], [unusual, usual]):
-        assert tcgcsv_frames.usual_frames(some, NOW.date(), NOW) is None
+        assert tcgcsv_frames.usual_rows(some) is None
 
 
 def test_a_number_of_any_length_is_no_price_and_stops_nothing():
     answers = [answer(price_row(), price_row(marketPrice=10**400))]
-    quick = tcgcsv_frames.usual_frames(answers, NOW.date(), NOW)
-    assert quick is not None
+    usual = tcgcsv_frames.usual_rows(answers)
+    assert usual is not None
+    quick = tcgcsv_frames.usual_frames(usual, NOW.date(), NOW)
     for observations, _ in (quick, rows_one_by_one(answers)):
         rows = quality.normalise(observations, "tcgcsv", NOW)
         assert rows["problem"].tolist() == ["", "price_not_numeric"]
