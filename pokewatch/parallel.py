@@ -40,8 +40,9 @@ PACKAGES = ["numpy", "pandas", "scikit-learn", "scipy", "py7zr", "joblib", "dask
 class Pool:
     """Something that runs ``delayed`` calls.
 
-    run: begins with the calls and yields their results in order. size: how many run at once.
-    remote: whether they run where this machine's files are not.
+    run: yields the results in order, and begins with the calls before the first one is taken where
+    there is more than one worker. size: how many run at once. remote: whether they run where this
+    machine's files are not.
     """
 
     run: Callable[[Iterable[Any]], Iterator[Any]]
@@ -55,10 +56,10 @@ def pool(
 ) -> Iterator[Pool]:
     """Open the pool that the settings name.
 
-    jobs: processes of this machine, or threads, which can be given more calls while they run; a
-    cluster uses all its own. shared: large arguments of many calls, sent to each worker once.
-    Raises UsageError where Dask is missing or its address wrong, PokewatchError for a cluster that
-    is away, empty, unable or lost on the way.
+    jobs: processes of this machine, or threads, whose ``run`` may be called again before its
+    results are taken; a cluster uses all its own. shared: large arguments of many calls, sent to
+    each worker once. Raises UsageError where Dask is missing or its address wrong, PokewatchError
+    for a cluster that is away, empty, unable or lost on the way.
     """
     if not settings.dask:
         size = effective_n_jobs(jobs)
@@ -98,7 +99,7 @@ def pool(
 class Rest:
     """Returned by a call in a thread: what is left to do, for which it needs no place of its own.
 
-    Such as what this process computes, of which there is one at a time whatever the processors.
+    Such as what mostly waits for Python's lock, whatever the number of processors.
     """
 
     work: Callable[[], Any]
@@ -122,19 +123,39 @@ class Turns:
         self._changed = threading.Condition()
 
     def run(self, calls: Iterable[Any]) -> Iterator[Any]:
-        """Begin with the calls, after those of earlier runs; yield the results in order."""
+        """Begin with the calls, after those of earlier runs; yield the results in order.
+
+        Runs are taken one after the other; where a call failed, or results are left, nothing more
+        begins. A single place needs no thread: each call is made as its result is taken.
+        """
+        if self._places == 1:
+            return (_finished(function(*values, **named)) for function, values, named in calls)
         numbered = [(next(self._numbers), call) for call in calls]
+        if not numbered:
+            return iter(())
         # One more than may be at work: it does what a call has left.
-        size = self._places + 1 if self._places > 1 else 1
-        threads = Parallel(n_jobs=size, prefer="threads", return_as="generator")
+        threads = Parallel(n_jobs=self._places + 1, prefer="threads", return_as="generator")
         results = threads(delayed(self._call)(number, *call) for number, call in numbered)
-        return (self._take(number, results) for number, _ in numbered)
+        return self._taken([number for number, _ in numbered], results)
 
     def close(self) -> None:
-        """Let calls that have not begun end without being done: nobody takes their results."""
+        """Let calls that have not begun fail: nobody takes their results."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _taken(self, numbers: list[int], results: Iterator[Any]) -> Iterator[Any]:
+        left = len(numbers)
+        try:
+            for number in numbers:
+                result = self._take(number, results)
+                left -= 1
+                if not left:
+                    next(results, None)  # joblib ends its threads then
+                yield result
+        finally:
+            if left:
+                self.close()
 
     def _take(self, number: int, results: Iterator[Any]) -> Any:
         with self._changed:
@@ -155,7 +176,7 @@ class Turns:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._may_begin(number))
             if self._closed:
-                return None
+                raise RuntimeError("not begun: an earlier call failed, or the pool was left")
             self._begun += 1
             self._at_work += 1
             self._changed.notify_all()
@@ -169,7 +190,11 @@ class Turns:
                     self._done.add(number)
                     self._at_work -= 1
                 self._changed.notify_all()
-        return result.work() if isinstance(result, Rest) else result
+        return _finished(result)
+
+
+def _finished(result: Any) -> Any:
+    return result.work() if isinstance(result, Rest) else result
 
 
 @contextmanager

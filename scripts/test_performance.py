@@ -340,7 +340,8 @@ def archive_files(given: Path) -> list[Path]:
 
 def ingest(given: Path, folder: Path, jobs: int) -> float:
     """Return the seconds that the archives take into an empty store."""
-    first, *_, last = map(tcgcsv_archive.archive_date, archive_files(given))
+    files = archive_files(given)
+    first, last = map(tcgcsv_archive.archive_date, (files[0], files[-1]))
     assert first
     assert last
     with tempfile.TemporaryDirectory(dir=folder) as home:

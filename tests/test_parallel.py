@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ import socket
 import socketserver
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -99,14 +99,14 @@ def test_the_work_is_done_by_the_workers(cluster, remote):
 
 
 def test_threads_and_whoever_takes_their_results_are_no_more_than_jobs():
-    changed, at_work, most, begun = threading.Lock(), set(), [0], []
+    changed, at_work, most = threading.Lock(), set(), [0]
+    block = bytes(5_000_000)
 
     def work(name: object) -> object:
         with changed:
             at_work.add(name)
-            begun.append(name)
             most[0] = max(most[0], len(at_work))
-        time.sleep(0.02)
+        hashlib.sha256(block).digest()  # threads do it side by side
         with changed:
             at_work.remove(name)
         return name
@@ -115,10 +115,28 @@ def test_threads_and_whoever_takes_their_results_are_no_more_than_jobs():
         first, second = (pool.run(map(delayed(work), part)) for part in (range(8), range(8, 16)))
         results = [(result, work("taker"))[0] for taken in (first, second) for result in taken]
     assert results == list(range(16))
-    assert most == [3]
-    called = [name for name in begun if name != "taker"]
-    # Those that begin at once may get here in another order.
-    assert all(abs(place - name) <= 2 for place, name in enumerate(called))
+    assert 1 < most[0] <= 3
+
+
+def test_threads_begin_in_order_beside_whoever_works():
+    begun, all_done = [], threading.Event()
+
+    def call(number: int) -> None:
+        begun.append(number)
+        if number == 9:
+            all_done.set()
+
+    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
+        runs = [pool.run(map(delayed(call), part)) for part in (range(5), range(5, 10))]
+        assert all_done.wait(30)  # at work itself, this thread leaves one place
+        assert begun == list(range(10))
+        assert [list(results) for results in runs] == [[None] * 5] * 2
+
+
+def test_whoever_waits_for_a_thread_lends_it_a_place():
+    together = threading.Barrier(2, timeout=30)
+    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
+        assert sorted(pool.run([delayed(together.wait)()] * 2)) == [0, 1]
 
 
 def test_what_a_thread_has_left_to_do_keeps_no_place():
@@ -133,28 +151,37 @@ def test_what_a_thread_has_left_to_do_keeps_no_place():
         assert list(results) == [True, True]
 
 
-def test_a_call_that_fails_in_a_thread_gives_its_place_back():
-    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
-        failing, fine = pool.run([delayed(int)("x")]), pool.run([delayed(int)("1")] * 6)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_after_a_call_that_fails_nothing_waits_for_ever(jobs):
+    with parallel.pool(LOCAL, jobs=jobs, threads=True) as pool:
+        failing = pool.run([delayed(int)("x"), *[delayed(int)("2")] * 6])
+        later = pool.run([delayed(int)("1")] * 6)
         with pytest.raises(ValueError, match="'x'"):
             next(failing)
-        assert list(fine) == [1] * 6
+        failing.close()
+        if jobs == 1:
+            assert list(later) == [1] * 6
+        else:
+            with pytest.raises(RuntimeError, match="an earlier call failed"):
+                list(later)
 
 
-@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
 def test_calls_in_threads_that_nobody_waits_for_any_more_are_not_begun():
-    begun = []
+    begun, left = [], threading.Event()
 
-    def work(number: int) -> int:
+    def call(number: int) -> int:
         begun.append(number)
-        time.sleep(0.02)
+        if number:
+            left.wait(30)
         return number
 
     with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
-        results = pool.run(map(delayed(work), range(50)))
+        results = pool.run(map(delayed(call), range(50)))
         assert next(results) == 0
-    time.sleep(0.5)
-    assert len(begun) < 10
+    left.set()
+    with pytest.raises(RuntimeError, match="the pool was left"):
+        list(results)
+    assert len(begun) <= 3
 
 
 def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected):

@@ -111,6 +111,17 @@ def test_a_faulty_row_is_refused_with_its_reason(store, config, column, value, r
     assert store.prices().empty
 
 
+@pytest.mark.parametrize("year", ["300000", "20000", "-20000"])
+@pytest.mark.parametrize("column", ["date", "collected_at"])
+def test_a_year_that_no_date_has_stops_nothing(store, config, year, column):
+    rows = curve("1:Normal", [4.0, 4.1], start="2025-01-01")
+    rows[column] = np.array([f"{year}-01-01", "2025-01-02"], dtype="datetime64[s]")
+    counts = ingest(store, delivery(rows), config)
+    refused = {"date_unparsable": 1} if column == "date" else {}
+    assert (counts.received, reasons(store)) == (2, refused)
+    assert len(store.prices()) == 2 - len(refused)
+
+
 def test_the_day_of_collection_itself_is_no_future(store, config):
     row = curve("1:Normal", [4.0]).assign(collected_at="2025-01-01T23:30:00Z")
     assert ingest(store, delivery(row), config).accepted == 1

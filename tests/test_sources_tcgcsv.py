@@ -7,7 +7,7 @@ import re
 import shutil
 import stat
 import tempfile
-import time
+import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -519,20 +519,24 @@ def test_archives_are_read_only_as_far_as_they_are_taken(
 ) -> None:
     for day in days(*range(1, 13)):
         pack(tmp_path, day)
-    read = []
+    # With one job each is read as it is taken, with more this round and the next one.
+    ahead = 3 if jobs == 1 else 2 * tcgcsv_archive.DAYS_AHEAD * jobs
+    read, all_ahead = [], threading.Event()
     original = tcgcsv_archive.unpack
-    monkeypatch.setattr(
-        tcgcsv_archive, "unpack", lambda p, *rest: (read.append(p), original(p, *rest))[1]
-    )
+
+    def unpack(path: Path, *rest: Any) -> Any:
+        read.append(path)
+        if len(read) == ahead:
+            all_ahead.set()
+        return original(path, *rest)
+
+    monkeypatch.setattr(tcgcsv_archive, "unpack", unpack)
     found = tcgcsv.archives(settings, *days(1, 12), folder=tmp_path, skip=set(), jobs=jobs)
-    next(found)
-    ahead = 2 * tcgcsv_archive.DAYS_AHEAD * jobs  # of the round that is taken and the next one
-    until = time.monotonic() + 30
-    while jobs > 1 and len(read) < ahead and time.monotonic() < until:
-        time.sleep(0.01)
-    time.sleep(0.2)
-    assert len(read) == (1 if jobs == 1 else ahead)
-    assert len(list(found)) == 11
+    for _ in range(3):
+        next(found)
+    assert all_ahead.wait(30)
+    assert len(read) == ahead
+    assert len(list(found)) == 9
     assert sorted(map(tcgcsv.archive_date, read)) == days(*range(1, 13))
 
 

@@ -204,11 +204,11 @@ def _decoded(
         )
         for batch, results in _one_ahead(begun):
             for day, path in batch:
+                result: Any = next(results) if path else None
                 bar.update()
-                if path is None:
+                if result is None:
                     missing += 1
                     continue
-                result = next(results)
                 if isinstance(result, _Archive):  # in its own thread this would wait for this one
                     result = _or_error(_delivery, result, categories)
                 if isinstance(result, SourceError):
