@@ -120,6 +120,7 @@ class Turns:
         self._done: set[int] = set()
         self._awaited: int | None = None
         self._closed = False
+        self._open: list[Any] = []
         self._changed = threading.Condition()
 
     def run(self, calls: Iterable[Any]) -> Iterator[Any]:
@@ -136,6 +137,7 @@ class Turns:
         # One more than may be at work: it does what a call has left.
         threads = Parallel(n_jobs=self._places + 1, prefer="threads", return_as="generator")
         results = threads(delayed(self._call)(number, *call) for number, call in numbered)
+        self._open.append(results)
         return self._taken([number for number, _ in numbered], results)
 
     def close(self) -> None:
@@ -143,6 +145,10 @@ class Turns:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib counts what was done in vain
+            while self._open:
+                self._open.pop().close()
 
     def _taken(self, numbers: list[int], results: Iterator[Any]) -> Iterator[Any]:
         left = len(numbers)
@@ -152,6 +158,7 @@ class Turns:
                 left -= 1
                 if not left:
                     next(results, None)  # joblib ends its threads then
+                    self._open.remove(results)
                 yield result
         finally:
             if left:
@@ -159,6 +166,7 @@ class Turns:
 
     def _take(self, number: int, results: Iterator[Any]) -> Any:
         with self._changed:
+            self._refuse_if_closed()
             if number in self._done:
                 self._done.remove(number)
             else:
@@ -166,6 +174,10 @@ class Turns:
                 self._at_work -= 1
                 self._changed.notify_all()
         return next(results)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("not done: an earlier call failed, or the pool was left")
 
     def _may_begin(self, number: int) -> bool:
         return self._begun == number and self._at_work < self._places
@@ -175,8 +187,7 @@ class Turns:
     ) -> Any:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._may_begin(number))
-            if self._closed:
-                raise RuntimeError("not begun: an earlier call failed, or the pool was left")
+            self._refuse_if_closed()
             self._begun += 1
             self._at_work += 1
             self._changed.notify_all()

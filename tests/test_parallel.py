@@ -166,6 +166,7 @@ def test_after_a_call_that_fails_nothing_waits_for_ever(jobs):
                 list(later)
 
 
+@pytest.mark.filterwarnings("error")
 def test_calls_in_threads_that_nobody_waits_for_any_more_are_not_begun():
     begun, left = [], threading.Event()
 
