@@ -17,9 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch import watchlist
 from pokewatch.errors import PokewatchError
+from pokewatch.files import draft_of
 from pokewatch.settings import Settings
-from pokewatch.store import Store
-from pokewatch.whole import draft_of
+from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 

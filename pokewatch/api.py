@@ -15,7 +15,7 @@ from pokewatch.registry import TrainedModel
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import Settings, get_settings
 from pokewatch.sources.simulated import SOURCE as SIMULATED
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 BY = ("month", "price_band", "kind", "set_name")
 

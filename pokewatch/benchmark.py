@@ -19,7 +19,7 @@ from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
 from pokewatch.report_facts import FLOOR
 from pokewatch.settings import get_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 HISTORY = 180  # days that a classical method sees of a card
 CLASSICAL = ("AutoETS", "AutoTheta", "DampedETS")

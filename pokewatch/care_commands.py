@@ -47,7 +47,8 @@ def export(
     json: JsonFlag = False,
 ) -> None:
     """Write prices, cards, quarantine, predictions, models and watchlist into one archive."""
-    from pokewatch import backup, output
+    from pokewatch import output
+    from pokewatch.store import backup
 
     done = backup.export(get_settings(), file)
     output.show_json(done) if json else output.show_pairs(backup.shown(done))
@@ -59,7 +60,8 @@ def import_(
     json: JsonFlag = False,
 ) -> None:
     """Restore an archive into an empty data home; everything in it is verified first."""
-    from pokewatch import backup, output, restore
+    from pokewatch import output
+    from pokewatch.store import backup, restore
 
     done = restore.restore(get_settings(), file)
     output.show_json(done) if json else output.show_pairs(backup.shown(done))

@@ -31,7 +31,7 @@ from pokewatch.schema import (
     stack,
 )
 from pokewatch.settings import Settings
-from pokewatch.store import Snapshot, Store, date_range, to_frame, to_table
+from pokewatch.store.tables import Snapshot, Store, date_range, to_frame, to_table
 
 log = logging.getLogger(__name__)
 

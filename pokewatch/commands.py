@@ -230,7 +230,7 @@ def quarantine(
 
     from pokewatch import nightly, output
     from pokewatch import quarantine as shelf
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     store = Store.from_settings(get_settings())
     if card is not None and card not in set(store.quarantine()["card_id"]):

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from pokewatch.schema import Wanted
-from pokewatch.store import Snapshot, Store
+from pokewatch.store.tables import Snapshot, Store
 
 LOOK_BACK = 30  # days
 UNMEASURED = "file"  # files hold whatever a user has; only services are expected to be complete

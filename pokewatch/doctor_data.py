@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from pokewatch import integrity
 from pokewatch.doctor import MIB, Finding, State
 from pokewatch.errors import StoreError
 from pokewatch.settings import Settings
-from pokewatch.store import TABLES, Store
+from pokewatch.store import repair
+from pokewatch.store.tables import TABLES, Store
 
 SKEW = timedelta(minutes=5)
 
@@ -36,13 +36,13 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
         return
 
     def fix() -> str:
-        rescued = integrity.rescue_folder(settings.home)
-        done = [integrity.mend_log(store, name, rescued)]
-        done.append(integrity.mend_files(store, name, rescued, deep))
+        rescued = repair.rescue_folder(settings.home)
+        done = [repair.mend_log(store, name, rescued)]
+        done.append(repair.mend_files(store, name, rescued, deep))
         said = "; ".join(text for text in done if text)
         return f"{said}; damaged files are in '{rescued}'" if rescued.exists() else said
 
-    log = integrity.check_log(folder)
+    log = repair.check_log(folder)
     if log.denied:
         seen = f"{', '.join(log.denied[:3])} may not be read by this user"
         yield Finding(title, State.bad, seen, "mend owner and permissions of the data home")
@@ -50,7 +50,7 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
     if log.entries or log.checkpoints:
         what = [f"log entry {version}" for version in log.entries[:5]]
         what += [path.name for path in log.checkpoints]
-        back = integrity.last_readable(store, name, min([*log.entries, log.newest + 1]))
+        back = repair.last_readable(store, name, min([*log.entries, log.newest + 1]))
         until = f"; the last readable version is {back}" if back is not None else ""
         yield Finding(
             title,
@@ -64,9 +64,9 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
     if handle is None:
         yield Finding(title, State.ok, "empty: nothing was stored yet")
         return
-    if damaged := integrity.check_files(folder, handle, deep):
+    if damaged := repair.check_files(folder, handle, deep):
         one = damaged[0]
-        back = integrity.last_readable(store, name, handle.version())
+        back = repair.last_readable(store, name, handle.version())
         until = f"; the last whole version is {back}" if back is not None else ""
         seen = f"{len(damaged)} files of version {handle.version()} are damaged: '{one.path}' "
         mendable = not any(file.denied for file in damaged)
@@ -78,13 +78,13 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
             fix if mendable else None,
         )
         return
-    if deep and (twice := integrity.doubled(store, name)):
+    if deep and (twice := repair.doubled(store, name)):
         yield Finding(
             title,
             State.bad,
             f"{twice:,} rows stand there twice, as two compactions at once left them",
             "pokewatch doctor --deep --fix keeps one of each",
-            lambda: integrity.undouble(store, name),
+            lambda: repair.undouble(store, name),
         )
         return
     files = len(handle.file_uris())

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from pokewatch import integrity, registry
+from pokewatch import registry
 from pokewatch.doctor import Finding, State
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import Settings
 from pokewatch.sources import SOURCES
+from pokewatch.store import repair
 
 
 def check_source(settings: Settings) -> Iterator[Finding]:
@@ -91,8 +92,8 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     pointer = settings.models_dir / "champion.json"
 
     def fix() -> str:
-        rescued = integrity.rescue_folder(settings.home)
-        return f"champion.json is now '{integrity.set_aside(pointer, settings.home, rescued)}'"
+        rescued = repair.rescue_folder(settings.home)
+        return f"champion.json is now '{repair.set_aside(pointer, settings.home, rescued)}'"
 
     trouble = ""
     try:

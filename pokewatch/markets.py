@@ -19,7 +19,7 @@ from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import SOURCE as SIMULATED
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 if TYPE_CHECKING:
     from pokewatch.one_card import Card

@@ -13,7 +13,7 @@ from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA, product_ids
 from pokewatch.settings import Settings
 from pokewatch.sources import file
-from pokewatch.store import Store, to_table
+from pokewatch.store.tables import Store, to_table
 
 CALLED = {"set": "set_name", "id": "alias", "tcgdex_id": "alias"}
 

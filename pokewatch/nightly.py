@@ -24,13 +24,13 @@ from pokewatch import (
 from pokewatch.cards import Resolver
 from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.files import draft_of
 from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
 from pokewatch.panel import PANEL_COLUMNS, Panel
 from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
-from pokewatch.store import Store
-from pokewatch.whole import draft_of
+from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import nightly
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 if TYPE_CHECKING:
     from pokewatch.markets import Market

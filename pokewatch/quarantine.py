@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 from pokewatch import quality
 from pokewatch.errors import UsageError
 from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES, has_key
-from pokewatch.store import Snapshot, Store, to_frame
+from pokewatch.store.tables import Snapshot, Store, to_frame
 
 MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
 

@@ -19,11 +19,11 @@ import pandas as pd
 
 from pokewatch.calls import Rule, Rules
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.files import draft_of, unwritable
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.walk_forward import MODEL, attach_truth
-from pokewatch.whole import draft_of, unwritable
 
 log = logging.getLogger(__name__)
 

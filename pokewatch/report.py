@@ -23,9 +23,9 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.files import draft_of
 from pokewatch.settings import PROJECT, Settings
-from pokewatch.store import Store
-from pokewatch.whole import draft_of
+from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 

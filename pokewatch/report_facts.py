@@ -18,7 +18,7 @@ from pokewatch.panel import PANEL_COLUMNS, Panel
 from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import SOURCE as SIMULATED
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 

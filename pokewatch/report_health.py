@@ -11,7 +11,7 @@ from pokewatch import metrics, nightly, registry, walk_forward
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.panel import Panel
 from pokewatch.report_facts import Night
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 MONTHS = 6
 RECORD_DAYS = 30

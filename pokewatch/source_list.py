@@ -8,7 +8,7 @@ from pokewatch import sources
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import Settings
 from pokewatch.sources.about import About
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 
 def listed(settings: Settings, check: bool = False) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from pokewatch.panel import Panel
 from pokewatch.report_facts import FLOOR
 from pokewatch.settings import get_settings
 from pokewatch.sources.simulated import SOURCE as SIMULATED
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 DATES_AT_MOST = 60  # dates a rank correlation is averaged over
 CARDS_AT_MOST = 400  # cards on which features are shuffled

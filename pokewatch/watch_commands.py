@@ -33,7 +33,7 @@ ConditionOption = Annotated[
 def known_cards() -> Resolver:
     """Return what finds the store's cards."""
     from pokewatch.cards import Resolver
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     return Resolver(Store.from_settings(get_settings()).cards())
 
@@ -127,7 +127,7 @@ def list_(json: JsonFlag = False) -> None:
     import pandas as pd
 
     from pokewatch import output, watchlist
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     settings = get_settings()
     entries = watchlist.load(settings.watchlist)

@@ -19,7 +19,7 @@ from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import FIRST_PRODUCT
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 SPANS = (1, 7, 30)  # days over which a value's change is shown
 EXAMPLE = "write each card as '- {card: sv4pt5-1, quantity: 2, cost: 12.50}'"

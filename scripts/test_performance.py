@@ -43,7 +43,7 @@ from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import large_market, tcgcsv_archive
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 LAST = date(2026, 6, 30)
 ASKED = 200_000  # single predictions timed

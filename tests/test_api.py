@@ -39,7 +39,7 @@ from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.schema import Delivery
 from pokewatch.settings import PROJECT, Settings, get_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 from builders import curve, delivery, market
 
-from pokewatch import backup, restore
 from pokewatch.collect import ingest
-from pokewatch.content import content_hash, hash_rows
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.registry import names
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import TABLES, Store
+from pokewatch.store import backup, restore
+from pokewatch.store.content import content_hash, hash_rows
+from pokewatch.store.tables import TABLES, Store
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 

@@ -18,7 +18,7 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.names import add_names
 from pokewatch.nightly import first_gap
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 SETS = {604: "Base Set", 605: "Jungle", 606: "Fossil"}
 

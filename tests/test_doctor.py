@@ -18,11 +18,11 @@ from deltalake import DeltaTable
 
 from pokewatch import doctor, doctor_data, doctor_stack
 from pokewatch.collect import ingest
-from pokewatch.content import content_hash
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
-from pokewatch.store import TABLES, Store
+from pokewatch.store.content import content_hash
+from pokewatch.store.tables import TABLES, Store
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX systems")
 MARKET = market(4, 75)

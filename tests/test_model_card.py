@@ -11,7 +11,7 @@ from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.sources.file import fetch
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 CARD = PROJECT / "docs" / "model_card.md"
 STORED = sorted((PROJECT / "docs" / "backtests").glob("*.json"))

@@ -10,7 +10,7 @@ from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.models.baseline import BaselineFairPriceModel, load_baseline_model
 from pokewatch.settings import load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pokewatch.errors import UsageError
 from pokewatch.models import cache
 from pokewatch.models.baseline import BaselineFairPriceModel, load_baseline_model
 from pokewatch.settings import PROJECT, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 CARD = "1:Reverse Holofoil"
 PRICES = [1.0, 2.0, 3.0, 7.0]

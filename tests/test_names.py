@@ -15,7 +15,7 @@ from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.names import add_names
 from pokewatch.settings import load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 
 @pytest.fixture

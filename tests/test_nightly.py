@@ -11,7 +11,7 @@ from test_sources_tcgcsv import Service, answer, price, serve_archives, service,
 
 from pokewatch import nightly
 from pokewatch.settings import Settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 __all__ = ["service", "settings"]
 

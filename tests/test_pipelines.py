@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from werkzeug import Response
 
 from pokewatch.settings import PROJECT, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 MARKET = market(6, 60, momentum=0.8)
 AFTER_COLLECTION = [

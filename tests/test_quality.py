@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pokewatch.collect import collect, ingest
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pokewatch import nightly, registry
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 MARKET = market(30, 160, momentum=0.8)
 DAY = pd.Timestamp("2025-05-10").date()

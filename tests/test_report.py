@@ -38,7 +38,7 @@ from pokewatch.report_script import table_script
 from pokewatch.report_templates import read_template
 from pokewatch.schema import PREDICTION_COLUMNS, Delivery
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'

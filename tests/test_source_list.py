@@ -14,7 +14,7 @@ from pokewatch.collect import ingest
 from pokewatch.settings import load_settings
 from pokewatch.source_list import listed
 from pokewatch.sources import SOURCES
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 KEY = "a-very-secret.key"
 

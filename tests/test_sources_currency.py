@@ -9,7 +9,7 @@ from pokewatch import quality, quarantine, sources
 from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.settings import load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 ROWS = pd.DataFrame(
     {

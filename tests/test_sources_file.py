@@ -11,7 +11,7 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.settings import load_settings
 from pokewatch.sources import fetch
 from pokewatch.sources.file import fetch as fetch_file
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 ROWS = pd.DataFrame(
     {

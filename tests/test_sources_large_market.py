@@ -12,7 +12,7 @@ from pokewatch.collect import collect
 from pokewatch.errors import UsageError
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import file, large_market
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 LAST = date(2026, 6, 30)
 CARDS, DAYS = 600, 90

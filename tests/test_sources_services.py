@@ -22,7 +22,7 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http, pokemontcg
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 KEY = "a-very-secret.key"
 DAY = "2026-07-23"

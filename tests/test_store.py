@@ -20,7 +20,7 @@ from pokewatch.collect import ingest
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.schema import OBSERVATION_COLUMNS
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import COMPACT_ABOVE_FILES, Store
+from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
 # Shrinking runs hundreds of commits: a failure shows its example as it was found.
 NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]

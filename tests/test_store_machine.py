@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pokewatch import quarantine
 from pokewatch.collect import ingest
 from pokewatch.settings import load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 NOW = pd.Timestamp("2025-01-20T12:00Z")
 LONG = settings.default.max_examples > 100

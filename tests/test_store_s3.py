@@ -22,7 +22,7 @@ from pokewatch import nightly, report
 from pokewatch.collect import ingest
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import COMPACT_ABOVE_FILES, Store
+from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
 BUCKET = "bucket"
 

@@ -25,7 +25,7 @@ from pokewatch.collect import ingest
 from pokewatch.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
 from pokewatch.registry import Verdict
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 PASSWORD = "planted-" + secrets.token_urlsafe(16)
 TOKEN = "planted-" + secrets.token_urlsafe(16)

@@ -21,7 +21,7 @@ from pokewatch.collect import collect
 from pokewatch.errors import UsageError
 from pokewatch.schema import empty_cards
 from pokewatch.settings import Settings, get_settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 from pokewatch.watchlist import Condition, Entry
 
 CARDS = [

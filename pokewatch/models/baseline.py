@@ -24,7 +24,7 @@ from pokewatch.models.cache import (
 )
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings, get_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 WINDOW = 7
 

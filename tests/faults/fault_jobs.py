@@ -17,7 +17,7 @@ from builders import curve, delivery, market
 from pokewatch import collect, nightly, registry, report
 from pokewatch.models import forecast
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 PPMD = [{"id": py7zr.FILTER_PPMD, "order": 6, "mem": 24}]
 DAYS = pd.date_range("2025-03-01", periods=4)

@@ -12,7 +12,7 @@ from fault_jobs import config, prepare_train, run_train
 from pokewatch import nightly, registry
 from pokewatch.collect import ingest
 from pokewatch.models import forecast
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 
 def at(text: str) -> pd.Timestamp:

@@ -13,7 +13,7 @@ from fault_jobs import config
 
 from pokewatch.collect import ingest
 from pokewatch.errors import StoreError
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 NIGHTS = 4
 

@@ -16,7 +16,7 @@ from pokewatch.commands import app
 from pokewatch.errors import UsageError
 from pokewatch.report_script import table_script
 from pokewatch.settings import Settings, get_settings, load_settings
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 TEXTS = [
     "'; DROP TABLE prices; --",

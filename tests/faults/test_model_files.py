@@ -16,7 +16,7 @@ from pokewatch import nightly, registry
 from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError
 from pokewatch.models import forecast
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 
 @pytest.fixture(scope="module")

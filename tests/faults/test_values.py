@@ -23,7 +23,7 @@ from pokewatch.collect import Counts, ingest
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import pokemontcg, tcgcsv
-from pokewatch.store import Store
+from pokewatch.store.tables import Store
 
 DAY = date(2026, 7, 23)
 NINES = int("9" * 400)

@@ -11,7 +11,7 @@ from builders import curve, delivery
 from fault_jobs import assert_same, assert_sound, config, content
 
 from pokewatch.collect import ingest
-from pokewatch.store import COMPACT_ABOVE_FILES, Store
+from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
 START = pd.Timestamp("2025-01-01")
 

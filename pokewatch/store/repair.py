@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from pokewatch import delta_log
 from pokewatch.errors import StoreError
-from pokewatch.store import TABLES, Store
+from pokewatch.store import log as delta_log
+from pokewatch.store.tables import TABLES, Store
 
 KEYS = {
     "prices": ["card_id", "date"],

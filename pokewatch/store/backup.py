@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pokewatch import __version__
-from pokewatch.content import hash_rows
 from pokewatch.errors import PokewatchError, StoreError, UsageError
 from pokewatch.settings import Settings
-from pokewatch.store import TABLES, Snapshot, Store
+from pokewatch.store.content import hash_rows
+from pokewatch.store.tables import TABLES, Snapshot, Store
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -16,11 +16,11 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pokewatch.backup import FORMAT, MANIFEST, MEMBER, RESTORED, told
-from pokewatch.content import content_hash, hash_rows
 from pokewatch.errors import PokewatchError, StoreError, UsageError
 from pokewatch.settings import Settings
-from pokewatch.store import TABLES, Store
+from pokewatch.store.backup import FORMAT, MANIFEST, MEMBER, RESTORED, told
+from pokewatch.store.content import content_hash, hash_rows
+from pokewatch.store.tables import TABLES, Store
 
 MANIFEST_LIMIT = 64 * 2**20
 MEMBERS_LIMIT = 100_000

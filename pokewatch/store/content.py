@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pokewatch.store import TABLES, Store
+from pokewatch.store.tables import TABLES, Store
 
 NULL = np.uint64(0x9E3779B97F4A7C15)
 

@@ -25,9 +25,11 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pokewatch import delta_log, object_store, schema
+from pokewatch import schema
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.settings import Settings
+from pokewatch.store import log as delta_log
+from pokewatch.store import s3
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class Snapshot:
         if folder := local_folder(self.handle.table_uri):
             own: fs.FileSystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         else:
-            own = object_store.file_system(self.handle.table_uri)
+            own = s3.file_system(self.handle.table_uri)
         return self.handle.to_pyarrow_dataset(filesystem=own)
 
     def months(self) -> list[str]:
@@ -120,8 +122,8 @@ class Snapshot:
     def _unreadable(self, dataset: ds.Dataset, error: Exception) -> StoreError:
         """Say which file is damaged and which version does without it."""
         start = f"table '{self.name}' at version {self.version} cannot be read"
-        if mend := object_store.mend(error, ""):
-            return StoreError(f"{start}: {object_store.said(error)}; {mend}")
+        if mend := s3.mend(error, ""):
+            return StoreError(f"{start}: {s3.said(error)}; {mend}")
         for fragment in dataset.get_fragments():
             try:
                 check_columns(fragment, TABLES[self.name])
@@ -136,7 +138,7 @@ class Snapshot:
                 )
                 return StoreError(
                     f"{start}: its file '{fragment.path}' is damaged or missing "
-                    f"({object_store.said(trouble)[:200]}); restore it from a back-up; {older}"
+                    f"({s3.said(trouble)[:200]}); restore it from a back-up; {older}"
                 )
         return StoreError(f"{start}: {error}; restore its files from a back-up")
 
@@ -150,7 +152,7 @@ class Store:
         if "%" in self.root:  # Delta would decode it as a URL and look elsewhere
             raise UsageError(f"the data home '{root}' has a '%' in its name: choose another folder")
         self.retention_days = retention_days
-        self._options = object_store.options(self.root)
+        self._options = s3.options(self.root)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Store:
@@ -196,8 +198,8 @@ class Store:
                 ) from error
             otherwise = "restore its _delta_log from a back-up"
             raise StoreError(
-                f"table '{location}' cannot be opened: {object_store.said(error)}; "
-                f"{object_store.mend(error, otherwise)}"
+                f"table '{location}' cannot be opened: {s3.said(error)}; "
+                f"{s3.mend(error, otherwise)}"
             ) from error
         return Snapshot(table, handle)
 
@@ -205,7 +207,7 @@ class Store:
     def _has_files(location: str) -> bool:
         folder = local_folder(location)
         if folder is None:
-            return object_store.holds_files(location)
+            return s3.holds_files(location)
         # An empty _delta_log is another writer's table at its very beginning; a name with "#" is an
         # entry that a writer has not finished, and never will where it was killed.
         return any(path.is_file() and "#" not in path.name for path in folder.rglob("*"))
@@ -329,8 +331,8 @@ class Store:
             otherwise = "check free space and permissions, then run it again"
             raise StoreError(
                 f"table '{self.location(snapshot.name)}' could not be written: "
-                f"{object_store.said(error)}; the last committed state is intact: "
-                f"{object_store.mend(error, otherwise)}"
+                f"{s3.said(error)}; the last committed state is intact: "
+                f"{s3.mend(error, otherwise)}"
             ) from error
 
     def _create(self, name: str) -> DeltaTable:
@@ -452,9 +454,7 @@ class Store:
             handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
-            log.warning(
-                "table '%s' was not compacted this time: %s", table, object_store.said(error)
-            )
+            log.warning("table '%s' was not compacted this time: %s", table, s3.said(error))
 
 
 def writing(table: str) -> WriterProperties:
