@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from tqdm import tqdm
 
-from pokewatch import cards as card_frames
 from pokewatch import coverage, quality, quarantine, sources
+from pokewatch.cards import catalog as card_frames
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.levels import RECENT
 from pokewatch.schema import (

@@ -500,7 +500,7 @@ def cards(
     from pokewatch import output as out
 
     if names is not None:
-        from pokewatch.names import add_names
+        from pokewatch.cards.import_names import add_names
 
         named = add_names(get_settings(), names).as_dict()
         out.show_json(named) if json else out.show_pairs(named)

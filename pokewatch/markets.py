@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import report_facts
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings

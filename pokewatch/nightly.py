@@ -21,7 +21,7 @@ from pokewatch import (
     tracking,
     walk_forward,
 )
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
 from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import draft_of

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import nightly, quality, registry, watchlist
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
 from pokewatch.coverage import Coverage, latest
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel

@@ -15,7 +15,7 @@ from pokewatch.settings import get_settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pokewatch.cards import Resolver
+    from pokewatch.cards.catalog import Resolver
     from pokewatch.watch_import import Imported
     from pokewatch.watchlist import Entry
 
@@ -32,7 +32,7 @@ ConditionOption = Annotated[
 
 def known_cards() -> Resolver:
     """Return what finds the store's cards."""
-    from pokewatch.cards import Resolver
+    from pokewatch.cards.catalog import Resolver
     from pokewatch.store.tables import Store
 
     return Resolver(Store.from_settings(get_settings()).cards())

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.watchlist import Condition, Entry, entry, parse, read, resolved
 

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.row_match import Finder
+from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
-from pokewatch.spelling import plain
 from pokewatch.watch_csv import amount, decimal_mark, read
-from pokewatch.watch_match import Finder
 from pokewatch.watchlist import Condition, Entry, condition_of, entry
 
 # Our field: how exports spell its header, the best first, without case, blanks and signs.

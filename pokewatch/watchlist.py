@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
 from pokewatch.settings import Settings

@@ -24,7 +24,7 @@ import pandas as pd
 import py7zr
 
 from pokewatch import quality, watchlist
-from pokewatch.cards import Resolver, tidy
+from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.errors import PokewatchError
 from pokewatch.models import cache
 from pokewatch.settings import PROJECT

@@ -38,7 +38,7 @@ import pyarrow.parquet as pq
 
 from pokewatch import collect, comparison, features, nightly, schema
 from pokewatch.allocator import keep_freed_memory
-from pokewatch.cards import tidy
+from pokewatch.cards.catalog import tidy
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.settings import Settings, load_settings

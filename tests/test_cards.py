@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pokewatch.cards import Resolver, differs, merge, tidy
+from pokewatch.cards.catalog import Resolver, differs, merge, tidy
+from pokewatch.cards.spelling import normal_alias
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards
-from pokewatch.spelling import normal_alias
 
 
 @pytest.fixture

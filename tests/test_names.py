@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from builders import curve, delivery
 
-from pokewatch.cards import Resolver, tidy
+from pokewatch.cards.catalog import Resolver, tidy
+from pokewatch.cards.import_names import add_names
 from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
-from pokewatch.names import add_names
 from pokewatch.settings import load_settings
 from pokewatch.store.tables import Store
 

@@ -14,8 +14,9 @@ from builders import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokewatch import watch_csv, watch_edit, watch_import, watch_match, watchlist
-from pokewatch.cards import Resolver
+from pokewatch import watch_csv, watch_edit, watch_import, watchlist
+from pokewatch.cards import row_match
+from pokewatch.cards.catalog import Resolver
 from pokewatch.cli import main
 from pokewatch.collect import collect
 from pokewatch.errors import UsageError
@@ -575,10 +576,10 @@ def test_every_way_to_write_an_amount_reads_the_same(value, marks: str) -> None:
 
 
 def test_names_keep_what_tells_cards_apart() -> None:
-    assert watch_match.plain("Nidoran ♀") != watch_match.plain("Nidoran ♂")
-    assert watch_match.plain("Farfetch’d") == watch_match.plain("Farfetch'd")
-    assert watch_match.plain("ポケモンが") != watch_match.plain("ポケモンか")
-    assert watch_match.number_of("TG012/TG030") == ("tg12", "tg30")
+    assert row_match.plain("Nidoran ♀") != row_match.plain("Nidoran ♂")
+    assert row_match.plain("Farfetch’d") == row_match.plain("Farfetch'd")
+    assert row_match.plain("ポケモンが") != row_match.plain("ポケモンか")
+    assert row_match.number_of("TG012/TG030") == ("tg12", "tg30")
 
 
 def test_import_command(cli, path: Path, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
+from pokewatch.cards.identity import KnownCards, listed, normal_set, set_of
+from pokewatch.cards.spelling import normal_alias
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
 from pokewatch.sources.answers import NotFoundError, StoppedError
-from pokewatch.sources.identity import KnownCards, listed, normal_set, set_of
-from pokewatch.spelling import normal_alias
 
 COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]
 SHOWN = 5  # troubles that are told; Delivery.failed names all that is missing

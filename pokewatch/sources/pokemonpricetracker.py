@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from pokewatch.cards.identity import listed, printing_of, set_of
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
@@ -16,7 +17,6 @@ from pokewatch.sources.about import About
 from pokewatch.sources.answers import NotFoundError
 from pokewatch.sources.draft import Draft, parsed, text
 from pokewatch.sources.http import Client, Manners
-from pokewatch.sources.identity import listed, printing_of, set_of
 
 SOURCE = "pokemonpricetracker"
 ABOUT = About(

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from pokewatch.cards.identity import printing_of
+from pokewatch.cards.spelling import SETS_ELSEWHERE
 from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
@@ -15,8 +17,6 @@ from pokewatch.sources.about import About
 from pokewatch.sources.answers import NotFoundError
 from pokewatch.sources.draft import Draft, parsed, text
 from pokewatch.sources.http import Client, Manners
-from pokewatch.sources.identity import printing_of
-from pokewatch.spelling import SETS_ELSEWHERE
 
 SOURCE = "pokemontcg"
 ABOUT = About(

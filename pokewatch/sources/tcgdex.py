@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 from pydantic import BaseModel, RootModel
 
+from pokewatch.cards.identity import normal_set, printing_of
 from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
@@ -16,7 +17,6 @@ from pokewatch.sources.about import About
 from pokewatch.sources.answers import NotFoundError
 from pokewatch.sources.draft import Draft, parsed, text
 from pokewatch.sources.http import Client
-from pokewatch.sources.identity import normal_set, printing_of
 from pokewatch.sources.tcgcsv_frames import product_id
 
 SOURCE = "tcgdex"

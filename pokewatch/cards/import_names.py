@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch import cards as card_frames
+from pokewatch.cards import catalog as card_frames
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA, product_ids
 from pokewatch.settings import Settings

@@ -7,7 +7,14 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from pokewatch.spelling import PRINTINGS, SIGNS, normal_alias, number_of, plain, printing_of
+from pokewatch.cards.spelling import (
+    PRINTINGS,
+    SIGNS,
+    normal_alias,
+    number_of,
+    plain,
+    printing_of,
+)
 
 FIELDS = ["name", "set_name", "number", "printing"]
 SLASHED = re.compile(r"#?[a-z]*\d+[a-z]*/[a-z]*\d+[a-z]*", re.IGNORECASE)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from pokewatch.cards import Resolver
+from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.spelling import normal_alias, number_of, plain, printing_of
 from pokewatch.errors import UsageError
-from pokewatch.spelling import normal_alias, number_of, plain, printing_of
 from pokewatch.watchlist import resolved
 
 SHOWN = 5

@@ -10,10 +10,10 @@ import ftfy
 import numpy as np
 import pandas as pd
 
-from pokewatch.card_words import WordIndex
+from pokewatch.cards.spelling import normal_alias, printing_of, unaccented
+from pokewatch.cards.words import WordIndex
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards, product_ids
-from pokewatch.spelling import normal_alias, printing_of, unaccented
 
 SUGGESTIONS = 5
 LISTED = 10  # cards to choose from; a longer list is narrowed with more words

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch import spelling
-from pokewatch.spelling import normal_alias
+from pokewatch.cards import spelling
+from pokewatch.cards.spelling import normal_alias
 
 PRINTINGS = (
     "Normal",
