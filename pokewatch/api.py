@@ -12,9 +12,8 @@ from pokewatch import metrics, nightly, registry, report_facts, walk_forward
 from pokewatch.errors import UsageError
 from pokewatch.markets import Day, Market, as_day, marked
 from pokewatch.registry import TrainedModel
-from pokewatch.schema import HORIZONS
+from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
-from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.store.tables import Store
 
 BY = ("month", "price_band", "kind", "set_name")

@@ -17,8 +17,8 @@ from pokewatch import report_facts
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.panel import Panel
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
-from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.store.tables import Store
 
 if TYPE_CHECKING:

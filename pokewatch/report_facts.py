@@ -16,8 +16,8 @@ from pokewatch.coverage import Coverage, latest
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel
 from pokewatch.registry import TrainedModel
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
-from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)

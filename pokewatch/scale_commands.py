@@ -26,9 +26,9 @@ def simulate(
 ) -> None:
     """Write an invented market of any size: Parquet files for 'collect --source file'."""
     from pokewatch import output as out
-    from pokewatch.sources import large_market
+    from pokewatch.sources.simulated import large
 
-    said = large_market.write(output, cards, days, day(until, "--until"), seed, on_terminal())
+    said = large.write(output, cards, days, day(until, "--until"), seed, on_terminal())
     if json:
         out.show_json(said)
         return

@@ -41,6 +41,7 @@ PREDICTION_COLUMNS = [
     "data_version",
 ]
 HORIZONS = (1, 7, 14, 30)
+SIMULATED = "simulated"  # the source whose prices are invented, and labelled so
 
 _utc = pa.timestamp("us", tz="UTC")
 _observation = [

@@ -14,8 +14,8 @@ from pokewatch.markets import Market, columns, marked
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.panel import Panel
 from pokewatch.report_facts import FLOOR
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import get_settings
-from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.store.tables import Store
 
 DATES_AT_MOST = 60  # dates a rank correlation is averaged over

@@ -23,8 +23,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pokewatch import mlflow_model, registry
 from pokewatch.panel import Panel
 from pokewatch.registry import TrainedModel
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
-from pokewatch.sources.simulated import SOURCE as SIMULATED
 from pokewatch.training_charts import charts_of, draw
 from pokewatch.walk_forward import MODEL
 

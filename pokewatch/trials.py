@@ -11,8 +11,8 @@ from pokewatch import calls, nightly, registry, report_verdict, tracking, walk_f
 from pokewatch.markets import Day, as_day, marked
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.registry import TrainedModel, Verdict
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
-from pokewatch.sources.simulated import SOURCE as SIMULATED
 
 FOLDER = "trials"  # in the data home: models and MLflow's files of trials
 PROMOTES_NOTHING = "a trial promotes nothing: 'pokewatch train' does"

@@ -28,7 +28,9 @@ from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.errors import PokewatchError
 from pokewatch.models import cache
 from pokewatch.settings import PROJECT
-from pokewatch.sources import answers, file, tcgcsv_archive, tcgcsv_frames
+from pokewatch.sources import file, responses
+from pokewatch.sources.tcgcsv import archive as tcgcsv_archive
+from pokewatch.sources.tcgcsv import frames
 from pokewatch.watch_import import load
 
 FOLDER = Path(os.environ.get("FUZZ_FOLDER", PROJECT / ".venv" / "var" / "fuzz"))
@@ -70,10 +72,10 @@ def counted(observations: pd.DataFrame) -> None:
 def read_json(data: bytes) -> None:
     """Read an answer of tcgcsv."""
     try:
-        rows = tcgcsv_frames.answer_rows(answers.decoded(data))
+        rows = frames.answer_rows(responses.decoded(data))
     except ValueError:
         return
-    observations, cards = tcgcsv_frames.price_frames(rows, date(2026, 6, 30), NOW, [])
+    observations, cards = frames.price_frames(rows, date(2026, 6, 30), NOW, [])
     assert len(observations) == len(rows)
     assert cards["card_id"].is_unique
     counted(observations)
@@ -107,7 +109,7 @@ def read_text(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     found = cache.parse(data)
     assert found is None or found >= 0
-    seconds = answers.retry_after(text)
+    seconds = responses.retry_after(text)
     assert seconds is None or seconds >= 0
     KNOWN.search(text)
     assert KNOWN(text) == "7:Normal"

@@ -42,7 +42,8 @@ from pokewatch.cards.catalog import tidy
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.forecast import FairValueModel
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import large_market, tcgcsv_archive
+from pokewatch.sources.simulated import large
+from pokewatch.sources.tcgcsv import archive
 from pokewatch.store.tables import Store
 
 LAST = date(2026, 6, 30)
@@ -129,7 +130,7 @@ def make_store(settings: Settings, cards: int, days: int) -> None:
         store.replace(store.snapshot("prices"), table.select(names), f"month = '{label}'")
         month.clear()
 
-    for table in large_market.market(cards, days, LAST - timedelta(days=1)):
+    for table in large.market(cards, days, LAST - timedelta(days=1)):
         day = table["date"][0].as_py()
         if month and day.month != month[-1]["date"][0].as_py().month:
             write()
@@ -145,7 +146,7 @@ def make_store(settings: Settings, cards: int, days: int) -> None:
 
 def tonight(cards: int, days: int, folder: Path) -> Path:
     """Write the day after the stored ones as a file and return it."""
-    *_, table = large_market.market(cards, days + 1, LAST)
+    *_, table = large.market(cards, days + 1, LAST)
     path = folder / "tonight.parquet"
     pq.write_table(table, path)
     return path
@@ -341,7 +342,7 @@ def archive_files(given: Path) -> list[Path]:
 def ingest(given: Path, folder: Path, jobs: int) -> float:
     """Return the seconds that the archives take into an empty store."""
     files = archive_files(given)
-    first, last = map(tcgcsv_archive.archive_date, (files[0], files[-1]))
+    first, last = map(archive.archive_date, (files[0], files[-1]))
     assert first
     assert last
     with tempfile.TemporaryDirectory(dir=folder) as home:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pokewatch import quality, report
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import answers, tcgcsv, tcgcsv_frames
+from pokewatch.sources import responses
+from pokewatch.sources.tcgcsv import frames, live
 
 NOW = pd.Timestamp("2026-06-30T12:00Z")
 BAD_WAITS = ["Mon, 99 Jan 0001 25:00:00 +9999", f"1 Jan {'9' * 30} 00:00:00 GMT", "\x1c1200"]
@@ -46,17 +47,17 @@ def test_every_received_value_gets_a_verdict(rows):
 )))  # fmt: skip
 def test_every_row_of_an_answer_counts(answer):
     try:
-        rows = tcgcsv_frames.answer_rows(answer)
+        rows = frames.answer_rows(answer)
     except SourceError:
         return
-    observations, _ = tcgcsv_frames.price_frames(rows, NOW.date(), NOW, [])
+    observations, _ = frames.price_frames(rows, NOW.date(), NOW, [])
     assert len(observations) == len(answer["results"])
     assert len(quality.normalise(observations, "tcgcsv", NOW)) == len(rows)
 
 
 @given(st.text() | st.integers().map(str) | st.sampled_from(BAD_WAITS))
 def test_a_wish_to_wait_is_seconds_or_nothing(text):
-    seconds = answers.retry_after(text)
+    seconds = responses.retry_after(text)
     assert seconds is None or seconds >= 0
 
 
@@ -71,7 +72,7 @@ class Says:
 @given(st.text() | st.datetimes(timezones=st.timezones()).map(str) | st.just("0001-01-01T00+01"))
 def test_a_moment_is_utc_or_a_source_error(text):
     try:
-        assert tcgcsv._last_updated(Says(text)).utcoffset().total_seconds() == 0
+        assert live._last_updated(Says(text)).utcoffset().total_seconds() == 0
     except SourceError:
         return
 
@@ -95,8 +96,8 @@ def test_a_setting_takes_a_value_or_names_itself(name):
 
 
 def rows_one_by_one(answers: list[bytes]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = [row for text in answers for row in tcgcsv_frames.answer_rows(json.loads(text))]
-    return tcgcsv_frames.price_frames(rows, NOW.date(), NOW, [])
+    rows = [row for text in answers for row in frames.answer_rows(json.loads(text))]
+    return frames.price_frames(rows, NOW.date(), NOW, [])
 
 
 def price_row(**changed: Any) -> dict[str, Any]:
@@ -117,9 +118,9 @@ def test_usual_answers_read_as_columns_are_what_they_are_row_by_row():
         answer(price_row(productId=2**40, lowPrice=3, highPrice=1e300), price_row(midPrice=...)),
         answer(price_row(marketPrice=-0.1, directLowPrice=None, more={"a": [1]})),
     ]
-    rows = tcgcsv_frames.usual_rows(answers)
+    rows = frames.usual_rows(answers)
     assert rows is not None
-    found = tcgcsv_frames.usual_frames(rows, NOW.date(), NOW)
+    found = frames.usual_frames(rows, NOW.date(), NOW)
     for mine, theirs in zip(found, rows_one_by_one(answers), strict=True):
         pd.testing.assert_frame_equal(mine, theirs)
 
@@ -162,14 +163,14 @@ def test_usual_answers_read_as_columns_are_what_they_are_row_by_row():
 def test_an_unusual_answer_is_left_to_the_reader_of_rows(unusual):
     usual = answer(price_row())
     for some in ([unusual], [usual, unusual], [unusual, usual]):
-        assert tcgcsv_frames.usual_rows(some) is None
+        assert frames.usual_rows(some) is None
 
 
 def test_a_number_of_any_length_is_no_price_and_stops_nothing():
     answers = [answer(price_row(), price_row(marketPrice=10**400))]
-    usual = tcgcsv_frames.usual_rows(answers)
+    usual = frames.usual_rows(answers)
     assert usual is not None
-    quick = tcgcsv_frames.usual_frames(usual, NOW.date(), NOW)
+    quick = frames.usual_frames(usual, NOW.date(), NOW)
     for observations, _ in (quick, rows_one_by_one(answers)):
         rows = quality.normalise(observations, "tcgcsv", NOW)
         assert rows["problem"].tolist() == ["", "price_not_numeric"]

@@ -24,8 +24,8 @@ from pokewatch import __version__, quality
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http
-from pokewatch.sources.answers import NotFoundError, StoppedError
 from pokewatch.sources.http import Client, Manners
+from pokewatch.sources.responses import NotFoundError, StoppedError
 
 
 class Pauses(list[float]):

@@ -11,7 +11,8 @@ import pytest
 from pokewatch.collect import collect
 from pokewatch.errors import UsageError
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import file, large_market
+from pokewatch.sources import file
+from pokewatch.sources.simulated import large
 from pokewatch.store.tables import Store
 
 LAST = date(2026, 6, 30)
@@ -21,7 +22,7 @@ CARDS, DAYS = 600, 90
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("market") / "files"
-    said = large_market.write(out, CARDS, DAYS, LAST)
+    said = large.write(out, CARDS, DAYS, LAST)
     assert said["files"] == len(list(out.iterdir())) == 3  # a file a month
     return out
 
@@ -61,14 +62,14 @@ def test_cards_appear_and_go_missing(rows):
 
 
 def test_the_same_arguments_write_the_same_market(folder, tmp_path):
-    large_market.write(tmp_path / "again", CARDS, DAYS, LAST)
+    large.write(tmp_path / "again", CARDS, DAYS, LAST)
     for path in folder.iterdir():
         assert pq.read_table(path).equals(pq.read_table(tmp_path / "again" / path.name))
 
 
 def test_a_folder_in_use_is_left_alone(folder):
     with pytest.raises(UsageError, match="not an empty folder"):
-        large_market.write(folder, 10, 2, LAST)
+        large.write(folder, 10, 2, LAST)
 
 
 def test_a_folder_is_collected_file_after_file(folder, rows, settings):

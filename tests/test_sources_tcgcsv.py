@@ -23,7 +23,9 @@ from pokewatch import __version__
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import http, tcgcsv, tcgcsv_archive, unpack
+from pokewatch.sources import http, tcgcsv
+from pokewatch.sources.tcgcsv import archive as tcgcsv_archive
+from pokewatch.sources.tcgcsv import sevenzip
 
 PPMD = [{"id": py7zr.FILTER_PPMD, "order": 6, "mem": 20}]
 DAY = date(2025, 10, 25)
@@ -454,12 +456,12 @@ def test_an_archive_that_would_fill_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lower: str, words: str
 ) -> None:
     limit = {"SIZE": "9", "MEMB": "1", "MEMO": "2**26"}[lower[:4]]
-    text = Path(unpack.__file__).read_text("utf-8")
+    text = Path(sevenzip.__file__).read_text("utf-8")
     assert lower in text
     script = tmp_path / "unpack.py"  # the child is a script of its own: lower the limit there
     script.write_text(text.replace(lower, f"{lower.split(' = ')[0]} = {limit}"), "utf-8")
-    monkeypatch.setattr(unpack, "__file__", str(script))
-    monkeypatch.setattr(unpack.shutil, "which", lambda _: None)
+    monkeypatch.setattr(sevenzip, "__file__", str(script))
+    monkeypatch.setattr(sevenzip.shutil, "which", lambda _: None)
     large = json.dumps(answer([price(1)])) + " " * (2**25 if "MEMORY" in lower else 1)
     path = pack(tmp_path, DAY, {"3/604": large, "3/605": answer([])})
     with pytest.raises(SourceError, match=words):
@@ -472,8 +474,8 @@ def test_a_decoder_that_crashes_is_an_error_only(
     crashing = tmp_path / "python"
     crashing.write_text("#!/bin/sh\nkill -SEGV $$\n")
     crashing.chmod(crashing.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(unpack.sys, "executable", str(crashing))
-    monkeypatch.setattr(unpack.shutil, "which", lambda _: None)
+    monkeypatch.setattr(sevenzip.sys, "executable", str(crashing))
+    monkeypatch.setattr(sevenzip.shutil, "which", lambda _: None)
     with pytest.raises(SourceError, match="crashed with signal 11"):
         tcgcsv.read_archive(pack(tmp_path, DAY), [3])
 
@@ -484,9 +486,9 @@ def test_without_7zip_the_members_are_the_same(
     archive, pattern = pack(tmp_path, DAY), r".*/prices"
     if shutil.which("7z") is None:
         pytest.skip("7-Zip is not installed")
-    quick = unpack._by_7zip(archive, pattern)
-    monkeypatch.setattr(unpack.shutil, "which", lambda _: None)
-    assert quick == unpack.unpack(archive, pattern) != []
+    quick = sevenzip._by_7zip(archive, pattern)
+    monkeypatch.setattr(sevenzip.shutil, "which", lambda _: None)
+    assert quick == sevenzip.unpack(archive, pattern) != []
 
 
 def test_an_archive_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -530,7 +532,7 @@ def test_archives_are_read_only_as_far_as_they_are_taken(
             all_ahead.set()
         return original(path, *rest)
 
-    monkeypatch.setattr(tcgcsv_archive, "unpack", unpack)
+    monkeypatch.setattr(tcgcsv_archive, "unpack", sevenzip)
     found = tcgcsv.archives(settings, *days(1, 12), folder=tmp_path, skip=set(), jobs=jobs)
     for _ in range(3):
         next(found)

@@ -25,7 +25,7 @@ from tenacity import (
 from pokewatch import __version__
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings
-from pokewatch.sources.answers import (
+from pokewatch.sources.responses import (
     ASK_SLOWER,
     RUN_AGAIN,
     NotFoundError,

@@ -14,9 +14,9 @@ from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
 from pokewatch.sources.about import About
-from pokewatch.sources.answers import NotFoundError
-from pokewatch.sources.draft import Draft, parsed, text
+from pokewatch.sources.delivery import Draft, parsed, text
 from pokewatch.sources.http import Client, Manners
+from pokewatch.sources.responses import NotFoundError
 
 SOURCE = "pokemontcg"
 ABOUT = About(

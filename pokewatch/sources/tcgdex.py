@@ -14,10 +14,10 @@ from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
 from pokewatch.sources.about import About
-from pokewatch.sources.answers import NotFoundError
-from pokewatch.sources.draft import Draft, parsed, text
+from pokewatch.sources.delivery import Draft, parsed, text
 from pokewatch.sources.http import Client
-from pokewatch.sources.tcgcsv_frames import product_id
+from pokewatch.sources.responses import NotFoundError
+from pokewatch.sources.tcgcsv.frames import product_id
 
 SOURCE = "tcgdex"
 ABOUT = About(

@@ -1,1 +1,1 @@
-"""The price store: Delta tables that are replaced atomically, read at any version, and backed up."""
+"""The price store: Delta tables, replaced atomically, readable at any version, backed up."""

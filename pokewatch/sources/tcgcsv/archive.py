@@ -22,9 +22,9 @@ from pokewatch import parallel
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
-from pokewatch.sources.answers import NotFoundError, decoded
 from pokewatch.sources.http import Client
-from pokewatch.sources.tcgcsv_frames import (
+from pokewatch.sources.responses import NotFoundError, decoded
+from pokewatch.sources.tcgcsv.frames import (
     SOURCE,
     answer_rows,
     price_frames,
@@ -32,7 +32,7 @@ from pokewatch.sources.tcgcsv_frames import (
     usual_frames,
     usual_rows,
 )
-from pokewatch.sources.unpack import DamagedArchiveError, unpack
+from pokewatch.sources.tcgcsv.sevenzip import DamagedArchiveError, unpack
 
 log = logging.getLogger(__name__)
 

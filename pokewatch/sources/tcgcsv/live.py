@@ -15,10 +15,10 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
 from pokewatch.sources.about import About
-from pokewatch.sources.answers import StoppedError
 from pokewatch.sources.http import Client, Manners
-from pokewatch.sources.tcgcsv_archive import archive_date, archives, read_archive
-from pokewatch.sources.tcgcsv_frames import (
+from pokewatch.sources.responses import StoppedError
+from pokewatch.sources.tcgcsv.archive import archive_date, archives, read_archive
+from pokewatch.sources.tcgcsv.frames import (
     SOURCE,
     answer_rows,
     price_frames,

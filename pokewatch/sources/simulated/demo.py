@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, VALUES, Delivery
+from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, SIMULATED, VALUES, Delivery
 from pokewatch.settings import Settings
 from pokewatch.sources.about import About
 
-SOURCE = "simulated"
+SOURCE = SIMULATED
 ABOUT = About(
     serves="an invented market, to try everything on",
     currency="USD",

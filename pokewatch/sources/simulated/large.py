@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import VALUES
-from pokewatch.sources.simulated import (
+from pokewatch.sources.simulated.demo import (
     FIRST_PRODUCT,
     PRODUCTS,
     SNAPSHOT_TIME,

@@ -16,7 +16,7 @@ from pokewatch.cards.spelling import normal_alias
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
-from pokewatch.sources.answers import NotFoundError, StoppedError
+from pokewatch.sources.responses import NotFoundError, StoppedError
 
 COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]
 SHOWN = 5  # troubles that are told; Delivery.failed names all that is missing
