@@ -16,7 +16,7 @@ from pokewatch.errors import GateError, UsageError
 from pokewatch.settings import get_settings
 
 if TYPE_CHECKING:
-    from pokewatch.collect import Counts
+    from pokewatch.quality.ingest import Counts
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DateOption = Annotated[
@@ -138,7 +138,7 @@ def collect(
     json: JsonFlag = False,
 ) -> None:
     """Bring one snapshot, or a file, through quality into the store."""
-    from pokewatch.collect import collect as collect_delivery
+    from pokewatch.quality.ingest import collect as collect_delivery
 
     counts = collect_delivery(
         get_settings(),
@@ -173,8 +173,8 @@ def backfill(
     from datetime import UTC, timedelta
 
     from pokewatch import output
-    from pokewatch.collect import Counts
-    from pokewatch.collect import backfill as backfill_days
+    from pokewatch.quality.ingest import Counts
+    from pokewatch.quality.ingest import backfill as backfill_days
 
     first = day(since, "--since")
     last = day(until, "--until") or datetime.now(tz=UTC).date() - timedelta(days=1)
@@ -229,7 +229,7 @@ def quarantine(
     import pandas as pd
 
     from pokewatch import nightly, output
-    from pokewatch import quarantine as shelf
+    from pokewatch.quality import quarantine as shelf
     from pokewatch.store.tables import Store
 
     store = Store.from_settings(get_settings())

@@ -12,21 +12,14 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch import (
-    advice,
-    alerts,
-    calls,
-    coverage,
-    registry,
-    tracking,
-    walk_forward,
-)
+from pokewatch import advice, alerts, calls, registry, tracking, walk_forward
 from pokewatch.cards.catalog import Resolver
-from pokewatch.collect import Counts, backfill, collect
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import draft_of
 from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
 from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.quality import completeness
+from pokewatch.quality.ingest import Counts, backfill, collect
 from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
@@ -87,13 +80,13 @@ def first_gap(settings: Settings, until: date) -> date | None:
     Such a day has no prices, though earlier ones have some, or lies below the coverage floor.
     """
     store, first = Store.from_settings(settings), until - MISSED_NIGHTS
-    lead = first - timedelta(coverage.LOOK_BACK)
+    lead = first - timedelta(completeness.LOOK_BACK)
     rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
     rows = rows[rows["source"] == "tcgcsv"]
     if rows.empty:
         older = store.last_day(lead, [ds.field("source") == "tcgcsv"])
         return first if older else None
-    stored = set(rows["date"].dt.date) - set(coverage.short_days(rows, settings.coverage_floor))
+    stored = set(rows["date"].dt.date) - set(completeness.short_days(rows, settings.coverage_floor))
     wanted = pd.date_range(max(first, rows["date"].min().date()), until).date
     return min(set(wanted) - stored, default=None)
 
@@ -377,8 +370,8 @@ def status(settings: Settings) -> dict[str, Any]:
         tables = snapshot.by_month(["card_id", "date", "market_price"])
         panel = Panel.from_tables(tables, store.cards())
         last = panel.dates[-1]
-        alive = (panel.age[-coverage.LOOK_BACK :] == 0).any(axis=0)
-        covered = coverage.latest(store, snapshot, settings.coverage_floor)
+        alive = (panel.age[-completeness.LOOK_BACK :] == 0).any(axis=0)
+        covered = completeness.latest(store, snapshot, settings.coverage_floor)
         today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         out |= {
             "cards": len(panel.card_ids),

@@ -10,11 +10,12 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly, quality, registry, watchlist
+from pokewatch import nightly, registry, watchlist
 from pokewatch.cards.catalog import Resolver
-from pokewatch.coverage import Coverage, latest
 from pokewatch.errors import UsageError
 from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.quality import rules
+from pokewatch.quality.completeness import Coverage, latest
 from pokewatch.registry import TrainedModel
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
@@ -238,5 +239,5 @@ def quarantined(night: Night) -> pd.DataFrame:
         .sort_values("rows", ascending=False)
         .reset_index()
     )
-    table["meaning"] = [quality.REASONS.get(reason, reason) for reason in table["reason"]]
+    table["meaning"] = [rules.REASONS.get(reason, reason) for reason in table["reason"]]
     return table

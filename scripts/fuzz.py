@@ -23,10 +23,11 @@ import orjson
 import pandas as pd
 import py7zr
 
-from pokewatch import quality, watchlist
+from pokewatch import watchlist
 from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.errors import PokewatchError
 from pokewatch.models import cache
+from pokewatch.quality import rules
 from pokewatch.settings import PROJECT
 from pokewatch.sources import file, responses
 from pokewatch.sources.tcgcsv import archive as tcgcsv_archive
@@ -62,7 +63,7 @@ def draft(name: str, data: bytes) -> Path:
 
 def counted(observations: pd.DataFrame) -> None:
     """Check that no received row is lost on the way to the verdict."""
-    rows = quality.normalise(observations, "file", NOW)
+    rows = rules.normalise(observations, "file", NOW)
     assert len(rows) == len(observations)
     usable = rows[rows["problem"] == ""]
     assert (usable["market_price"] > 0).all()

@@ -18,7 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from pokewatch import alerts, watchlist
-from pokewatch.collect import collect
+from pokewatch.quality.ingest import collect
 from pokewatch.settings import Settings, load_settings
 
 

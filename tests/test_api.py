@@ -35,8 +35,8 @@ from pokewatch import (
     tables,
     trials,
 )
-from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.schema import Delivery
 from pokewatch.settings import PROJECT, Settings, get_settings
 from pokewatch.store.tables import Store

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from builders import curve, delivery, market
 
-from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.registry import names
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store import backup, restore

@@ -14,9 +14,9 @@ from test_sources_tcgcsv import Service, answer, group, price, product
 
 from pokewatch import nightly
 from pokewatch.cards.import_names import add_names
-from pokewatch.collect import collect, ingest, stored_days
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.nightly import first_gap
+from pokewatch.quality.ingest import collect, ingest, stored_days
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 

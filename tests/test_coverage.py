@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokewatch import coverage
+from pokewatch.quality import completeness
 
 FIRST = pd.Timestamp("2026-01-01")
 
@@ -25,9 +25,9 @@ def days(*sizes: int) -> pd.DataFrame:
     return frame.assign(source="tcgcsv")
 
 
-def of_last(*sizes: int, floor: float = 0.9) -> coverage.Coverage:
+def of_last(*sizes: int, floor: float = 0.9) -> completeness.Coverage:
     last = (FIRST + pd.Timedelta(days=len(sizes) - 1)).date()
-    return coverage.measure(days(*sizes), last, floor)
+    return completeness.measure(days(*sizes), last, floor)
 
 
 def test_a_short_day_is_measured_against_the_last_good_one():
@@ -48,28 +48,28 @@ def test_other_cards_are_no_replacement_for_those_expected():
     rows = days(10)
     other = rows.assign(card_id=[f"9{name}" for name in rows["card_id"]])
     other["date"] += pd.Timedelta(days=1)
-    found = coverage.measure(pd.concat([rows, other]), date(2026, 1, 2), 0.9)
+    found = completeness.measure(pd.concat([rows, other]), date(2026, 1, 2), 0.9)
     assert (found.cards, found.covered, found.enough) == (10, 0, False)
 
 
 def test_a_market_that_stays_smaller_is_the_new_normal_after_a_week():
-    smaller = [60] * coverage.PATIENCE
+    smaller = [60] * completeness.PATIENCE
     assert not of_last(100, *smaller).enough
     assert of_last(100, *smaller, 60).enough
     assert not of_last(100, *smaller, 60, 30).enough
 
 
 def test_a_day_without_any_price_covers_nothing():
-    found = coverage.measure(days(10), date(2026, 1, 2), 0.9)
+    found = completeness.measure(days(10), date(2026, 1, 2), 0.9)
     assert (found.cards, found.share, found.enough) == (0, 0.0, False)
 
 
 def test_files_are_neither_expected_nor_counted():
     rows = days(10, 10)
     rows.loc[rows["date"] == FIRST, "source"] = "file"
-    found = coverage.measure(rows, date(2026, 1, 2), 0.9)
+    found = completeness.measure(rows, date(2026, 1, 2), 0.9)
     assert (found.reference, found.cards, found.enough) == (None, 10, True)
-    assert coverage.short_days(days(100, 40, 100, 95, 80), 0.9) == [
+    assert completeness.short_days(days(100, 40, 100, 95, 80), 0.9) == [
         date(2026, 1, 2),
         date(2026, 1, 5),
     ]
@@ -77,7 +77,7 @@ def test_files_are_neither_expected_nor_counted():
 
 def test_what_is_missing_and_what_is_there_is_named():
     rows = days(3, 1)
-    found = coverage.measure(rows, date(2026, 1, 2), 0.9)
+    found = completeness.measure(rows, date(2026, 1, 2), 0.9)
     assert found.missing == {"1:Normal", "2:Normal"}
     assert found.present == {"0:Normal"}
 
@@ -87,4 +87,4 @@ def test_the_order_of_rows_does_not_matter(sizes, order):
     rows = days(*sizes)
     shuffled = rows.iloc[[place for place in order if place < len(rows)]]
     last = (FIRST + pd.Timedelta(days=len(sizes) - 1)).date()
-    assert coverage.measure(rows, last, 0.9) == coverage.measure(shuffled, last, 0.9)
+    assert completeness.measure(rows, last, 0.9) == completeness.measure(shuffled, last, 0.9)

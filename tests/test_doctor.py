@@ -17,8 +17,8 @@ from builders import delivery, market
 from deltalake import DeltaTable
 
 from pokewatch import doctor, doctor_data, doctor_stack
-from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
 from pokewatch.store.content import content_hash

@@ -7,8 +7,8 @@ import pytest
 from builders import market
 
 from pokewatch import model_card, nightly, walk_forward
-from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.sources.file import fetch
 from pokewatch.store.tables import Store

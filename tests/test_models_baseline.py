@@ -6,9 +6,9 @@ from functools import lru_cache
 import pytest
 from builders import curve, delivery
 
-from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.models.baseline import BaselineFairPriceModel, load_baseline_model
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.store.tables import Store
 

@@ -15,10 +15,10 @@ from builders import curve, delivery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
 from pokewatch.models import cache
 from pokewatch.models.baseline import BaselineFairPriceModel, load_baseline_model
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.store.tables import Store
 

@@ -12,8 +12,8 @@ from builders import curve, delivery
 
 from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.cards.import_names import add_names
-from pokewatch.collect import ingest
 from pokewatch.errors import UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.store.tables import Store
 

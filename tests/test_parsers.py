@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokewatch import quality, report
+from pokewatch import report
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.quality import rules
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import responses
 from pokewatch.sources.tcgcsv import frames, live
@@ -35,9 +36,9 @@ ROW = st.fixed_dictionaries(
 @given(st.lists(ROW, max_size=5))
 def test_every_received_value_gets_a_verdict(rows):
     frame = pd.DataFrame(rows, dtype="object")
-    out = quality.normalise(frame, "file", NOW)
+    out = rules.normalise(frame, "file", NOW)
     assert len(out) == len(frame)
-    assert set(out["problem"]) <= {"", *quality.REASONS}
+    assert set(out["problem"]) <= {"", *rules.REASONS}
     usable = out[out["problem"] == ""]
     assert usable[["card_id", "date", "market_price"]].notna().all(axis=None)
 
@@ -52,7 +53,7 @@ def test_every_row_of_an_answer_counts(answer):
         return
     observations, _ = frames.price_frames(rows, NOW.date(), NOW, [])
     assert len(observations) == len(answer["results"])
-    assert len(quality.normalise(observations, "tcgcsv", NOW)) == len(rows)
+    assert len(rules.normalise(observations, "tcgcsv", NOW)) == len(rows)
 
 
 @given(st.text() | st.integers().map(str) | st.sampled_from(BAD_WAITS))
@@ -172,5 +173,5 @@ def test_a_number_of_any_length_is_no_price_and_stops_nothing():
     assert usual is not None
     quick = frames.usual_frames(usual, NOW.date(), NOW)
     for observations, _ in (quick, rows_one_by_one(answers)):
-        rows = quality.normalise(observations, "tcgcsv", NOW)
+        rows = rules.normalise(observations, "tcgcsv", NOW)
         assert rows["problem"].tolist() == ["", "price_not_numeric"]

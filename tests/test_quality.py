@@ -9,8 +9,8 @@ from builders import curve, delivery
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from pokewatch.collect import collect, ingest
 from pokewatch.panel import Panel
+from pokewatch.quality.ingest import collect, ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 
@@ -331,7 +331,7 @@ def test_a_row_whose_other_values_change_is_kept_as_superseded(store, config):
 
 @pytest.mark.parametrize("many", [0, 1000])
 def test_cards_are_judged_alike_picked_by_name_or_in_memory(store, config, monkeypatch, many):
-    monkeypatch.setattr("pokewatch.collect.MANY_CARDS", many)
+    monkeypatch.setattr("pokewatch.quality.ingest.MANY_CARDS", many)
     bystander = curve("9:Normal", [1000.0] * 9)
     ingest(store, delivery(curve("1:Normal", [10.0] * 8), bystander), config)
     later = curve("1:Normal", [990.0, 10.0], start="2025-01-09")

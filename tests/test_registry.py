@@ -5,8 +5,8 @@ import pytest
 from builders import delivery, market
 
 from pokewatch import nightly, registry
-from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 

@@ -30,9 +30,9 @@ from pokewatch import (
     report_verdict,
     watchlist,
 )
-from pokewatch.collect import ingest
-from pokewatch.coverage import measure
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.quality.completeness import measure
+from pokewatch.quality.ingest import ingest
 from pokewatch.report_facts import Night
 from pokewatch.report_script import table_script
 from pokewatch.report_templates import read_template

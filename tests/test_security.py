@@ -73,7 +73,7 @@ from pokewatch.tracking import Server
 from pokewatch.alerts import Recipients
 print(get_settings(), Server().shown, Recipients())
 """
-FAILS = "from pokewatch.collect import collect\ncollect(get_settings(), 'tcgcsv')\n"
+FAILS = "from pokewatch.quality.ingest import collect\ncollect(get_settings(), 'tcgcsv')\n"
 
 
 def write_notebook(path: Path, *cells: str) -> None:

@@ -10,7 +10,7 @@ from builders import curve, delivery
 from pytest_httpserver import HTTPServer
 from test_cli import run
 
-from pokewatch.collect import ingest
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.source_list import listed
 from pokewatch.sources import SOURCES

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pokewatch import quality, quarantine, sources
-from pokewatch.collect import ingest
+from pokewatch import sources
 from pokewatch.errors import UsageError
+from pokewatch.quality import quarantine, rules
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.store.tables import Store
 
@@ -78,4 +79,4 @@ def test_with_a_rate_euros_become_dollars_and_nothing_else_does(collect):
 def test_truth_is_no_price(values, expected):
     rows = pd.DataFrame({"card_id": "1:Normal", "date": "2025-01-01", "market_price": values})
     now = pd.Timestamp("2025-06-01", tz="UTC")
-    assert quality.normalise(rows, "file", now)["problem"].tolist() == expected
+    assert rules.normalise(rows, "file", now)["problem"].tolist() == expected

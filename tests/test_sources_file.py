@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pokewatch.collect import collect
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.quality.ingest import collect
 from pokewatch.settings import load_settings
 from pokewatch.sources import fetch
 from pokewatch.sources.file import fetch as fetch_file

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sources_services import KNOWN, SERVICES
 
-from pokewatch import quality, quarantine
 from pokewatch.cards import catalog
+from pokewatch.quality import quarantine, rules
 from pokewatch.settings import load_settings
 from pokewatch.sources import pokemonpricetracker, pokemontcg, tcgdex
 
@@ -97,13 +97,13 @@ def test_no_answer_breaks_a_source(name: str) -> None:
             patch.setattr(MODULES[name], "client", lambda _: Canned(web.pages | {address: page}))
             delivery = MODULES[name].fetch(chosen, known=KNOWN)
         now = pd.Timestamp.now(tz="UTC")
-        rows = quality.normalise(delivery.observations, delivery.source, now)
+        rows = rules.normalise(delivery.observations, delivery.source, now)
         assert len(rows) == len(delivery.observations)
         first = rows[(rows["card_id"] == "1:Holofoil") & (rows["problem"] == "")]
         assert first["market_price"].tolist().count(7.5) >= 1
         assert (rows.loc[rows["problem"] == "", "market_price"] > 0).all()
         rows = rows.assign(quarantine_id=None, copy=quarantine.count_copies(rows))
-        quarantine.shape(quality.refuse(rows, rows["problem"]), now)
+        quarantine.shape(rules.refuse(rows, rows["problem"]), now)
         assert catalog.tidy(delivery.cards)["card_id"].is_unique
 
     check()

@@ -20,8 +20,9 @@ from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pokewatch import __version__, quality
+from pokewatch import __version__
 from pokewatch.errors import SourceError
+from pokewatch.quality import rules
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http
 from pokewatch.sources.http import Client, Manners
@@ -301,7 +302,7 @@ def test_what_is_no_price_comes_as_such_and_costs_nothing_beside_it(
     seen = answers(httpserver, Response(f'[{{"market": {number}}}, {{"market": 1.5}}]'))
     bad, good = client.get_json("/data")
     assert good == {"market": 1.5}
-    refused = quality.parse_numbers(pd.Series([bad["market"]], dtype="object"))
+    refused = rules.parse_numbers(pd.Series([bad["market"]], dtype="object"))
     assert refused.isna().all()
     assert str(bad["market"]) == {"1e999": "inf"}.get(number, number)
     assert len(seen) == 1

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pokewatch.collect import collect
 from pokewatch.errors import UsageError
+from pokewatch.quality.ingest import collect
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import file
 from pokewatch.sources.simulated import large

@@ -16,9 +16,10 @@ from pytest_httpserver import HTTPServer
 from web import Web
 from werkzeug import Response
 
-from pokewatch import quality, sources
-from pokewatch.collect import ingest
+from pokewatch import sources
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.quality import rules
+from pokewatch.quality.ingest import ingest
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http, pokemontcg
@@ -286,7 +287,7 @@ def test_a_bad_price_is_quarantined_as_received_and_none_is_lost(
 @pytest.mark.parametrize("bad", ["soon", "2099-01-01", 20260723, ["2026"], None])
 def test_a_bad_date_is_never_made_good(source: Source, bad: Any) -> None:
     source.serve(source.web, day=bad)
-    rows = quality.normalise(source.fetch().observations, source.name, pd.Timestamp.now(tz="UTC"))
+    rows = rules.normalise(source.fetch().observations, source.name, pd.Timestamp.now(tz="UTC"))
     of_today = source.name == "pokemonpricetracker" and bad is None  # it may tell none at all
     assert rows["problem"].str.startswith("date_").tolist() == [not of_today] * 2
 

@@ -16,8 +16,8 @@ from builders import curve, delivery
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pokewatch.collect import ingest
 from pokewatch.errors import StoreError, UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.schema import OBSERVATION_COLUMNS
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
@@ -227,7 +227,7 @@ KILLED = textwrap.dedent(
     import sys
     import pandas as pd
     from builders import curve, delivery
-    from pokewatch.collect import ingest
+    from pokewatch.quality.ingest import ingest
     from pokewatch.settings import load_settings
     from pokewatch.store import Store
 

@@ -12,8 +12,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pokewatch import quarantine
-from pokewatch.collect import ingest
+from pokewatch.quality import quarantine
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.store.tables import Store
 

@@ -19,8 +19,8 @@ import pytest
 from builders import curve, delivery, market
 
 from pokewatch import nightly, report
-from pokewatch.collect import ingest
 from pokewatch.errors import StoreError, UsageError
+from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
@@ -170,7 +170,7 @@ WRITER = textwrap.dedent(
     import sys
     import pandas as pd
     from builders import curve, delivery
-    from pokewatch.collect import ingest
+    from pokewatch.quality.ingest import ingest
     from pokewatch.settings import load_settings
     from pokewatch.store import Store
 

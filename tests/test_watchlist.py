@@ -18,8 +18,8 @@ from pokewatch import watch_csv, watch_edit, watch_import, watchlist
 from pokewatch.cards import row_match
 from pokewatch.cards.catalog import Resolver
 from pokewatch.cli import main
-from pokewatch.collect import collect
 from pokewatch.errors import UsageError
+from pokewatch.quality.ingest import collect
 from pokewatch.schema import empty_cards
 from pokewatch.settings import Settings, get_settings, load_settings
 from pokewatch.store.tables import Store

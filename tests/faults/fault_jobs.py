@@ -14,8 +14,9 @@ import pandas as pd
 import py7zr
 from builders import curve, delivery, market
 
-from pokewatch import collect, nightly, registry, report
+from pokewatch import nightly, registry, report
 from pokewatch.models import forecast
+from pokewatch.quality import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 
@@ -32,7 +33,7 @@ def prepare_collect(home: Path) -> None:
     settings = config(home)
     prices = market(40, 40)
     jump = curve("0:Normal", [900.0], start="2025-02-10")
-    collect.ingest(Store.from_settings(settings), delivery(prices, jump), settings)
+    ingest.ingest(Store.from_settings(settings), delivery(prices, jump), settings)
     last = prices[prices["date"] == prices["date"].max()]
     later = last["collected_at"] + pd.Timedelta(hours=5)
     frames = [prices.tail(80), last.assign(market_price=last["market_price"] * 1.02)]
@@ -44,7 +45,7 @@ def prepare_collect(home: Path) -> None:
 
 
 def run_collect(home: Path) -> None:
-    collect.collect(config(home), "file", path=home / "night.parquet")
+    ingest.collect(config(home), "file", path=home / "night.parquet")
 
 
 def pack(folder: Path, day: date, rows: list[dict[str, Any]]) -> Path:
@@ -77,14 +78,14 @@ def prepare_backfill(home: Path) -> None:
 
 def run_backfill(home: Path) -> None:
     first, last = DAYS[0].date(), DAYS[-1].date()
-    for _ in collect.backfill(config(home), first, last, path=home / "archives"):
+    for _ in ingest.backfill(config(home), first, last, path=home / "archives"):
         pass
 
 
 def prepare_train(home: Path) -> None:
     settings = config(home)
     rows = delivery(market(16, 26))
-    collect.ingest(Store.from_settings(settings), rows, settings)
+    ingest.ingest(Store.from_settings(settings), rows, settings)
     run_train(home)
 
 
@@ -99,7 +100,7 @@ def run_train(home: Path) -> None:
 
 def prepare_report(home: Path) -> None:
     settings = config(home)
-    collect.ingest(Store.from_settings(settings), delivery(market(3, 5)), settings)
+    ingest.ingest(Store.from_settings(settings), delivery(market(3, 5)), settings)
     put_notebook(home / "notebooks", "print('figures')")
     settings.reports_dir.mkdir()
     (settings.reports_dir / "latest.html").write_text("<html>before</html>", encoding="utf-8")

@@ -10,8 +10,8 @@ import py7zr
 import pytest
 from fault_jobs import DAYS, PPMD, assert_same, config, content, pack, price
 
-from pokewatch import collect
 from pokewatch.errors import SourceError
+from pokewatch.quality import ingest
 
 FIRST, BAD, LAST = DAYS[0].date(), DAYS[1].date(), DAYS[-1].date()
 
@@ -50,7 +50,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 def backfill(home: Path, folder: Path) -> None:
-    for _ in collect.backfill(config(home, tcgcsv_categories=[3]), FIRST, LAST, path=folder):
+    for _ in ingest.backfill(config(home, tcgcsv_categories=[3]), FIRST, LAST, path=folder):
         pass
 
 

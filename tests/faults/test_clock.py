@@ -10,8 +10,8 @@ from builders import curve, delivery
 from fault_jobs import config, prepare_train, run_train
 
 from pokewatch import nightly, registry
-from pokewatch.collect import ingest
 from pokewatch.models import forecast
+from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
 
@@ -58,7 +58,7 @@ def test_a_day_that_the_clock_took_for_the_future_is_stored_once_it_has_come(tmp
 
 
 def test_a_price_of_the_future_that_was_dropped_stays_away(tmp_path):
-    from pokewatch import quarantine
+    from pokewatch.quality import quarantine
 
     settings = config(tmp_path)
     store = Store.from_settings(settings)

@@ -11,8 +11,8 @@ import pytest
 from builders import curve, delivery
 from fault_jobs import config
 
-from pokewatch.collect import ingest
 from pokewatch.errors import StoreError
+from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
 NIGHTS = 4

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pokewatch import collect, nightly, quarantine, report_facts, report_page
+from pokewatch import nightly, report_facts, report_page
 from pokewatch.commands import app
 from pokewatch.errors import UsageError
+from pokewatch.quality import ingest, quarantine
 from pokewatch.report_script import table_script
 from pokewatch.settings import Settings, get_settings, load_settings
 from pokewatch.store.tables import Store
@@ -67,7 +68,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, night: pd.DataFrame) -> I
     night.to_csv(folder / "night.csv", index=False)
     settings = load_settings(home=folder / "home", store="", tracking=False, watchlist="")
     for accepted in (len(night) - 1, 0):
-        counts = collect.collect(settings, "file", path=folder / "night.csv")
+        counts = ingest.collect(settings, "file", path=folder / "night.csv")
         assert counts.accepted == accepted
     yield settings
     assert {path.name for path in folder.iterdir()} == {"night.csv", "home"}

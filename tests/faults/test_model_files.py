@@ -13,9 +13,9 @@ from builders import delivery, market
 from fault_jobs import config, prepare_train
 
 from pokewatch import nightly, registry
-from pokewatch.collect import ingest
 from pokewatch.errors import PokewatchError
 from pokewatch.models import forecast
+from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
 

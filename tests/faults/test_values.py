@@ -19,7 +19,7 @@ from test_sources_services import cards
 from web import Web
 
 from pokewatch import sources
-from pokewatch.collect import Counts, ingest
+from pokewatch.quality.ingest import Counts, ingest
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import pokemontcg, tcgcsv

@@ -10,7 +10,7 @@ import pytest
 from builders import curve, delivery
 from fault_jobs import assert_same, assert_sound, config, content
 
-from pokewatch.collect import ingest
+from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
 START = pd.Timestamp("2025-01-01")

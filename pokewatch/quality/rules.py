@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from pokewatch.curves import shared_curves
-from pokewatch.levels import judge
+from pokewatch.quality.jumps import judge
+from pokewatch.quality.shared_curves import shared_curves
 from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, has_key, stack
 from pokewatch.settings import Settings
 

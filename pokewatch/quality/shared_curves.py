@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from pokewatch.levels import RECENT
+from pokewatch.quality.jumps import RECENT
 from pokewatch.schema import KEY, stack
 from pokewatch.settings import Settings
 

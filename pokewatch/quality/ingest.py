@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from tqdm import tqdm
 
-from pokewatch import coverage, quality, quarantine, sources
+from pokewatch import sources
 from pokewatch.cards import catalog as card_frames
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.levels import RECENT
+from pokewatch.quality import completeness, quarantine, rules
+from pokewatch.quality.jumps import RECENT
 from pokewatch.schema import (
     CARD_COLUMNS,
     CARDS_SCHEMA,
@@ -118,11 +119,11 @@ def collect(
         counts.add(ingest(store, delivery, settings))
         failed += len(delivery.failed)
         if day is None:
-            days = quality.parse_dates(delivery.observations["date"]).dropna()
+            days = rules.parse_dates(delivery.observations["date"]).dropna()
             day = days.max().date() if len(days) else None
     if len(troubles) > len(others):
         raise SourceError("; ".join(map(str, troubles))) from troubles[0]
-    if day is not None and name != coverage.UNMEASURED:
+    if day is not None and name != completeness.UNMEASURED:
         counts.incomplete = complaint(store, settings, day, failed)
     return counts
 
@@ -163,21 +164,23 @@ def asked_for(
     if source not in sources.SELECTIVE:
         return None
     day = day or datetime.now(tz=UTC).date()
-    found = coverage.of_day(store, day, settings.coverage_floor)
+    found = completeness.of_day(store, day, settings.coverage_floor)
     if not found.cards and (first or not found.expected):
         return None
     cards, by_set = store.cards(), source == "tcgcsv"
     if not found.expected and not by_set:  # nothing tells what the first day should hold
         return None if first else f"nothing tells what {day} lacks: not asked"
-    done = not found.missing or (by_set and found.enough and not coverage.silent_sets(found, cards))
+    done = not found.missing or (
+        by_set and found.enough and not completeness.silent_sets(found, cards)
+    )
     if found.expected and done:
         return f"the snapshot of {day} is stored already: nothing was pulled"
-    return coverage.lacking(found, cards)
+    return completeness.lacking(found, cards)
 
 
 def complaint(store: Store, settings: Settings, day: date, failed: int) -> str:
     """Return what a day lacks below the coverage floor, "" for a good one."""
-    found = coverage.of_day(store, day, settings.coverage_floor)
+    found = completeness.of_day(store, day, settings.coverage_floor)
     if failed and not found.expected:
         return (
             f"{failed} groups or cards did not come on the first day, {day}: what arrived is "
@@ -216,10 +219,10 @@ def stored_days(
     store: Store, settings: Settings, source: str, since: date, until: date
 ) -> set[date]:
     """Return the days that ``source`` has delivered and that reach the coverage floor."""
-    lead = since - timedelta(coverage.LOOK_BACK)
+    lead = since - timedelta(completeness.LOOK_BACK)
     rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
     seen = rows.loc[(rows["source"] == source) & (rows["date"] >= pd.Timestamp(since)), "date"]
-    short = coverage.short_days(rows, settings.coverage_floor)
+    short = completeness.short_days(rows, settings.coverage_floor)
     return set(seen.drop_duplicates().dt.date) - set(short)
 
 
@@ -228,7 +231,7 @@ def ingest(
 ) -> Counts:
     """Bring a delivery through quality into the store; doing it again changes nothing."""
     now = now or pd.Timestamp.now(tz="UTC")
-    rows = quality.normalise(delivery.observations, delivery.source, now)
+    rows = rules.normalise(delivery.observations, delivery.source, now)
     rows["copy"] = quarantine.count_copies(rows)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, delivery.cards, rows))
@@ -271,7 +274,7 @@ def _ingest(
         return Counts(delivery.source, received=len(rows), unchanged=len(rows))
     named = delivery.cards.reindex(columns=["card_id", "set_name"]).dropna()
     sets = dict(zip(named["card_id"], named["set_name"], strict=True))
-    verdict = quality.check(fresh, known, held, settings, sets)
+    verdict = rules.check(fresh, known, held, settings, sets)
     refused = quarantine.shape(verdict.refused, now)
     superseded = quarantine.superseded(verdict.superseded, now)
     # First the quarantine, then the prices: killed in between, nothing is lost.
@@ -342,7 +345,7 @@ def known_rows(
     first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
-    since = (first - timedelta(days=quality.HISTORY_DAYS)).date()
+    since = (first - timedelta(days=rules.HISTORY_DAYS)).date()
     where = list(date_range(since, None))
     if len(touched) <= MANY_CARDS:
         where.append(ds.field("card_id").isin(touched))
@@ -380,7 +383,7 @@ def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, 
     for name in VALUES[1:]:
         same &= both[name].isna() | (both[name] == both[f"{name}_known"])
     complete = both[VALUES].notna() | both[[f"{name}_known" for name in VALUES]].isna().to_numpy()
-    mine, other = quality.trust(both["source"]), quality.trust(both["source_known"])
+    mine, other = rules.trust(both["source"]), rules.trust(both["source_known"])
     newer = both["collected_at"] > both["collected_at_known"]
     later = same & complete.all(axis=1) & ((mine > other) | ((mine == other) & newer))
     later &= rows["dated"].to_numpy()

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pokewatch import quality
 from pokewatch.errors import UsageError
+from pokewatch.quality import rules
 from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES, has_key
 from pokewatch.store.tables import Snapshot, Store, to_frame
 
@@ -146,7 +146,7 @@ def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     rows: columns ``OBSERVATION_COLUMNS`` and, if it is not simply superseded, ``reason``.
     """
     final = rows.assign(copy=0, dated=True, raw_date=rows["date"], raw_price=rows["market_price"])
-    return shape(quality.refuse(final, rows.get("reason", "superseded")), now)
+    return shape(rules.refuse(final, rows.get("reason", "superseded")), now)
 
 
 def forget(store: Store, ids: list[str]) -> None:
@@ -176,8 +176,8 @@ def select(
     """
     rows = store.quarantine(["held", "refused"])
     if reason is not None:
-        if reason not in quality.REASONS:
-            raise UsageError(f"unknown reason '{reason}': known are {', '.join(quality.REASONS)}")
+        if reason not in rules.REASONS:
+            raise UsageError(f"unknown reason '{reason}': known are {', '.join(rules.REASONS)}")
         rows = rows[rows["reason"] == reason]
     if card_id is not None:
         rows = rows[rows["card_id"] == card_id]
