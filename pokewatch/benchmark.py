@@ -12,11 +12,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pokewatch import api, features, nightly, walk_forward
+from pokewatch import api, nightly, walk_forward
 from pokewatch.markets import columns, marked
+from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
-from pokewatch.models.forecast import FairValueModel
-from pokewatch.panel import Panel
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel
 from pokewatch.report_facts import FLOOR
 from pokewatch.settings import get_settings
 from pokewatch.store.tables import Store

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import features
 from pokewatch.markets import columns, marked
+from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.settings import PROJECT
 
 QUERY = ("momentum_7", "above_mean_7", "volatility_30", "below_high_30", "above_low_30")

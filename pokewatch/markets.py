@@ -16,7 +16,7 @@ import pandas as pd
 from pokewatch import report_facts
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store

@@ -18,7 +18,7 @@ import pandas as pd
 
 from pokewatch import registry
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings, load_settings
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.registry import code_version, plain
 from pokewatch.settings import Settings
 from pokewatch.walk_forward import MODEL, PRICE_BANDS, Backtest, breakdowns

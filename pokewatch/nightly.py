@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch import advice, alerts, calls, registry, tracking, walk_forward
+from pokewatch import alerts, registry, tracking, walk_forward
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import draft_of
-from pokewatch.models.forecast import SHORT_HISTORY, FairValueModel
-from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.models import reasons as advice
+from pokewatch.models import signals
+from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
+from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
 from pokewatch.registry import TrainedModel, Verdict
@@ -126,7 +128,7 @@ def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bo
     tested = walk_forward.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
     own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
-    rules = calls.as_given(calls.learn(own, settings), own, settings)
+    rules = signals.as_given(signals.learn(own, settings), own, settings)
     model = FairValueModel(HORIZONS, settings.seed).fit(panel, jobs=jobs, intervals=False)
     model.learn_from_past(own, panel.dates[-1], panel)
     trained = TrainedModel(
@@ -241,7 +243,7 @@ def predict_panel(
             raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
         forecast = forecast[forecast["card_id"].isin(card_ids)].reset_index(drop=True)
     # A call of yesterday may stay: the cards this matters for are forecast for some days before.
-    open_cards = forecast.loc[calls.wavering(forecast, rules), "card_id"].unique()
+    open_cards = forecast.loc[signals.wavering(forecast, rules), "card_id"].unique()
     before = range(max(today - LOOK_BACK, 0), today)
     earlier = None
     if len(open_cards) and len(before):

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch.calls import Rule, Rules
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import draft_of, unwritable
-from pokewatch.models.forecast import FairValueModel
-from pokewatch.panel import Panel
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel
+from pokewatch.models.signals import Rule, Rules
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.walk_forward import MODEL, attach_truth
 

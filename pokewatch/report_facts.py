@@ -13,7 +13,7 @@ import pandas as pd
 from pokewatch import nightly, registry, watchlist
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
-from pokewatch.panel import PANEL_COLUMNS, Panel
+from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.quality import rules
 from pokewatch.quality.completeness import Coverage, latest
 from pokewatch.registry import TrainedModel

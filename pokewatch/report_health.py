@@ -9,7 +9,7 @@ import pandas as pd
 
 from pokewatch import metrics, nightly, registry, walk_forward
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.report_facts import Night
 from pokewatch.store.tables import Store
 

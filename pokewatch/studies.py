@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pokewatch import api, features, metrics, nightly, walk_forward
+from pokewatch import api, metrics, nightly, walk_forward
 from pokewatch.errors import UsageError
 from pokewatch.markets import Market, columns, marked
-from pokewatch.models.forecast import FairValueModel
-from pokewatch.panel import Panel
+from pokewatch.models import features
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel
 from pokewatch.report_facts import FLOOR
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import get_settings

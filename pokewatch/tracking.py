@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch import mlflow_model, registry
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.registry import TrainedModel
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from pokewatch import calls, nightly, registry, report_verdict, tracking, walk_forward
+from pokewatch import nightly, registry, report_verdict, tracking, walk_forward
 from pokewatch.markets import Day, as_day, marked
-from pokewatch.models.forecast import FairValueModel
+from pokewatch.models import signals
+from pokewatch.models.fair_value import FairValueModel
 from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
@@ -73,7 +74,7 @@ def trial(
     trained = TrainedModel(
         name=f"trial-{last:%Y-%m-%d}-v{version}",
         model=model,
-        rules=calls.as_given(calls.learn(own, settings), own, settings),
+        rules=signals.as_given(signals.learn(own, settings), own, settings),
         as_of=f"{last:%Y-%m-%d}",
         data_version=version,
         sources=sources,

@@ -12,12 +12,19 @@ import pandas as pd
 from joblib import delayed
 from tqdm import tqdm
 
-from pokewatch import calls, features, metrics, parallel
+from pokewatch import metrics, parallel
 from pokewatch.errors import UsageError
+from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
-from pokewatch.models.forecast import Cases, FairValueModel, cases_at, forecast_frame, inputs
+from pokewatch.models.fair_value import (
+    Cases,
+    FairValueModel,
+    cases_at,
+    forecast_frame,
+    inputs,
+)
 from pokewatch.models.intervals import Bands
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import Settings
 
@@ -248,9 +255,9 @@ def with_signals(own: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     Rules come from earlier, finished cases only; a call of the day before may stay.
     """
     rules = {
-        origin: calls.learn(finished(own, origin), settings) for origin in own["origin"].unique()
+        origin: signals.learn(finished(own, origin), settings) for origin in own["origin"].unique()
     }
-    return own.join(calls.call_days(own, rules, "origin"))
+    return own.join(signals.call_days(own, rules, "origin"))
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:

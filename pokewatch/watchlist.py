@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import FIRST_PRODUCT
 from pokewatch.store.tables import Store

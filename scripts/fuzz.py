@@ -26,7 +26,6 @@ import py7zr
 from pokewatch import watchlist
 from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.errors import PokewatchError
-from pokewatch.models import cache
 from pokewatch.quality import rules
 from pokewatch.settings import PROJECT
 from pokewatch.sources import file, responses
@@ -108,7 +107,7 @@ def read_7z(data: bytes) -> None:
 def read_text(data: bytes) -> None:
     """Read what is one line: a card, a stored prediction, Retry-After."""
     text = data.decode("utf-8", "replace")
-    found = cache.parse(data)
+    found = prediction_cache.parse(data)
     assert found is None or found >= 0
     seconds = responses.retry_after(text)
     assert seconds is None or seconds >= 0

@@ -36,11 +36,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pokewatch import comparison, features, nightly, schema
+from pokewatch import comparison, nightly, schema
 from pokewatch.allocator import keep_freed_memory
 from pokewatch.cards.catalog import tidy
+from pokewatch.models import features
 from pokewatch.models.baseline import load_baseline_model
-from pokewatch.models.forecast import FairValueModel
+from pokewatch.models.fair_value import FairValueModel
 from pokewatch.quality import ingest as collect
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources.simulated import large

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from builders import curve
 
-from pokewatch import advice, calls
-from pokewatch.models.forecast import FairValueModel
-from pokewatch.panel import Panel
+from pokewatch.models import reasons, signals
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import load_settings
 
@@ -30,34 +30,34 @@ def past(informative: bool) -> pd.DataFrame:
 
 
 def test_thresholds_reach_the_wanted_precision():
-    rules = calls.learn(past(informative=True), CONFIG)
+    rules = signals.learn(past(informative=True), CONFIG)
     for side in ("BUY", "SELL"):
         rule = rules[side, 7]
-        wanted = min(CONFIG.signal_lift * rule.base_rate, calls.SURE_ENOUGH)
+        wanted = min(CONFIG.signal_lift * rule.base_rate, signals.SURE_ENOUGH)
         assert rule.precision >= wanted
-        assert rule.calls >= calls.MIN_CALLS
+        assert rule.calls >= signals.MIN_CALLS
         assert 0 < rule.enter < 1
 
 
 def test_without_information_nothing_is_ever_called():
-    rules = calls.learn(past(informative=False), CONFIG)
+    rules = signals.learn(past(informative=False), CONFIG)
     assert not np.isfinite(rules["BUY", 7].enter)
     assert called([-0.5, 0.0, 0.5], rules) == ["HOLD"] * 3
 
 
-SURE = calls.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, [[0.0, 99, 40]])
+SURE = signals.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, [[0.0, 99, 40]])
 
 
 def called(edges, rules, held=None, horizon=7) -> list[str]:
     before = np.array(held or ["HOLD"] * len(edges), dtype=object)
     calm = np.full(len(edges), 0.01)
-    return calls.call(np.array(edges), calm, horizon, rules, before)[0].tolist()
+    return signals.call(np.array(edges), calm, horizon, rules, before)[0].tolist()
 
 
 def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
     rows = past(informative=True)
-    few = calls.learn(rows[: calls.INDEPENDENT], CONFIG)["BUY", 7]
-    many = calls.learn(rows, CONFIG)["BUY", 7]
+    few = signals.learn(rows[: signals.INDEPENDENT], CONFIG)["BUY", 7]
+    many = signals.learn(rows, CONFIG)["BUY", 7]
     assert not few.weights
     chance = many.score(np.array([-0.05, 0.02, 0.05, 0.1]), np.full(4, 0.01))
     assert chance[0] == 0
@@ -69,8 +69,8 @@ def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
 
 
 def test_a_call_stays_a_little_below_its_threshold_and_is_not_made_there():
-    rules = {("BUY", 7): calls.Rule("BUY", 7, 0.05)}
-    near, far = 0.05 * calls.KEEP + 0.001, 0.05 * calls.KEEP - 0.001
+    rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05)}
+    near, far = 0.05 * signals.KEEP + 0.001, 0.05 * signals.KEEP - 0.001
     assert called([near, near, far], rules, ["BUY", "HOLD", "BUY"]) == ["BUY", "HOLD", "HOLD"]
     days = pd.DataFrame(
         {
@@ -83,16 +83,16 @@ def test_a_call_stays_a_little_below_its_threshold_and_is_not_made_there():
             "rules": 0,
         }
     )
-    given = calls.call_days(days, {0: rules}, "rules")["signal"].tolist()
+    given = signals.call_days(days, {0: rules}, "rules")["signal"].tolist()
     assert given == ["HOLD", "BUY", "BUY", "HOLD", "HOLD"]
-    again = calls.call_days(days.sample(frac=1, random_state=1), {0: rules}, "rules")
+    again = signals.call_days(days.sample(frac=1, random_state=1), {0: rules}, "rules")
     assert again["signal"].sort_index().tolist() == given
 
 
 def test_calls_follow_the_thresholds():
     rules = {
-        ("BUY", 7): calls.Rule("BUY", 7, 0.05),
-        ("SELL", 7): calls.Rule("SELL", 7, 0.03),
+        ("BUY", 7): signals.Rule("BUY", 7, 0.05),
+        ("SELL", 7): signals.Rule("SELL", 7, 0.03),
     }
     edges = [0.06, 0.051, 0.04, -0.02, -0.031]
     assert called(edges, rules) == ["BUY", "BUY", "HOLD", "HOLD", "SELL"]
@@ -100,8 +100,8 @@ def test_calls_follow_the_thresholds():
 
 
 def test_a_rule_survives_json():
-    for rule in (calls.Rule("BUY", 7), SURE):
-        again = calls.Rule.from_dict(rule.as_dict())
+    for rule in (signals.Rule("BUY", 7), SURE):
+        again = signals.Rule.from_dict(rule.as_dict())
         assert repr(again) == repr(rule)
 
 
@@ -120,10 +120,10 @@ def decided() -> pd.DataFrame:
     panel = Panel.from_prices(rows)
     forecast = FairValueModel([7], learn=False).fit(panel).predict(panel)
     forecast["fair_value"] = forecast["market_price"] * 1.2
-    rule = calls.Rule(
+    rule = signals.Rule(
         "BUY", 7, 0.05, [], 0.44, 0.1, 0.3, 250, [[0.0, 20, 1], [1.0, 150, 50], [1.6, 80, 59]]
     )
-    out = advice.decide(forecast, panel, {("BUY", 7): rule}, CONFIG, "m", 3, min_history=7)
+    out = reasons.decide(forecast, panel, {("BUY", 7): rule}, CONFIG, "m", 3, min_history=7)
     return out.set_index("card_id", drop=False)
 
 
@@ -144,12 +144,12 @@ def test_each_call_says_why_and_how_such_calls_did(decided):
 
 
 def test_a_call_is_shown_the_record_of_calls_as_strong_as_itself():
-    rule = calls.Rule(
+    rule = signals.Rule(
         "SELL", 7, 0.02, [], 0.3, 0.1, 0.3, 300, [[0.0, 10, 0], [1.0, 200, 40], [1.6, 90, 50]]
     )
-    assert advice.record(rule, 1.1, 0.05).startswith("20 % of 200 past calls like it fell 5 %")
-    assert advice.record(rule, 4.0, 0.05).startswith("56 % of 90 ")
-    assert advice.record(rule, 0.8, 0.05).startswith("30 % of 300 ")  # ten alike prove nothing
+    assert reasons.record(rule, 1.1, 0.05).startswith("20 % of 200 past calls like it fell 5 %")
+    assert reasons.record(rule, 4.0, 0.05).startswith("56 % of 90 ")
+    assert reasons.record(rule, 0.8, 0.05).startswith("30 % of 300 ")  # ten alike prove nothing
 
 
 def test_a_reason_tells_of_sales_and_of_the_set():
@@ -164,8 +164,8 @@ def test_a_reason_tells_of_sales_and_of_the_set():
     panel = Panel.from_prices(rows, cards)
     forecast = FairValueModel([7], learn=False).fit(panel).predict(panel)
     forecast["fair_value"] = forecast["market_price"] * 1.2
-    rules = {("BUY", 7): calls.Rule("BUY", 7, 0.05, [], 0.4, 0.1, 0.3, 99)}
-    out = advice.decide(forecast, panel, rules, CONFIG, "m", 3, min_history=7)
+    rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05, [], 0.4, 0.1, 0.3, 99)}
+    out = reasons.decide(forecast, panel, rules, CONFIG, "m", 3, min_history=7)
     assert "in two weeks on rising sales; other cards of its set rose 6 %" in out["reason"].iloc[0]
 
 

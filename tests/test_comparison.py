@@ -7,7 +7,7 @@ import pytest
 from builders import market
 
 from pokewatch import comparison
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 
 ROWS = market(12, 90)
 

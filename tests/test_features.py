@@ -7,9 +7,9 @@ from builders import curve, market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pokewatch import features
-from pokewatch.models.forecast import FairValueModel
-from pokewatch.panel import Panel
+from pokewatch.models import features
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel
 from pokewatch.schema import CARD_COLUMNS
 
 CARDS, DAYS = 12, 50

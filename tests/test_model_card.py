@@ -19,7 +19,7 @@ STORED = sorted((PROJECT / "docs" / "backtests").glob("*.json"))
 
 @pytest.fixture(scope="module")
 def stored() -> dict:
-    from pokewatch.panel import Panel
+    from pokewatch.models.panel import Panel
 
     settings = load_settings(seed=7)
     panel = Panel.from_prices(market(30, 100, momentum=0.8))

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokewatch.errors import UsageError
-from pokewatch.models import cache
 from pokewatch.models.baseline import BaselineFairPriceModel, load_baseline_model
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, load_settings
@@ -31,7 +30,7 @@ RIGHT = [1.0, 1.5, 2.0, 4.0]
 @pytest.fixture(autouse=True)
 def _new_process():
     """Clients are kept for the process; each test begins as a new one."""
-    cache.shared_values.cache_clear()
+    prediction_cache.shared_values.cache_clear()
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def server(redis_server):
 def clock(monkeypatch):
     """Seconds that the cache's clock is ahead."""
     ahead = [0.0]
-    monkeypatch.setattr(cache, "monotonic", lambda: monotonic() + ahead[0])
+    monkeypatch.setattr(prediction_cache, "monotonic", lambda: monotonic() + ahead[0])
     return ahead
 
 
@@ -112,7 +111,7 @@ def test_values_are_json_and_expire_within_a_day(server):
     assert fitted(server.url).predict(CARD) == 4.0
     (key,) = server.client.keys()
     assert json.loads(server.client.get(key)) == {"fair_price": 4.0}
-    assert cache.TTL - 60 < server.client.ttl(key) <= cache.TTL == 86400
+    assert prediction_cache.TTL - 60 < server.client.ttl(key) <= prediction_cache.TTL == 86400
 
 
 def test_a_key_holds_all_that_changes_the_answer(server):
@@ -196,14 +195,14 @@ def test_a_key_of_another_type_is_written_over(server, caplog):
 
 @given(st.floats(min_value=0, allow_infinity=False))
 def test_every_price_survives_the_way_there_and_back(price):
-    text = json.dumps({cache.FIELD: price})
-    assert cache.parse(text.encode()) == price
+    text = json.dumps({prediction_cache.FIELD: price})
+    assert prediction_cache.parse(text.encode()) == price
 
 
 @given(st.binary(max_size=80) | st.text(max_size=80) | st.integers() | st.none())
 def test_no_stored_value_breaks_the_reading(raw):
-    found = cache.parse(raw)
-    assert found is None or json.loads(raw) == {cache.FIELD: found}
+    found = prediction_cache.parse(raw)
+    assert found is None or json.loads(raw) == {prediction_cache.FIELD: found}
 
 
 def test_a_server_killed_in_the_middle_costs_one_warning(start_redis, caplog):
@@ -239,7 +238,7 @@ def test_a_wrong_password_costs_one_warning(server, caplog):
 
 
 def test_a_password_in_the_servers_answer_is_not_told(caplog):
-    values = cache.RedisValues("redis://:s%2Fcret@127.0.0.1:1/0")
+    values = prediction_cache.RedisValues("redis://:s%2Fcret@127.0.0.1:1/0")
     values._failed(ConnectionError("s/cret was refused"))
     (warning,) = warnings(caplog)
     assert "*** was refused" in warning
@@ -251,7 +250,7 @@ def test_a_silent_server_is_waited_for_once(caplog):
         model = fitted(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         start = monotonic()
         assert predictions(model) == RIGHT
-        assert monotonic() - start < 3 * cache.TIMEOUT
+        assert monotonic() - start < 3 * prediction_cache.TIMEOUT
         silent.settimeout(5)
         silent.accept()[0].close()
         silent.settimeout(0)
@@ -275,7 +274,7 @@ def test_after_the_pause_the_server_is_asked_again(server, caplog, clock):
     owner.acl_setuser("default", enabled=True)
     assert predictions(model) == RIGHT
     assert keys(server) == []
-    clock[0] = cache.PAUSE + 1
+    clock[0] = prediction_cache.PAUSE + 1
     assert predictions(model) == RIGHT
     assert len(keys(server)) == 4
     assert predictions(model) == RIGHT

@@ -8,8 +8,8 @@ import pytest
 from builders import curve, market
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.models.forecast import FairValueModel
-from pokewatch.panel import Panel
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel
 
 PANEL = Panel.from_prices(market(40, 150, momentum=0.8))
 

@@ -7,7 +7,7 @@ import pytest
 from builders import curve, market
 
 from pokewatch.errors import UsageError
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from joblib import delayed
 
 from pokewatch import parallel
 from pokewatch.errors import PokewatchError, SourceError, UsageError
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import tcgcsv

@@ -9,7 +9,7 @@ from builders import curve, delivery
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.quality.ingest import collect, ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store

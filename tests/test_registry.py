@@ -53,7 +53,7 @@ def test_training_up_to_a_day_ignores_what_came_later(config, trained, tmp_path)
 
 
 def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch):
-    from pokewatch.models.forecast import FairValueModel
+    from pokewatch.models.fair_value import FairValueModel
 
     honest = FairValueModel.center
     monkeypatch.setattr(FairValueModel, "center", lambda *known: -honest(*known))

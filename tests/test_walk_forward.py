@@ -6,7 +6,7 @@ import pytest
 from builders import market
 
 from pokewatch import walk_forward
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.settings import load_settings
 
 CONFIG = load_settings()

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.features import trailing_mean
-from pokewatch.models.cache import (
+from pokewatch.models.features import trailing_mean
+from pokewatch.models.panel import Panel
+from pokewatch.models.prediction_cache import (
     CACHE_SIZE,
     KEY_FORMAT,
     PredictionCache,
     SharedPredictionCache,
     shared_values,
 )
-from pokewatch.panel import Panel
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
 

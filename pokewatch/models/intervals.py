@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 
 COVERAGE = 0.8
 CLASSES = 6

@@ -37,9 +37,8 @@ def kills() -> int:
 @pytest.fixture(autouse=True, scope="module")
 def _full_models_elsewhere() -> Iterator[None]:
     """Give other tests back the models that ``run_train`` makes smaller in this process."""
-    from pokewatch.models import forecast
 
-    options = [(kind, dict(kind)) for kind in (forecast.BOOSTING, forecast.SMALL)]
+    options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
     yield
     for kind, kept in options:
         kind.update(kept)

@@ -15,7 +15,6 @@ import py7zr
 from builders import curve, delivery, market
 
 from pokewatch import nightly, registry, report
-from pokewatch.models import forecast
 from pokewatch.quality import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
@@ -91,7 +90,7 @@ def prepare_train(home: Path) -> None:
 
 def run_train(home: Path) -> None:
     """Train and make it champion, whatever the gate says: its name is the same each time."""
-    forecast.BOOSTING["max_iter"] = forecast.SMALL["max_iter"] = 2  # saving is what is killed
+    fair_value.BOOSTING["max_iter"] = fair_value.SMALL["max_iter"] = 2  # saving is what is killed
     settings = config(home)
     trained = nightly.train(settings)
     registry.promote(settings, trained.name, ["for the test"])

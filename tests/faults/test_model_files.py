@@ -14,7 +14,6 @@ from fault_jobs import config, prepare_train
 
 from pokewatch import nightly, registry
 from pokewatch.errors import PokewatchError
-from pokewatch.models import forecast
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
@@ -22,10 +21,10 @@ from pokewatch.store.tables import Store
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    kept = [dict(options) for options in (forecast.BOOSTING, forecast.SMALL)]
+    kept = [dict(options) for options in (fair_value.BOOSTING, fair_value.SMALL)]
     prepare_train(home)
-    forecast.BOOSTING.update(kept[0])
-    forecast.SMALL.update(kept[1])
+    fair_value.BOOSTING.update(kept[0])
+    fair_value.SMALL.update(kept[1])
     return home
 
 

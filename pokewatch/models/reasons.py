@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch import calls, features
-from pokewatch.calls import Rules
-from pokewatch.panel import Panel
+from pokewatch.models import features, signals
+from pokewatch.models.panel import Panel
+from pokewatch.models.signals import Rules
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 
@@ -44,7 +44,7 @@ def decide(
     young = (out["history_days"] < min_history).to_numpy()
     days = pd.concat([forecast, *([] if earlier is None else [earlier])], ignore_index=True)
     days = days.rename(columns={"market_price": "price", "fair_value": "y_hat"}).assign(rules=0)
-    called = calls.call_days(days, {0: rules}, "rules").iloc[: len(forecast)]
+    called = signals.call_days(days, {0: rules}, "rules").iloc[: len(forecast)]
     out[["signal", "strength"]] = called.to_numpy()
     out.loc[young | out["stale"].to_numpy(), "signal"] = "HOLD"
     out["reason"] = _reasons(out, facts, young, rules, settings)
@@ -119,7 +119,7 @@ def _reasons(
     return text.str.slice(0, 1).str.upper().add(text.str.slice(1)).to_numpy()
 
 
-def record(rule: calls.Rule, strength: float, good_move: float) -> str:
+def record(rule: signals.Rule, strength: float, good_move: float) -> str:
     """Return how past calls like one of this strength did, in words."""
     calls, right = rule.track(strength)
     verb = "rose" if rule.side == "BUY" else "fell"

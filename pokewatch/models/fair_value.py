@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from pokewatch import features
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.models import features
 from pokewatch.models.intervals import Bands
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 from pokewatch.schema import HORIZONS
 
 FORMAT = 2

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from pokewatch.panel import Panel
+from pokewatch.models.panel import Panel
 
 Features = dict[str, np.ndarray]
 
