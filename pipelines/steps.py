@@ -13,8 +13,9 @@ from zenml.exceptions import EntityExistsError
 from zenml.types import HTMLString
 
 from pipelines import notify
-from pokewatch import alerts, nightly, registry, report, runs, zenml_env
+from pokewatch import alerts, nightly, report, runs, zenml_env
 from pokewatch.errors import GateError
+from pokewatch.evaluation import registry
 from pokewatch.settings import get_settings
 
 log = logging.getLogger("pokewatch.pipeline")

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import metrics, nightly, registry, report_facts, walk_forward
+from pokewatch import nightly, report_facts
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import backtest as walk_forward
+from pokewatch.evaluation import metrics, registry
+from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.markets import Day, Market, as_day, marked
-from pokewatch.registry import TrainedModel
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
@@ -136,7 +138,7 @@ def backtest(
 def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.DataFrame:
     """Return the score table of forecasts (default: ``backtest()``), a row a horizon and model.
 
-    Scores as in ``pokewatch.metrics``: rmae below 1 is better than "no change", coverage should be
+    Scores as in ``pokewatch.evaluation.metrics``: rmae below 1 is better than "no change", coverage should be
     0.8; the model's rows tell precision, base rate and lift of its calls. by: month, price_band
     (USD), kind or set_name gives the model's scores for each group instead.
 

@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pokewatch import api, nightly, walk_forward
+from pokewatch import api, nightly
+from pokewatch.evaluation import backtest
 from pokewatch.markets import columns, marked
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
@@ -70,7 +71,7 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
         "DampedETS": lambda: AutoETS(season_length=1, damped=True, alias="DampedETS"),
     }
     panel, _ = nightly.open_panel(get_settings())
-    own = rows[rows["model"] == walk_forward.MODEL]
+    own = rows[rows["model"] == backtest.MODEL]
     blank = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
     frames, seconds = [rows], {}
     horizon = int(own["horizon"].iloc[0])

@@ -334,7 +334,7 @@ def backtest(
     """Score the model out of sample, walking forward, beside naive and the baseline."""
     from pokewatch import model_card, nightly
     from pokewatch import output as out
-    from pokewatch import walk_forward as walk
+    from pokewatch.evaluation import backtest as walk
     from pokewatch.schema import HORIZONS
 
     settings = get_settings()

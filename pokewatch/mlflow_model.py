@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import registry
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import registry
+from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import Panel
-from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # importing MLflow takes seconds: only a training pays for it

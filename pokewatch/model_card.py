@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from pokewatch.errors import UsageError
+from pokewatch.evaluation.backtest import MODEL, PRICE_BANDS, Backtest, breakdowns
+from pokewatch.evaluation.registry import code_version, plain
 from pokewatch.models.panel import Panel
-from pokewatch.registry import code_version, plain
 from pokewatch.settings import Settings
-from pokewatch.walk_forward import MODEL, PRICE_BANDS, Backtest, breakdowns
 
 START, END = "<!-- figures: start -->", "<!-- figures: end -->"
 KEYS = {"scores", "by", "first_date", "last_date", "cards", "scored_from", "scored_to"}

@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch import alerts, registry, tracking, walk_forward
+from pokewatch import alerts, tracking
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import backtest, registry
+from pokewatch.evaluation.registry import TrainedModel, Verdict
 from pokewatch.files import draft_of
 from pokewatch.models import reasons as advice
 from pokewatch.models import signals
@@ -22,7 +24,6 @@ from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
-from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
@@ -125,8 +126,8 @@ def fit(
 
 def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
     panel = panel.until(panel.last_priced())
-    tested = walk_forward.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
-    own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
+    tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
+    own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = signals.as_given(signals.learn(own, settings), own, settings)
     model = FairValueModel(HORIZONS, settings.seed).fit(panel, jobs=jobs, intervals=False)

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pokewatch.registry import plain
+from pokewatch.evaluation.registry import plain
 
 
 def show_json(value: Any) -> None:

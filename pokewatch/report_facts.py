@@ -10,13 +10,14 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly, registry, watchlist
+from pokewatch import nightly, watchlist
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import registry
+from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.quality import rules
 from pokewatch.quality.completeness import Coverage, latest
-from pokewatch.registry import TrainedModel
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store

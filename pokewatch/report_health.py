@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pokewatch import metrics, nightly, registry, walk_forward
+from pokewatch import nightly
+from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.models.panel import Panel
 from pokewatch.report_facts import Night
@@ -36,7 +37,7 @@ def by_month(night: Night) -> pd.DataFrame:
     past = past[past["date"] + pd.Timedelta(days=nightly.SIGNAL_HORIZON) <= night.on]
     if past.empty:
         return empty
-    months = walk_forward.breakdown(past, past["date"].dt.strftime("%Y-%m"))
+    months = backtest.breakdown(past, past["date"].dt.strftime("%Y-%m"))
     return months[months["n"] >= LEAST].tail(MONTHS).reset_index(drop=True)
 
 
@@ -71,7 +72,7 @@ def own_record(night: Night) -> OwnRecord | None:
         return None
     ends = night.panel.dates.get_indexer(rows["date"] + pd.Timedelta(days=horizon))
     column = rows["card_id"].map(columns).to_numpy()
-    fresh = (ends >= 0) & (night.panel.age[ends, column] <= walk_forward.MAX_AGE)
+    fresh = (ends >= 0) & (night.panel.age[ends, column] <= backtest.MAX_AGE)
     ended = rows.assign(y=night.panel.price[ends, column])[fresh & ~rows["stale"].to_numpy()]
     ended = ended.rename(columns={"market_price": "price", "fair_value": "y_hat"})
     if len(ended) < LEAST:

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import nightly
+from pokewatch.evaluation.backtest import MODEL
+from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.registry import TrainedModel
 from pokewatch.settings import Settings
-from pokewatch.walk_forward import MODEL
 
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
 INTERVAL_SLACK = 0.05  # coverage this far from its promise is worth a remark

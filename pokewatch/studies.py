@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pokewatch import api, metrics, nightly, walk_forward
+from pokewatch import api, nightly
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import backtest, metrics
 from pokewatch.markets import Market, columns, marked
 from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
@@ -118,7 +119,7 @@ def importance(horizon: int = 7, days: int = 42, repeats: int = 3) -> pd.DataFra
 
     def error(inputs: features.Features) -> tuple[float, float]:
         forecast = model.predict_days(part, rows.tolist(), [horizon], inputs)
-        scored = walk_forward.attach_truth(forecast, part, [horizon])
+        scored = backtest.attach_truth(forecast, part, [horizon])
         naive = metrics.log_error(scored.assign(y_hat=scored["price"])).mean()
         return float(metrics.log_error(scored).mean()), float(naive)
 
@@ -168,7 +169,7 @@ def following(
     """
     settings = get_settings()
     rows = api.backtest(horizons=horizon) if forecasts is None else forecasts
-    own = rows[(rows["model"] == walk_forward.MODEL) & (rows["horizon"] == horizon)]
+    own = rows[(rows["model"] == backtest.MODEL) & (rows["horizon"] == horizon)]
     own = own[own["price"] >= least_price]
     days: list[pd.Timestamp] = []
     step = pd.Timedelta(days=horizon)
@@ -211,7 +212,7 @@ def track_record(
     """
     settings = get_settings()
     rows = api.backtest(horizons=horizon) if forecasts is None else forecasts
-    mine = (rows["model"] == walk_forward.MODEL) & (rows["horizon"] == horizon)
+    mine = (rows["model"] == backtest.MODEL) & (rows["horizon"] == horizon)
     own = rows[mine & (rows["signal"] != "HOLD")]
     buy = own["signal"] == "BUY"
     move = own["y"] / own["price"] - 1

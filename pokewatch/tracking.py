@@ -20,13 +20,14 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch import mlflow_model, registry
+from pokewatch import mlflow_model
+from pokewatch.evaluation import registry
+from pokewatch.evaluation.backtest import MODEL
+from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import Panel
-from pokewatch.registry import TrainedModel
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.training_charts import charts_of, draw
-from pokewatch.walk_forward import MODEL
 
 if TYPE_CHECKING:  # importing MLflow takes seconds: only a training pays for it
     from mlflow import MlflowClient

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import metrics
+from pokewatch.evaluation import metrics
+from pokewatch.evaluation.registry import GATE_HORIZON
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.registry import GATE_HORIZON
 
 
 def draw(charts: Mapping[str, tuple[pd.DataFrame, str, str]], market: str, folder: Path) -> None:

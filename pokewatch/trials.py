@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from pokewatch import nightly, registry, report_verdict, tracking, walk_forward
+from pokewatch import nightly, report_verdict, tracking
+from pokewatch.evaluation import backtest, registry
+from pokewatch.evaluation.registry import TrainedModel, Verdict
 from pokewatch.markets import Day, as_day, marked
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
-from pokewatch.registry import TrainedModel, Verdict
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
 
@@ -63,8 +64,8 @@ def trial(
     settings = get_settings()
     days = [horizons] if isinstance(horizons, int) else sorted(set(horizons))
     panel, version = nightly.open_panel(settings, as_day(as_of, "as_of"))
-    tested = walk_forward.walk_forward(panel, settings, days, jobs=jobs)
-    own = tested.forecasts[tested.forecasts["model"] == walk_forward.MODEL]
+    tested = backtest.walk_forward(panel, settings, days, jobs=jobs)
+    own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
     last = panel.dates[-1]
     model = FairValueModel(days, settings.seed).fit(panel, jobs=jobs, intervals=False)
     model.learn_from_past(own, last, panel)

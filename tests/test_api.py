@@ -30,12 +30,12 @@ from pokewatch import (
     plot,
     plot_scores,
     prose,
-    registry,
     studies,
     tables,
     trials,
 )
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import registry
 from pokewatch.quality.ingest import ingest
 from pokewatch.schema import Delivery
 from pokewatch.settings import PROJECT, Settings, get_settings

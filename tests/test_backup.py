@@ -14,8 +14,8 @@ import pytest
 from builders import curve, delivery, market
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation.registry import names
 from pokewatch.quality.ingest import ingest
-from pokewatch.registry import names
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store import backup, restore
 from pokewatch.store.content import content_hash, hash_rows

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch import metrics
+from pokewatch.evaluation import metrics
 
 
 def rows(price, y, y_hat, lower=None, upper=None, dates=None, horizon=7) -> pd.DataFrame:

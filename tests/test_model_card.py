@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from builders import market
 
-from pokewatch import model_card, nightly, walk_forward
+from pokewatch import model_card, nightly
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import backtest
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.sources.file import fetch
@@ -23,7 +24,7 @@ def stored() -> dict:
 
     settings = load_settings(seed=7)
     panel = Panel.from_prices(market(30, 100, momentum=0.8))
-    tested = walk_forward.walk_forward(panel, settings, [7])
+    tested = backtest.walk_forward(panel, settings, [7])
     return model_card.record(tested, panel, settings, ["simulated"], 3)
 
 
@@ -85,7 +86,7 @@ def test_the_stored_figures_of_popular_cards_are_reproduced(shared_data, tmp_pat
     store = Store.from_settings(settings)
     ingest(store, fetch(shared_data / "panels" / "chase_with_volume.parquet"), settings)
     panel, _ = nightly.open_panel(settings)
-    tested = walk_forward.walk_forward(panel, settings, [7])
+    tested = backtest.walk_forward(panel, settings, [7])
     again = tested.scores(settings).set_index("model").loc["fair_value"]
     before = next(
         row for row in kept["scores"] if row["horizon"] == 7 and row["model"] == "fair_value"

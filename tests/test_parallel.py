@@ -24,11 +24,11 @@ from joblib import delayed
 
 from pokewatch import parallel
 from pokewatch.errors import PokewatchError, SourceError, UsageError
+from pokewatch.evaluation.backtest import walk_forward
 from pokewatch.models.panel import Panel
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import tcgcsv
-from pokewatch.walk_forward import walk_forward
 
 PANEL = Panel.from_prices(market(30, 160, momentum=0.8))
 LOCAL = load_settings(dask="")

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from builders import delivery, market
 
-from pokewatch import nightly, registry
+from pokewatch import nightly
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import registry
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store

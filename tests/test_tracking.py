@@ -21,9 +21,9 @@ import pytest
 from builders import delivery, market
 
 from pokewatch import nightly, tracking, training_charts
+from pokewatch.evaluation.registry import Verdict
 from pokewatch.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
 from pokewatch.quality.ingest import ingest
-from pokewatch.registry import Verdict
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 

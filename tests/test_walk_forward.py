@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from builders import market
 
-from pokewatch import walk_forward
+from pokewatch.evaluation import backtest
 from pokewatch.models.panel import Panel
 from pokewatch.settings import load_settings
 
@@ -14,8 +14,8 @@ MARKET = market(30, 160, momentum=0.8)
 
 
 @pytest.fixture(scope="module")
-def tested() -> walk_forward.Backtest:
-    return walk_forward.walk_forward(Panel.from_prices(MARKET), CONFIG, [1, 7])
+def tested() -> backtest.Backtest:
+    return backtest.walk_forward(Panel.from_prices(MARKET), CONFIG, [1, 7])
 
 
 def test_model_naive_and_baseline_are_scored_on_the_same_rows(tested):
@@ -54,7 +54,7 @@ def test_changing_the_future_changes_no_earlier_forecast(tested):
     day = pd.Timestamp("2025-05-01")
     other = MARKET.copy()
     other.loc[other["date"] > day, "market_price"] *= 3
-    again = walk_forward.walk_forward(Panel.from_prices(other), CONFIG, [1, 7])
+    again = backtest.walk_forward(Panel.from_prices(other), CONFIG, [1, 7])
     columns = ["card_id", "date", "horizon", "price", "y_hat", "lower", "upper", "model"]
     pieces = []
     for run in (tested, again):
@@ -65,27 +65,25 @@ def test_changing_the_future_changes_no_earlier_forecast(tested):
 
 
 def test_parallel_origins_give_the_same_forecasts(tested):
-    again = walk_forward.walk_forward(Panel.from_prices(MARKET), CONFIG, [1, 7], jobs=2)
+    again = backtest.walk_forward(Panel.from_prices(MARKET), CONFIG, [1, 7], jobs=2)
     pd.testing.assert_frame_equal(tested.forecasts, again.forecasts)
 
 
 def test_the_scored_days_can_be_narrowed():
     first, last = pd.Timestamp("2025-04-01").date(), pd.Timestamp("2025-04-20").date()
-    part = walk_forward.walk_forward(
-        Panel.from_prices(MARKET), CONFIG, [7], since=first, until=last
-    )
+    part = backtest.walk_forward(Panel.from_prices(MARKET), CONFIG, [7], since=first, until=last)
     days = part.forecasts["date"]
     assert (days.min().date(), days.max().date()) == (first, last)
 
 
 def test_a_horizon_longer_than_the_history_is_reported_not_invented():
-    short = walk_forward.walk_forward(Panel.from_prices(market(10, 20)), CONFIG, [7, 30])
+    short = backtest.walk_forward(Panel.from_prices(market(10, 20)), CONFIG, [7, 30])
     assert short.unscored() == [30]
     assert set(short.scores(CONFIG)["horizon"]) == {7}
 
 
 def test_a_single_day_of_history_scores_nothing_and_fails_nothing():
-    empty = walk_forward.walk_forward(Panel.from_prices(market(3, 1)), CONFIG, [7])
+    empty = backtest.walk_forward(Panel.from_prices(market(3, 1)), CONFIG, [7])
     assert empty.forecasts.empty
     assert empty.scores(CONFIG).empty
     assert empty.unscored() == [7]

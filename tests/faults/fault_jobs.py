@@ -14,7 +14,8 @@ import pandas as pd
 import py7zr
 from builders import curve, delivery, market
 
-from pokewatch import nightly, registry, report
+from pokewatch import nightly, report
+from pokewatch.evaluation import registry
 from pokewatch.quality import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store

@@ -9,7 +9,8 @@ import pandas as pd
 from builders import curve, delivery
 from fault_jobs import config, prepare_train, run_train
 
-from pokewatch import nightly, registry
+from pokewatch import nightly
+from pokewatch.evaluation import registry
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 

@@ -12,8 +12,9 @@ import pytest
 from builders import delivery, market
 from fault_jobs import config, prepare_train
 
-from pokewatch import nightly, registry
+from pokewatch import nightly
 from pokewatch.errors import PokewatchError
+from pokewatch.evaluation import registry
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 

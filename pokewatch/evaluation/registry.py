@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation.backtest import MODEL, attach_truth
 from pokewatch.files import draft_of, unwritable
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
 from pokewatch.settings import PROJECT, Settings
-from pokewatch.walk_forward import MODEL, attach_truth
 
 log = logging.getLogger(__name__)
 

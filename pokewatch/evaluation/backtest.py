@@ -12,8 +12,9 @@ import pandas as pd
 from joblib import delayed
 from tqdm import tqdm
 
-from pokewatch import metrics, parallel
+from pokewatch import parallel
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import metrics
 from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.fair_value import (
