@@ -13,10 +13,11 @@ from zenml.exceptions import EntityExistsError
 from zenml.types import HTMLString
 
 from pipelines import notify
-from pokewatch import alerts, nightly, report, runs, zenml_env
+from pokewatch import nightly, report, runs, zenml_env
 from pokewatch.errors import GateError
 from pokewatch.evaluation import registry
 from pokewatch.settings import get_settings
+from pokewatch.watchlist import alerts
 
 log = logging.getLogger("pokewatch.pipeline")
 

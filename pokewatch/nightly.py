@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch import alerts, tracking
+from pokewatch import tracking
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import backtest, registry
@@ -27,6 +27,7 @@ from pokewatch.quality.ingest import Counts, backfill, collect
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
+from pokewatch.watchlist import alerts
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly, watchlist
+from pokewatch import nightly
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
@@ -21,6 +21,7 @@ from pokewatch.quality.completeness import Coverage, latest
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
+from pokewatch.watchlist import entries as watchlist
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,14 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from pokewatch import charts, nightly, report_facts, report_health, watchlist
+from pokewatch import charts, nightly, report_facts, report_health
 from pokewatch.errors import UsageError
 from pokewatch.report_facts import Night
 from pokewatch.report_templates import is_known, read_template, render, usd
 from pokewatch.report_verdict import scores, verdict
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import get_settings
+from pokewatch.watchlist import entries
 
 MOVERS_SHOWN = 4  # a side and span, at most
 HELD_SHOWN = 10
@@ -51,7 +52,7 @@ def headline(night: Night) -> HTML:
         sell=int(sides.get("SELL", 0)),
         copies=int(priced["quantity"].sum()),
         worth=float(priced["value"].sum()),
-        week=watchlist.total_change(night.held, 7),
+        week=entries.total_change(night.held, 7),
         unusable=night.watch_problem.startswith(report_facts.UNUSABLE),
         incomplete=night.covered is not None and not night.covered.enough,
         days_old=(today - night.last_date).days,
@@ -87,13 +88,13 @@ def signals(night: Night, top: int = 10) -> HTML:
 def portfolio(night: Night) -> HTML:
     """Return the watchlist: its value, what it gained, and a row a card."""
     held = night.held
-    held = held.assign(crossed=watchlist.crossed(held))
+    held = held.assign(crossed=entries.crossed(held))
     priced = held[held["problem"].isna()]
     costed = priced.dropna(subset=["cost"])
     rows = []
     for row in _rows(priced):
         call = night.calls.loc[row["card_id"]]
-        before = {span: row[f"value_{span}"] for span in watchlist.SPANS}
+        before = {span: row[f"value_{span}"] for span in entries.SPANS}
         changes = {span: row["value"] / was - 1 if was else None for span, was in before.items()}
         rows.append(
             _card(night, row)
@@ -109,7 +110,7 @@ def portfolio(night: Night) -> HTML:
         worth=float(priced["value"].sum()),
         copies=int(priced["quantity"].sum()),
         worn=bool((priced["condition"] != "near_mint").any()),
-        totals={span: watchlist.total_change(held, span) for span in watchlist.SPANS},
+        totals={span: entries.total_change(held, span) for span in entries.SPANS},
         cost=float((costed["cost"] * costed["quantity"]).sum()),
         costed=len(costed),
         gain_total=float(costed["gain"].sum()),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pokewatch.cards.catalog import Resolver
-    from pokewatch.watch_import import Imported
-    from pokewatch.watchlist import Entry
+    from pokewatch.watchlist.entries import Entry
+    from pokewatch.watchlist.importers import Imported
 
 NEAR_MINT = "prices are the market's near-mint prices"
 watch = typer.Typer(
@@ -52,7 +52,8 @@ def add(
     ] = False,
 ) -> None:
     """Add copies of a card; the same card, condition and cost become one entry."""
-    from pokewatch import watch_edit, watchlist
+    from pokewatch.watchlist import edit
+    from pokewatch.watchlist import entries as watchlist
 
     path, resolver = get_settings().watchlist, known_cards()
     try:
@@ -71,8 +72,8 @@ def add(
     }
     made = watchlist.entry("this card", fields)
     have = watchlist.load(path) if path.exists() else []
-    others = [have[at] for at in watch_edit.matching(have, card, resolver)]
-    merged = watch_edit.add(path, [made], resolver)
+    others = [have[at] for at in edit.matching(have, card, resolver)]
+    merged = edit.add(path, [made], resolver)
     how = "more copies of the entry that was there" if merged else "a new entry"
     sys.stdout.write(f"{path.name}: {described(made)}; {how}\n")
     if others and not merged:
@@ -90,12 +91,13 @@ def remove(
     all: Annotated[bool, typer.Option("--all", help="Every entry of the card.")] = False,
 ) -> None:
     """Remove an entry, all its copies; where a card has several, say which."""
-    from pokewatch import watch_edit, watchlist
+    from pokewatch.watchlist import edit
+    from pokewatch.watchlist import entries as watchlist
 
     path, resolver = get_settings().watchlist, known_cards()
     entries = watchlist.load(path)
     wanted = watchlist.entry("this card", {"card": card, "condition": condition})
-    found = watch_edit.matching(entries, card, resolver)
+    found = edit.matching(entries, card, resolver)
     if not found:
         raise UsageError(
             f"'{path.name}' has no entry of '{card}': 'pokewatch watch list' shows all"
@@ -116,7 +118,7 @@ def remove(
             f"'{card}' has {len(found)} entries: {lots}; say which with --cost (or --condition), "
             "or --all"
         )
-    watch_edit.remove(path, found)
+    edit.remove(path, found)
     for at in found:
         sys.stdout.write(f"{path.name}: removed {described(entries[at])}\n")
 
@@ -126,8 +128,9 @@ def list_(json: JsonFlag = False) -> None:
     """Show your cards with what they are worth, and which targets are crossed."""
     import pandas as pd
 
-    from pokewatch import output, watchlist
+    from pokewatch import output
     from pokewatch.store.tables import Store
+    from pokewatch.watchlist import entries as watchlist
 
     settings = get_settings()
     entries = watchlist.load(settings.watchlist)
@@ -220,10 +223,11 @@ def import_(
     """Add the cards of a collection export: TCGplayer, Collectr, Dex, Cardmarket or any CSV."""
     import pandas as pd
 
-    from pokewatch import output, watch_edit, watch_import
+    from pokewatch import output
+    from pokewatch.watchlist import edit, importers
 
     path, resolver = get_settings().watchlist, known_cards()
-    found = watch_import.load(file, resolver, columns_of(map))
+    found = importers.load(file, resolver, columns_of(map))
     left = len(found.problems) + len(found.skipped)
     tell(found)
     if strict and found.problems:
@@ -232,7 +236,7 @@ def import_(
         )
     if not found.entries:
         raise UsageError(f"no row of '{file}' could be taken, {left} were left out")
-    merged = watch_edit.add(path, found.entries, resolver, dry=dry_run)
+    merged = edit.add(path, found.entries, resolver, dry=dry_run)
     counts = {
         "imported": len(found.entries),
         "copies": sum(one.quantity for one in found.entries),

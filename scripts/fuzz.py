@@ -23,7 +23,6 @@ import orjson
 import pandas as pd
 import py7zr
 
-from pokewatch import watchlist
 from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.errors import PokewatchError
 from pokewatch.quality import rules
@@ -31,7 +30,8 @@ from pokewatch.settings import PROJECT
 from pokewatch.sources import file, responses
 from pokewatch.sources.tcgcsv import archive as tcgcsv_archive
 from pokewatch.sources.tcgcsv import frames
-from pokewatch.watch_import import load
+from pokewatch.watchlist import entries
+from pokewatch.watchlist.importers import load
 
 FOLDER = Path(os.environ.get("FUZZ_FOLDER", PROJECT / ".venv" / "var" / "fuzz"))
 SECONDS = float(os.environ.get("FUZZ_SECONDS", 60))
@@ -96,7 +96,7 @@ def read_collection(data: bytes) -> None:
 
 def read_watchlist(data: bytes) -> None:
     """Read a watchlist."""
-    watchlist.load(draft("watchlist.yaml", data))
+    entries.load(draft("watchlist.yaml", data))
 
 
 def read_7z(data: bytes) -> None:

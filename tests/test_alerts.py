@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pokewatch import alerts, watchlist
 from pokewatch.quality.ingest import collect
 from pokewatch.settings import Settings, load_settings
+from pokewatch.watchlist import alerts, entries
 
 
 class Desk:
@@ -206,7 +206,7 @@ def crossings(path: list[tuple[float, bool]], side: str, target: float) -> int:
 )
 def test_as_many_alerts_as_crossings(path: list[tuple[float, bool]], arrives: list[bool]) -> None:
     sent: list[str] = []
-    entry = watchlist.Entry(card="7", target_above=12, target_below=8)
+    entry = entries.Entry(card="7", target_above=12, target_below=8)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / "w.yaml").write_text("- {card: '7', target_above: 12, target_below: 8}\n", "utf-8")
@@ -223,7 +223,7 @@ def test_as_many_alerts_as_crossings(path: list[tuple[float, bool]], arrives: li
                 return urls if arrived else []
 
             with (
-                patch.object(watchlist, "valued", lambda *_, held=held, day=day: (held, day)),
+                patch.object(entries, "valued", lambda *_, held=held, day=day: (held, day)),
                 patch.object(alerts, "reach", reach),
                 patch.dict("os.environ", {"POKEWATCH_NOTIFY": "json://x/y"}),
             ):

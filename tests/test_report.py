@@ -28,7 +28,6 @@ from pokewatch import (
     report_health,
     report_page,
     report_verdict,
-    watchlist,
 )
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.quality.completeness import measure
@@ -39,6 +38,7 @@ from pokewatch.report_templates import read_template
 from pokewatch.schema import PREDICTION_COLUMNS, Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
+from pokewatch.watchlist import entries
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
@@ -246,7 +246,7 @@ def test_watchlist_is_valued(night: Night) -> None:
     week_ago = sum(night.history(card).iloc[-8] * n for card, n in [("501:Normal", 2)])
     week_ago += night.history("502:Normal").iloc[-8]
     worth = held["value"].sum()
-    assert watchlist.total_change(night.held, 7) == pytest.approx(worth / week_ago - 1)
+    assert entries.total_change(night.held, 7) == pytest.approx(worth / week_ago - 1)
 
 
 def test_simulated_watchlist_on_real_prices_is_one_kind_line(
@@ -291,18 +291,18 @@ def test_watchlist_errors_name_file_line_and_mend(tmp_path: Path, text: str, wor
     path = tmp_path / "watchlist.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=words) as caught:
-        watchlist.load(path)
+        entries.load(path)
     assert "'watchlist.yaml'" in str(caught.value)
 
 
 def test_watchlist_reads_numbers_as_ids_and_empty_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "watchlist.yaml"
     path.write_text("- {card: 451396, note: 7}\n", encoding="utf-8")
-    assert watchlist.load(path) == [watchlist.Entry(card="451396", note="7")]
+    assert entries.load(path) == [entries.Entry(card="451396", note="7")]
     path.write_text("# nothing yet\n", encoding="utf-8")
-    assert watchlist.load(path) == []
+    assert entries.load(path) == []
     with pytest.raises(UsageError, match=r"there is no 'gone\.yaml' yet"):
-        watchlist.load(tmp_path / "gone.yaml")
+        entries.load(tmp_path / "gone.yaml")
 
 
 def test_failing_notebook_keeps_the_old_report(

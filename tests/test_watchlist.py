@@ -14,7 +14,6 @@ from builders import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokewatch import watch_csv, watch_edit, watch_import, watchlist
 from pokewatch.cards import row_match
 from pokewatch.cards.catalog import Resolver
 from pokewatch.cli import main
@@ -23,7 +22,9 @@ from pokewatch.quality.ingest import collect
 from pokewatch.schema import empty_cards
 from pokewatch.settings import Settings, get_settings, load_settings
 from pokewatch.store.tables import Store
-from pokewatch.watchlist import Condition, Entry
+from pokewatch.watchlist import csv_files, edit, importers
+from pokewatch.watchlist import entries as watchlist
+from pokewatch.watchlist.entries import Condition, Entry
 
 CARDS = [
     ("501:Normal", "Pikachu", "SV04: Paradox Rift", "012/182", "sv04-012", 2.0),
@@ -171,15 +172,15 @@ def test_adding_and_removing_keep_comments_and_order(path: Path, newline: str, i
     text = (head + "---\n" + "\n".join(lines) + "\n").replace("\n", newline)
     write(path, text)
     before = watchlist.load(path)
-    watch_edit.add(path, [Entry(card="d", target_above=9)], EMPTY)
+    edit.add(path, [Entry(card="d", target_above=9)], EMPTY)
     added = f"{indent}- {{card: d, quantity: 1, target_above: 9.0}}{newline}"
     assert path.read_bytes().decode() == text + added
     assert path.with_name("watchlist.yaml.bak").read_bytes().decode() == text
 
-    watch_edit.remove(path, [3])
+    edit.remove(path, [3])
     assert path.read_bytes().decode() == text
 
-    watch_edit.remove(path, [1])
+    edit.remove(path, [1])
     left = path.read_bytes().decode()
     assert watchlist.load(path) == [before[0], before[2]]
     kept = ["# My cards", "# the best one", "# from Ann", "# sold: {card: z}", "# the end"]
@@ -190,7 +191,7 @@ def test_adding_and_removing_keep_comments_and_order(path: Path, newline: str, i
 def test_more_copies_change_the_number_only(path: Path) -> None:
     write(path, COMMENTED)
     more = [Entry(card="A", cost=1.5, quantity=3), Entry(card="b", cost=7, note="n # x")]
-    assert watch_edit.add(path, more, EMPTY) == 2
+    assert edit.add(path, more, EMPTY) == 2
     text = path.read_text()
     assert "- {card: a, quantity: 5, cost: 1.50}   # from Ann" in text
     assert "# paid too much" in text
@@ -202,14 +203,14 @@ def test_more_copies_change_the_number_only(path: Path) -> None:
 def test_another_cost_or_condition_is_another_entry(path: Path) -> None:
     write(path, "- {card: a, cost: 1}\n")
     more = [Entry(card="a", cost=2), Entry(card="a", cost=1, condition="LP"), Entry(card="a")]
-    assert watch_edit.add(path, [*more, more[2]], EMPTY) == 0
+    assert edit.add(path, [*more, more[2]], EMPTY) == 0
     assert [one.quantity for one in watchlist.load(path)] == [1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("text", ["", "[]\n", "# none yet\n", "# none yet", "- {card: z}"])
 def test_entries_go_into_any_list(path: Path, text: str) -> None:
     write(path, text)
-    watch_edit.add(path, [Entry(card="a")], EMPTY)
+    edit.add(path, [Entry(card="a")], EMPTY)
     assert watchlist.load(path)[-1] == Entry(card="a")
     assert text.replace("[]\n", "") in path.read_text()
 
@@ -221,7 +222,7 @@ def test_entries_go_into_any_list(path: Path, text: str) -> None:
 def test_what_cannot_be_edited_stays_as_it_is(path: Path, text: str) -> None:
     write(path, text)
     with pytest.raises(UsageError, match="edit it by hand"):
-        watch_edit.add(path, [Entry(card="a"), Entry(card="c")], EMPTY)
+        edit.add(path, [Entry(card="a"), Entry(card="c")], EMPTY)
     assert path.read_text() == text
     assert list(path.parent.iterdir()) == [path]
 
@@ -229,14 +230,14 @@ def test_what_cannot_be_edited_stays_as_it_is(path: Path, text: str) -> None:
 def test_a_file_changed_meanwhile_is_not_overwritten(path: Path) -> None:
     write(path, "- {card: b}\n")
     with pytest.raises(UsageError, match="changed meanwhile"):
-        watch_edit.save(path, "- {card: a}\n", "- {card: c}\n")
+        edit.save(path, "- {card: a}\n", "- {card: c}\n")
     assert path.read_text() == "- {card: b}\n"
 
 
 def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
     target = write(tmp_path / "real.yaml", "- {card: a}\n")
     path.symlink_to(target)
-    watch_edit.add(path, [Entry(card="b")], EMPTY)
+    edit.add(path, [Entry(card="b")], EMPTY)
     assert path.is_symlink()
     assert len(watchlist.load(target)) == 2
 
@@ -265,12 +266,12 @@ NASTY += [
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(NASTY))
 def test_no_text_breaks_out_of_its_field(text: str) -> None:
-    line = watch_edit.dump({"card": f"x{text}", "note": text})
+    line = edit.dump({"card": f"x{text}", "note": text})
     assert len(line.splitlines()) == 1
     wrapped = f"# c\n- {line}\n- {{card: last}}\n"
     assert yaml.safe_load(wrapped) == [{"card": f"x{text}", "note": text}, {"card": "last"}]
     one = Entry(card=f"x{text}", note=text)
-    assert watchlist.parse(watch_edit.append("- {card: a}\n", [one]), "w")[1] == one
+    assert watchlist.parse(edit.append("- {card: a}\n", [one]), "w")[1] == one
 
 
 # -- values --------------------------------------------------------------------------------------
@@ -433,7 +434,7 @@ DEX = (
 def imported(text: str, resolver: Resolver, folder: Path, encoding: str = "utf-8", **columns: str):
     file = folder / "export.csv"
     file.write_bytes(text.encode(encoding))
-    return watch_import.load(file, resolver, columns)
+    return importers.load(file, resolver, columns)
 
 
 def short(entries: list[Entry]) -> list[tuple[str, int, str, float | None]]:
@@ -540,7 +541,7 @@ def test_files_that_cannot_be_read(
     with pytest.raises(UsageError, match=words):
         imported(text, resolver, tmp_path, **columns)
     with pytest.raises(UsageError, match="cannot be read"):
-        watch_import.load(tmp_path / "gone.csv", resolver)
+        importers.load(tmp_path / "gone.csv", resolver)
 
 
 @pytest.mark.parametrize(
@@ -560,19 +561,19 @@ def test_files_that_cannot_be_read(
     ],
 )
 def test_amounts(text: str, decimal: str, usd: float) -> None:
-    assert watch_csv.amount(text, decimal) == usd
+    assert csv_files.amount(text, decimal) == usd
 
 
 @pytest.mark.parametrize("text", ["=1+1", "-5", "(5)", "1,2,3", "five", "1e3", "1.2.3", "$"])
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(UsageError, match="no amount"):
-        watch_csv.amount(text)
+        csv_files.amount(text)
 
 
 @given(st.decimals(0, 10**7, places=2), st.sampled_from([",.", ".,", " ,", "'.", " ."]))
 def test_every_way_to_write_an_amount_reads_the_same(value, marks: str) -> None:
     written = f"{value:,.2f}".translate(str.maketrans({",": marks[0], ".": marks[1]}))
-    assert watch_csv.amount(written) == float(value)
+    assert csv_files.amount(written) == float(value)
 
 
 def test_names_keep_what_tells_cards_apart() -> None:

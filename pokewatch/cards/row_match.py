@@ -11,7 +11,7 @@ import pandas as pd
 from pokewatch.cards.catalog import Resolver
 from pokewatch.cards.spelling import normal_alias, number_of, plain, printing_of
 from pokewatch.errors import UsageError
-from pokewatch.watchlist import resolved
+from pokewatch.watchlist.entries import resolved
 
 SHOWN = 5
 ENGLISH = {"", "en", "eng", "english", "englisch", "anglais", "ingles", "inglese"}

@@ -10,8 +10,8 @@ from pokewatch.cards.catalog import Resolver
 from pokewatch.cards.row_match import Finder
 from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
-from pokewatch.watch_csv import amount, decimal_mark, read
-from pokewatch.watchlist import Condition, Entry, condition_of, entry
+from pokewatch.watchlist.csv_files import amount, decimal_mark, read
+from pokewatch.watchlist.entries import Condition, Entry, condition_of, entry
 
 # Our field: how exports spell its header, the best first, without case, blanks and signs.
 # Left out on purpose: prices of the day are no cost, "TCGplayer Id" is a SKU of one condition,

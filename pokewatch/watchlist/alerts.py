@@ -15,11 +15,11 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch import watchlist
 from pokewatch.errors import PokewatchError
 from pokewatch.files import draft_of
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
+from pokewatch.watchlist import entries as watchlist
 
 log = logging.getLogger(__name__)
 

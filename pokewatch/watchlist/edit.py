@@ -13,7 +13,7 @@ import yaml
 
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.watchlist import Condition, Entry, entry, parse, read, resolved
+from pokewatch.watchlist.entries import Condition, Entry, entry, parse, read, resolved
 
 HEADER = "# Your cards; 'pokewatch watch --help' shows how to add, remove, list and import them.\n"
 BY_HAND = "the file is as it was: edit it by hand"

@@ -1,0 +1,1 @@
+"""The user's own cards: read, valued, edited, imported, and watched for targets."""
