@@ -138,9 +138,9 @@ def backtest(
 def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.DataFrame:
     """Return the score table of forecasts (default: ``backtest()``), a row a horizon and model.
 
-    Scores as in ``pokewatch.evaluation.metrics``: rmae below 1 is better than "no change", coverage should be
-    0.8; the model's rows tell precision, base rate and lift of its calls. by: month, price_band
-    (USD), kind or set_name gives the model's scores for each group instead.
+    Scores as in ``pokewatch.evaluation.metrics``: rmae below 1 is better than "no change", coverage
+    should be 0.8; the model's rows tell precision, base rate and lift of its calls. by: month,
+    price_band (USD), kind or set_name gives the model's scores for each group instead.
 
     >>> import pokewatch as pw
     >>> {"horizon", "model", "rmae", "coverage"} <= set(pw.score())

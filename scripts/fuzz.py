@@ -25,6 +25,7 @@ import py7zr
 
 from pokewatch.cards.catalog import Resolver, tidy
 from pokewatch.errors import PokewatchError
+from pokewatch.models import prediction_cache
 from pokewatch.quality import rules
 from pokewatch.settings import PROJECT
 from pokewatch.sources import file, responses

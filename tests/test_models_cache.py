@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pokewatch.errors import UsageError
+from pokewatch.models import prediction_cache
 from pokewatch.models.baseline import BaselineFairPriceModel, load_baseline_model
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, load_settings

@@ -37,6 +37,7 @@ def kills() -> int:
 @pytest.fixture(autouse=True, scope="module")
 def _full_models_elsewhere() -> Iterator[None]:
     """Give other tests back the models that ``run_train`` makes smaller in this process."""
+    from pokewatch.models import fair_value
 
     options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
     yield

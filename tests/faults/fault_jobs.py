@@ -16,6 +16,7 @@ from builders import curve, delivery, market
 
 from pokewatch import nightly, report
 from pokewatch.evaluation import registry
+from pokewatch.models import fair_value
 from pokewatch.quality import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store

@@ -11,6 +11,7 @@ from fault_jobs import config, prepare_train, run_train
 
 from pokewatch import nightly
 from pokewatch.evaluation import registry
+from pokewatch.models import fair_value
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 

@@ -15,6 +15,7 @@ from fault_jobs import config, prepare_train
 from pokewatch import nightly
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry
+from pokewatch.models import fair_value
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
