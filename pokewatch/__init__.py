@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pokewatch import plot
     from pokewatch.api import backtest, fair_value, market, score, signals, status, train
+    from pokewatch.charts import market as plot
     from pokewatch.markets import Market
     from pokewatch.one_card import Card
     from pokewatch.studies import following, importance, momentum, seasons, track_record
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'pokewatch' has no attribute '{name}'")
     if name == "plot":
-        return import_module("pokewatch.plot")
+        return import_module("pokewatch.charts.market")
     value = getattr(import_module(f"pokewatch.{_HOMES.get(name, 'api')}"), name)
     globals()[name] = value
     return value

@@ -110,7 +110,7 @@ class Card:
 
     def _repr_html_(self) -> str:
         """Return its name, set, last price and moves, with the curve of its last 90 days."""
-        from pokewatch import charts
+        from pokewatch.charts import report
 
         info = self.info
         about = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
@@ -119,10 +119,10 @@ class Card:
             for days in (7, 30)
             if (change := self.change(days)) == change
         )
-        said = f"{charts.dollars(info['last_price'])} on {info['last_date']:%Y-%m-%d}"
+        said = f"{report.dollars(info['last_price'])} on {info['last_date']:%Y-%m-%d}"
         said += f" ({moved})" if moved else ""
         said += " · <em>simulated</em>" if self.market.simulated else ""
-        line = charts.svg(charts.sparkline(self.prices.tail(90)), "prices of the last 90 days")
+        line = report.svg(report.sparkline(self.prices.tail(90)), "prices of the last 90 days")
         return (
             f'<div class="mathjax_ignore"><strong>'  # a dollar sign is money
             f"{html.escape(self.title)}</strong> · "

@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from pokewatch import report_verdict
-from pokewatch.charts import dollars
+from pokewatch.charts.report import dollars
 from pokewatch.evaluation import backtest
 from pokewatch.markets import Market
 from pokewatch.models.intervals import COVERAGE

@@ -11,7 +11,8 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from pokewatch import charts, nightly, report_facts, report_health
+from pokewatch import nightly, report_facts, report_health
+from pokewatch.charts import report
 from pokewatch.errors import UsageError
 from pokewatch.report_facts import Night
 from pokewatch.report_templates import is_known, read_template, render, usd
@@ -69,7 +70,7 @@ def market(night: Night) -> HTML:
         for span in (1, 7, 30)
     }
     label = f"Market index from {index.iloc[0]:.0f} to {index.iloc[-1]:.1f}"
-    chart = Markup(charts.svg(charts.market_index(index, night.simulated), label))  # noqa: S704 (svg escapes)
+    chart = Markup(report.svg(report.market_index(index, night.simulated), label))  # noqa: S704 (svg escapes)
     return _render("market", night=night, chart=chart, changes=changes, days=len(index) - 1)
 
 
@@ -192,10 +193,10 @@ def model(night: Night) -> HTML:
     if len(table):
         labels = ["Error saved against no change, by horizon", "Interval coverage, by horizon"]
         drawn = [
-            charts.skill(table, night.simulated),
-            charts.interval_coverage(table, simulated=night.simulated),
+            report.skill(table, night.simulated),
+            report.interval_coverage(table, simulated=night.simulated),
         ]
-        drawings = [Markup(charts.svg(*pair)) for pair in zip(drawn, labels, strict=True)]  # noqa: S704 (svg escapes)
+        drawings = [Markup(report.svg(*pair)) for pair in zip(drawn, labels, strict=True)]  # noqa: S704 (svg escapes)
         for horizon, rows in table.groupby("horizon"):
             by_model = rows.set_index("model").to_dict("index")
             lines.append({"horizon": int(horizon), **by_model})
@@ -260,12 +261,12 @@ def _card(night: Night, row: dict[str, Any], spark: bool = True) -> dict[str, An
         known_prices = history.dropna()
         first, last = known_prices.iloc[0], known_prices.iloc[-1]
         label = f"price over {len(known_prices)} days, from {usd(first)} to {usd(last)}"
-        out["spark"] = Markup(charts.svg(charts.sparkline(history), label))  # noqa: S704 (svg escapes)
+        out["spark"] = Markup(report.svg(report.sparkline(history), label))  # noqa: S704 (svg escapes)
     return out
 
 
 def _mover(night: Night, row: dict[str, Any], span: int) -> dict[str, Any]:
     out = _card(night, row, spark=False)
-    chart = charts.price_chart(night.history(row["card_id"]), span, night.simulated)
+    chart = report.price_chart(night.history(row["card_id"]), span, night.simulated)
     label = f"price, {usd(row['before'])} {span} days ago, {usd(row['price'])} now"
-    return out | {"chart": Markup(charts.svg(chart, label))}  # noqa: S704 (svg escapes)
+    return out | {"chart": Markup(report.svg(chart, label))}  # noqa: S704 (svg escapes)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from pokewatch.charts import dollars
+from pokewatch.charts.report import dollars
 from pokewatch.evaluation import backtest
 
 MONEY = {"price", "y", "before", "value", "last_price", "market_price", "fair_value"}

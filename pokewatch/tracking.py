@@ -21,13 +21,13 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch import mlflow_model
+from pokewatch.charts.training import charts_of, draw
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.backtest import MODEL
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import Panel
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
-from pokewatch.training_charts import charts_of, draw
 
 if TYPE_CHECKING:  # importing MLflow takes seconds: only a training pays for it
     from mlflow import MlflowClient

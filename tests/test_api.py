@@ -27,13 +27,13 @@ from pokewatch import (
     markets,
     nightly,
     one_card,
-    plot,
-    plot_scores,
     prose,
     studies,
     tables,
     trials,
 )
+from pokewatch.charts import market as plot
+from pokewatch.charts import scores
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
 from pokewatch.quality.ingest import ingest
@@ -44,7 +44,7 @@ from pokewatch.store.tables import Store
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"
 EVIL = "<script>alert(1)</script>"
-MODULES = (api, markets, one_card, studies, trials, plot, plot_scores)
+MODULES = (api, markets, one_card, studies, trials, plot, scores)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ import pandas as pd
 import pytest
 
 from pokewatch import (
-    charts,
     nightly,
     report,
     report_facts,
@@ -29,6 +28,7 @@ from pokewatch import (
     report_page,
     report_verdict,
 )
+from pokewatch.charts import report as charts
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest

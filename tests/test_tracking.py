@@ -20,7 +20,8 @@ import pandas as pd
 import pytest
 from builders import delivery, market
 
-from pokewatch import nightly, tracking, training_charts
+from pokewatch import nightly, tracking
+from pokewatch.charts import training
 from pokewatch.evaluation.registry import Verdict
 from pokewatch.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
 from pokewatch.quality.ingest import ingest
@@ -223,7 +224,7 @@ def test_score_table_and_charts_are_artifacts(night):
 def test_charts_hold_what_the_metrics_say(night):
     _, trained, tested, _ = night.given
     own = tested
-    charts = training_charts.charts_of(own)
+    charts = training.charts_of(own)
     rows = charts["interval_reliability"][0]
     whole = rows[(rows["x"] == "all") & (rows["series"] == "7 days")]
     assert whole["y"].item() == pytest.approx(trained.score(7)["coverage"])

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pokewatch.charts import ACCENT, DOWN, INK, STYLE, UP
+from pokewatch.charts.report import ACCENT, DOWN, INK, STYLE, UP
 
 SCREEN: dict[Any, Any] = STYLE | {
     "figure.facecolor": "white",

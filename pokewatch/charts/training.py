@@ -19,7 +19,7 @@ def draw(charts: Mapping[str, tuple[pd.DataFrame, str, str]], market: str, folde
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from pokewatch import charts as drawing
+    from pokewatch.charts import report as drawing
 
     line: dict[str, Any] = {"color": drawing.INK, "linewidth": 1, "linestyle": "--"}
     for name, (rows, x_label, y_label) in charts.items():

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pokewatch import api, studies, training_charts
-from pokewatch.charts import ACCENT, INK, LINE, UP
-from pokewatch.comparison import exponents
-from pokewatch.drawing import (
+from pokewatch import api, studies
+from pokewatch.charts import training
+from pokewatch.charts.report import ACCENT, INK, LINE, UP
+from pokewatch.charts.style import (
     COLORS,
     bars,
     dated,
@@ -22,6 +22,7 @@ from pokewatch.drawing import (
     percent,
     styled,
 )
+from pokewatch.comparison import exponents
 from pokewatch.evaluation import backtest
 from pokewatch.models.intervals import COVERAGE
 
@@ -100,7 +101,7 @@ def _lines(
     rows = api.backtest() if forecasts is None else forecasts
     axes = new_axes(ax, title, is_simulated(rows))
     own = rows[rows["model"] == backtest.MODEL]
-    points = training_charts.charts_of(own).get(chart) if len(own) else None
+    points = training.charts_of(own).get(chart) if len(own) else None
     if points is None:
         return nothing(axes, "nothing could be scored yet")
     axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (4, 2)))

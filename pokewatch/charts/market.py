@@ -14,8 +14,17 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter
 
 from pokewatch import api, studies
-from pokewatch.charts import ACCENT, DOWN, INK, LINE, UP, dollars
-from pokewatch.drawing import (
+from pokewatch.charts.report import ACCENT, DOWN, INK, LINE, UP, dollars
+from pokewatch.charts.scores import (
+    by_month,
+    calibration,
+    cost,
+    drawdown,
+    importance,
+    methods,
+    skill,
+)
+from pokewatch.charts.style import (
     bars,
     dated,
     is_simulated,
@@ -26,7 +35,6 @@ from pokewatch.drawing import (
     styled,
 )
 from pokewatch.one_card import Card
-from pokewatch.plot_scores import by_month, calibration, cost, drawdown, importance, methods, skill
 
 __all__ = [
     "by_month",

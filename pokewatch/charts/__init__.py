@@ -1,0 +1,1 @@
+"""Every chart once, for notebook, report and MLflow: frames in, Axes out."""
