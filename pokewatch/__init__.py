@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pokewatch.analysis.card import Card
+    from pokewatch.analysis.experiment import Trial, trial
+    from pokewatch.analysis.market import Market
+    from pokewatch.analysis.studies import following, importance, momentum, seasons, track_record
     from pokewatch.api import backtest, fair_value, market, score, signals, status, train
     from pokewatch.charts import market as plot
-    from pokewatch.markets import Market
-    from pokewatch.one_card import Card
-    from pokewatch.studies import following, importance, momentum, seasons, track_record
-    from pokewatch.trials import Trial, trial
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import nightly, report_facts
+from pokewatch.analysis.market import Day, Market, as_day, marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as walk_forward
 from pokewatch.evaluation import metrics, registry
 from pokewatch.evaluation.registry import TrainedModel
-from pokewatch.markets import Day, Market, as_day, marked
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store

@@ -36,8 +36,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pokewatch import comparison, nightly, schema
+from pokewatch import nightly, schema
 from pokewatch.allocator import keep_freed_memory
+from pokewatch.analysis import comparison
 from pokewatch.cards.catalog import tidy
 from pokewatch.models import features
 from pokewatch.models.baseline import load_baseline_model

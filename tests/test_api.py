@@ -21,16 +21,19 @@ from builders import market
 from matplotlib import pyplot as plt
 
 import pokewatch as pw
-from pokewatch import (
-    api,
+from pokewatch import api, nightly
+from pokewatch.analysis import (
     benchmark,
-    markets,
-    nightly,
-    one_card,
-    prose,
+    experiment,
+    narrative,
     studies,
     tables,
-    trials,
+)
+from pokewatch.analysis import (
+    card as one_card,
+)
+from pokewatch.analysis import (
+    market as markets,
 )
 from pokewatch.charts import market as plot
 from pokewatch.charts import scores
@@ -44,7 +47,7 @@ from pokewatch.store.tables import Store
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"
 EVIL = "<script>alert(1)</script>"
-MODULES = (api, markets, one_card, studies, trials, plot, scores)
+MODULES = (api, markets, one_card, studies, experiment, plot, scores)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def test_the_import_loads_nothing_and_completes_names():
     code = (
         "import sys, pokewatch as pw; print('pandas' in sys.modules);"
         "print(set(pw.__all__) <= set(dir(pw)));"
-        "pw.market; import pokewatch.markets; print(callable(pw.market))"
+        "pw.market; import pokewatch.analysis.market; print(callable(pw.market))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "True"]
@@ -204,7 +207,7 @@ class TestMarket:
         shown += whole.only(cards="test1-0")._repr_html_()
         assert EVIL not in shown
         assert "&lt;script&gt;" in shown
-        assert "<script>" not in prose.card(whole.card("test1-0")).data
+        assert "<script>" not in narrative.card(whole.card("test1-0")).data
         assert "<em>simulated</em>" in whole._repr_html_()
 
     def test_groups_add_up(self, home):
@@ -283,8 +286,8 @@ class TestForecasts:
     def test_momentum_is_found_where_it_is(self, home):
         table = pw.momentum(days=[1, 7])
         assert table.loc[1, 1] > 0
-        assert "momentum" in prose.momentum(table).data
-        assert "reversion" in prose.momentum(-table.abs()).data
+        assert "momentum" in narrative.momentum(table).data
+        assert "reversion" in narrative.momentum(-table.abs()).data
 
     def test_a_constant_feature_has_no_importance(self, home):
         table = pw.importance(days=21, repeats=2).set_index("family")
@@ -314,7 +317,7 @@ class TestTrial:
 
 class TestWords:
     def test_a_dollar_is_money(self, home):
-        assert r"\$" in prose.market(pw.market()).data
+        assert r"\$" in narrative.market(pw.market()).data
 
     @pytest.mark.parametrize(
         ("value", "said"), [(2.0, "2.0 s"), (0.0123, "12.3 ms"), (4.2e-6, "4.2 µs")]
@@ -334,8 +337,8 @@ class TestWords:
 
     def test_nothing_scored_is_said(self, home):
         empty = pw.backtest(horizons=7).iloc[:0]
-        assert "history is too short" in prose.equity(pw.following(empty)).data
-        assert "No call was given" in prose.worst(pw.track_record(empty, worst=3)).data
+        assert "history is too short" in narrative.equity(pw.following(empty)).data
+        assert "No call was given" in narrative.worst(pw.track_record(empty, worst=3)).data
 
 
 class TestBenchmark:
@@ -352,7 +355,7 @@ class TestBenchmark:
         assert rows is part
         assert seconds == {}
         table = pw.score(rows)
-        assert "were skipped" in prose.methods(table, rows).data
+        assert "were skipped" in narrative.methods(table, rows).data
 
     def test_classical_methods_see_the_past_only(self, home):
         pytest.importorskip("statsforecast")

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter
 
-from pokewatch import api, studies
+from pokewatch import api
+from pokewatch.analysis import studies
+from pokewatch.analysis.card import Card
 from pokewatch.charts.report import ACCENT, DOWN, INK, LINE, UP, dollars
 from pokewatch.charts.scores import (
     by_month,
@@ -34,7 +36,6 @@ from pokewatch.charts.style import (
     shorter,
     styled,
 )
-from pokewatch.one_card import Card
 
 __all__ = [
     "by_month",

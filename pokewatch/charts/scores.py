@@ -9,7 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pokewatch import api, studies
+from pokewatch import api
+from pokewatch.analysis import studies
+from pokewatch.analysis.comparison import exponents
 from pokewatch.charts import training
 from pokewatch.charts.report import ACCENT, INK, LINE, UP
 from pokewatch.charts.style import (
@@ -22,7 +24,6 @@ from pokewatch.charts.style import (
     percent,
     styled,
 )
-from pokewatch.comparison import exponents
 from pokewatch.evaluation import backtest
 from pokewatch.models.intervals import COVERAGE
 

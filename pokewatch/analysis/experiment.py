@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from pokewatch import nightly, report_verdict, tracking
+from pokewatch.analysis.market import Day, as_day, marked
 from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation.registry import TrainedModel, Verdict
-from pokewatch.markets import Day, as_day, marked
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.schema import SIMULATED

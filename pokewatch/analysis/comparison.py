@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch.markets import columns, marked
+from pokewatch.analysis.market import columns, marked
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.panel import Panel

@@ -22,7 +22,7 @@ from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
 if TYPE_CHECKING:
-    from pokewatch.one_card import Card
+    from pokewatch.analysis.card import Card
 
 Day = date | str | None
 MATRICES = ("price", "age", "low", "mid", "volume")
@@ -110,7 +110,7 @@ class Market:
         >>> market.card(market.cards.index[0]).card_id == market.cards.index[0]
         True
         """
-        from pokewatch.one_card import Card
+        from pokewatch.analysis.card import Card
 
         if text is None:
             moved = self.movers(days=min(30, len(self.panel.dates) - 1), top=1)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import api, nightly
+from pokewatch.analysis.market import columns, marked
 from pokewatch.evaluation import backtest
-from pokewatch.markets import columns, marked
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.fair_value import FairValueModel

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import api, nightly
+from pokewatch.analysis.market import Market, columns, marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest, metrics
-from pokewatch.markets import Market, columns, marked
 from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel

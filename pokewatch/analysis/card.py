@@ -15,7 +15,7 @@ from pokewatch import nightly
 from pokewatch.store.tables import Store
 
 if TYPE_CHECKING:
-    from pokewatch.markets import Market
+    from pokewatch.analysis.market import Market
 
 
 @dataclass(frozen=True, repr=False, eq=False)

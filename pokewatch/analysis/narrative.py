@@ -9,15 +9,15 @@ import pandas as pd
 from IPython.display import Markdown
 
 from pokewatch import report_verdict
+from pokewatch.analysis.card import Card
+from pokewatch.analysis.experiment import Trial
+from pokewatch.analysis.market import Market
+from pokewatch.analysis.tables import percent, seconds
 from pokewatch.charts.report import dollars
 from pokewatch.evaluation import backtest
-from pokewatch.markets import Market
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.one_card import Card
 from pokewatch.report_verdict import listed
 from pokewatch.settings import get_settings
-from pokewatch.tables import percent, seconds
-from pokewatch.trials import Trial
 
 CLEAR = 0.05  # rank correlation from which on past moves tell something about the next ones
 FULL_YEARS = 24  # months of record without which a season is no season
