@@ -13,9 +13,10 @@ from zenml.exceptions import EntityExistsError
 from zenml.types import HTMLString
 
 from pipelines import notify
-from pokewatch import nightly, report, runs, zenml_env
+from pokewatch import nightly, runs, zenml_env
 from pokewatch.errors import GateError
 from pokewatch.evaluation import registry
+from pokewatch.report import page
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import alerts
 
@@ -108,7 +109,7 @@ def report_step(
     signals: dict[str, int], night: str, on: str
 ) -> tuple[Annotated[str, "report_path"], Annotated[HTMLString, "report"]]:
     """Write the nightly report; return its path and the page."""
-    written = report.write_report(get_settings(), _day(on))
+    written = page.write_report(get_settings(), _day(on))
     _remember(report=written.name)
     log_metadata({"report": str(written), **signals})
     return str(written), HTMLString(written.read_text(encoding="utf-8"))

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly, report_facts
+from pokewatch import nightly
 from pokewatch.analysis.market import Day, Market, as_day, marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as walk_forward
 from pokewatch.evaluation import metrics, registry
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.report import facts
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
@@ -194,7 +195,7 @@ def _trained(settings: Settings, name: str | None) -> str:
     if name is None and present is not None:
         return present
     if name in (None, "newest"):
-        newest = report_facts.last_trained(settings)
+        newest = facts.last_trained(settings)
         if newest is None:
             raise UsageError("no model has been trained yet: run 'pokewatch train' or pw.train()")
         return newest.name

@@ -332,9 +332,10 @@ def backtest(
     json: JsonFlag = False,
 ) -> None:
     """Score the model out of sample, walking forward, beside naive and the baseline."""
-    from pokewatch import model_card, nightly
+    from pokewatch import nightly
     from pokewatch import output as out
     from pokewatch.evaluation import backtest as walk
+    from pokewatch.report import model_card
     from pokewatch.schema import HORIZONS
 
     settings = get_settings()
@@ -374,7 +375,7 @@ def model_card(
     ),
 ) -> None:
     """Write the figures of stored back-tests into a model card."""
-    from pokewatch import model_card as cards
+    from pokewatch.report import model_card as cards
 
     cards.write(output, backtests)
     sys.stdout.write(f"{output}\n")
@@ -475,7 +476,7 @@ def report(
 ) -> None:
     """Write the nightly report: one self-contained HTML file."""
     from pokewatch import output as out
-    from pokewatch import report as reports
+    from pokewatch.report import page as reports
 
     written = reports.write_report(
         get_settings(), day(date, "--date"), copy_to=output, progress=on_terminal()
@@ -523,7 +524,7 @@ def notebook(
 ) -> None:
     """Run a notebook through papermill, its parameters checked first."""
     from pokewatch import output as out
-    from pokewatch import report as reports
+    from pokewatch.report import page as reports
 
     parameters = reports.parse_parameters(parameter or [])
     written = reports.run_notebook(get_settings(), name, parameters, progress=on_terminal())

@@ -414,7 +414,7 @@ def run(
     A model that the gate refuses is part of a normal night: the champion stays, and the result
     tells why. So is a day below the coverage floor: ``incomplete`` tells of it.
     """
-    from pokewatch import report as reports
+    from pokewatch.report import page as reports
 
     started = time.monotonic()
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from builders import market
 
-from pokewatch import model_card, nightly
+from pokewatch import nightly
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest
 from pokewatch.quality.ingest import ingest
+from pokewatch.report import model_card
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.sources.file import fetch
 from pokewatch.store.tables import Store

@@ -20,21 +20,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch import (
-    nightly,
-    report,
-    report_facts,
-    report_health,
-    report_page,
-    report_verdict,
-)
+from pokewatch import nightly
 from pokewatch.charts import report as charts
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest
-from pokewatch.report_facts import Night
-from pokewatch.report_script import table_script
-from pokewatch.report_templates import read_template
+from pokewatch.report import facts, health, sections, verdict
+from pokewatch.report import page as report
+from pokewatch.report.facts import Night
+from pokewatch.report.script import table_script
+from pokewatch.report.templating import read_template
 from pokewatch.schema import PREDICTION_COLUMNS, Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
@@ -89,7 +84,7 @@ def page(written: Path) -> str:
 
 @pytest.fixture(scope="module")
 def night(settings: Settings) -> Night:
-    return report_facts.load(settings)
+    return facts.load(settings)
 
 
 @pytest.fixture
@@ -100,11 +95,11 @@ def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_incomplete_day_is_told_on_top(night: Night) -> None:
-    assert "INCOMPLETE DAY" not in report_page.headline(night).data
+    assert "INCOMPLETE DAY" not in sections.headline(night).data
     rows = pd.DataFrame({"card_id": list("abcde"), "date": pd.Timestamp("2026-02-28")})
     today = rows.head(3).assign(date=pd.Timestamp(LAST))
     covered = measure(pd.concat([rows, today]).assign(source="tcgcsv"), LAST, 0.95)
-    shown = report_page.headline(replace(night, covered=covered)).data
+    shown = sections.headline(replace(night, covered=covered)).data
     assert "INCOMPLETE DAY" in shown
     assert "Only 3 of the 5 cards" in shown
 
@@ -180,18 +175,18 @@ def test_reader_is_told_what_this_is(page: str) -> None:
 
 
 def test_earlier_date_sees_nothing_later(settings: Settings) -> None:
-    early = report_facts.load(settings, date(2026, 2, 1))
+    early = facts.load(settings, date(2026, 2, 1))
     assert early.on == early.last_date == pd.Timestamp("2026-02-01")
-    assert report_facts.movers(early, 30)["card_id"].notna().all()
+    assert facts.movers(early, 30)["card_id"].notna().all()
 
 
 def test_sections_take_the_first_days(settings: Settings) -> None:
-    first = report_facts.load(settings, date(2026, 1, 3))
+    first = facts.load(settings, date(2026, 1, 3))
     assert len(first.panel.dates) < 7
-    assert 'In 30 days</dt><dd><span class="flat">–' in report_page.portfolio(first).data
-    assert "Needs 31 days of history" in report_page.movers(first).data
-    assert "HINDSIGHT" in report_page.headline(replace(first, champion=first.scored)).data
-    for section in (report_page.market, report_page.model, report_page.quarantine):
+    assert 'In 30 days</dt><dd><span class="flat">–' in sections.portfolio(first).data
+    assert "Needs 31 days of history" in sections.movers(first).data
+    assert "HINDSIGHT" in sections.headline(replace(first, champion=first.scored)).data
+    for section in (sections.market, sections.model, sections.quarantine):
         assert "<section" in section(first).data
 
 
@@ -200,20 +195,20 @@ def test_signals_are_listed_with_their_count(night: Night) -> None:
     calls.loc[calls.index[:3], "signal"] = "BUY"
     calls.loc[calls.index[:3], "fair_value"] = calls["market_price"].iloc[:3] * [1.1, 1.3, 1.2]
     called = replace(night, calls=calls, champion=night.scored)
-    assert report_facts.called(called, "BUY")["expected"].round(6).tolist() == [0.3, 0.2, 0.1]
-    shown = report_page.signals(called, top=2).data
+    assert facts.called(called, "BUY")["expected"].round(6).tolist() == [0.3, 0.2, 0.1]
+    shown = sections.signals(called, top=2).data
     assert "3 cards, the first 2" in shown
     assert "+30.0\u00a0%" in shown
-    assert "3 to buy, 0 to sell" in report_page.headline(called).data
+    assert "3 to buy, 0 to sell" in sections.headline(called).data
 
 
 def test_without_a_champion_it_is_said_plainly(night: Night) -> None:
     naive = replace(night, champion=None)
-    assert "No calls tonight" in report_page.headline(naive).data
-    assert "NAIVE FAIR VALUES" in report_page.headline(naive).data
-    assert "<table" not in report_page.signals(naive).data
+    assert "No calls tonight" in sections.headline(naive).data
+    assert "NAIVE FAIR VALUES" in sections.headline(naive).data
+    assert "<table" not in sections.signals(naive).data
     untrained = replace(naive, scored=None)
-    assert "No model has been trained" in report_page.model(untrained).data
+    assert "No model has been trained" in sections.model(untrained).data
 
 
 @pytest.mark.parametrize(
@@ -231,7 +226,7 @@ def test_verdict_follows_the_figures(
     row = {"horizon": 7, "model": "fair_value", "n": 900, "dates": 30, "coverage": 0.6}
     scores = [row | {"rmae": rmae, "rmae_low": low, "rmae_high": high}]
     assert night.scored is not None
-    said = report_verdict.verdict(replace(night.scored, scores=scores), night.settings)
+    said = verdict.verdict(replace(night.scored, scores=scores), night.settings)
     assert words in said[0]
     assert "too narrow: 60 %" in said[-1]
 
@@ -255,7 +250,7 @@ def test_simulated_watchlist_on_real_prices_is_one_kind_line(
     path = tmp_path / "watchlist.yaml"
     path.write_text("- {card: sim1-18}\n- {card: '900013:Holofoil'}\n", encoding="utf-8")
     moved = settings.model_copy(update={"watchlist": path})
-    held, problem = report_facts.watched(moved, night.cards, night.panel, simulated=False)
+    held, problem = facts.watched(moved, night.cards, night.panel, simulated=False)
     assert held.empty
     assert "simulated market only" in problem
 
@@ -266,8 +261,8 @@ def test_bad_watchlist_does_not_cost_the_report(
     path = tmp_path / "watchlist.yaml"
     path.write_text("- {card: a, cost: <b>}\n", encoding="utf-8")
     moved = settings.model_copy(update={"watchlist": path})
-    held, problem = report_facts.watched(moved, night.cards, night.panel, simulated=False)
-    shown = report_page.headline(replace(night, held=held, watch_problem=problem)).data
+    held, problem = facts.watched(moved, night.cards, night.panel, simulated=False)
+    shown = sections.headline(replace(night, held=held, watch_problem=problem)).data
     assert "entry 1 (line 1)" in shown
     assert "&lt;b&gt;" in shown
 
@@ -424,14 +419,14 @@ def test_charts_take_missing_prices_and_scores() -> None:
 
 
 def test_sets_move_as_their_cards_do(night: Night) -> None:
-    found = report_facts.sets(night)
+    found = facts.sets(night)
     (base,) = found.to_dict("records")
     assert (base["set_name"], base["cards"]) == ("Base", 9)
     column = list(night.panel.card_ids).index(base["best"])
     rise = night.panel.price[-1, column] / night.panel.price[-8, column] - 1
     assert base["best_change"] == pytest.approx(rise)
     assert base["worst_change"] <= base["change_7"] <= base["best_change"]
-    assert "Base" in report_page.sets(night).data
+    assert "Base" in sections.sets(night).data
 
 
 def test_targets_are_shown_reached_or_how_far_away(settings: Settings, tmp_path: Path) -> None:
@@ -441,9 +436,7 @@ def test_targets_are_shown_reached_or_how_far_away(settings: Settings, tmp_path:
     )
     path = tmp_path / "watchlist.yaml"
     path.write_text(text.replace("played", "lightly_played"), encoding="utf-8")
-    shown = report_page.portfolio(
-        report_facts.load(settings.model_copy(update={"watchlist": path}))
-    ).data
+    shown = sections.portfolio(facts.load(settings.model_copy(update={"watchlist": path}))).data
     assert shown.count("TARGET REACHED") == 1
     assert "above $0.01" in shown
     assert re.search(r"below \$0\.01 \(−\d+\.\d.% away\)", shown)
@@ -454,22 +447,22 @@ def test_targets_are_shown_reached_or_how_far_away(settings: Settings, tmp_path:
 def test_inputs_that_changed_since_training_are_named(night: Night) -> None:
     rng = np.random.default_rng(3)
     same, other = rng.normal(size=(2, 5000))
-    assert report_health.psi(same, other) < report_health.STABLE
-    assert report_health.psi(same, other + 1) > report_health.CHANGED
-    assert np.isnan(report_health.psi(same, np.array([np.nan])))
+    assert health.psi(same, other) < health.STABLE
+    assert health.psi(same, other + 1) > health.CHANGED
+    assert np.isnan(health.psi(same, np.array([np.nan])))
     panel = night.panel
     dearer = panel.price.copy()
     dearer[-7:] *= 50
     changed = dataclasses.replace(panel, price=dearer)
-    moved = report_health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
-    assert report_health.judged(moved["price level"]) == "changed"
-    said = report_health.verdict(report_health.by_month(night), moved.reset_index())
+    moved = health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
+    assert health.judged(moved["price level"]) == "changed"
+    said = health.verdict(health.by_month(night), moved.reset_index())
     assert "is unlike" in said[-1]
 
 
 def test_months_are_those_whose_forecasts_have_ended(night: Night, settings: Settings) -> None:
-    months = report_health.by_month(night)
-    early = report_health.by_month(report_facts.load(settings, date(2026, 2, 10)))
+    months = health.by_month(night)
+    early = health.by_month(facts.load(settings, date(2026, 2, 10)))
     assert months["n"].sum() > early["n"].sum()
     assert months["coverage"].between(0, 1).all()
 
@@ -492,22 +485,22 @@ def test_own_record_counts_what_past_nights_said_without_hindsight(
     settings = night.settings.model_copy(update={"store": str(tmp_path)})
     mine = dataclasses.replace(night, settings=settings)
     store = Store.from_settings(settings)
-    assert report_health.own_record(mine) is None
+    assert health.own_record(mine) is None
     for back in range(7, 19):
         day = night.on - pd.Timedelta(days=back)
         honest = back % 2 == 0  # the others know how it ended
         model = f"fair-value-{day if honest else night.on:%Y-%m-%d}-v0"
         store.save_predictions(forecasts(mine, model, day, truth=0.5 if honest else 0.0))
-    record = report_health.own_record(mine)
+    record = health.own_record(mine)
     assert record is not None
     assert record.nights == 6
     assert record.rmae == pytest.approx(0.5)
-    said = report_health.verdict(report_health.by_month(mine), pd.DataFrame(), record)
+    said = health.verdict(health.by_month(mine), pd.DataFrame(), record)
     assert any("last 6 nights" in sentence and "smaller" in sentence for sentence in said)
 
 
 def test_every_card_is_listed_the_dearest_first_and_the_rest_counted(night: Night) -> None:
-    whole, some = report_page.every_card(night).data, report_page.every_card(night, top=3).data
+    whole, some = sections.every_card(night).data, sections.every_card(night, top=3).data
     assert whole.count("<tr>") == 1 + len(night.calls)
     assert some.count("<tr>") == 1 + 3
     assert f"3 dearest of {len(night.calls)} cards" in some

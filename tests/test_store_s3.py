@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 from builders import curve, delivery, market
 
-from pokewatch import nightly, report
+from pokewatch import nightly
 from pokewatch.errors import StoreError, UsageError
 from pokewatch.quality.ingest import ingest
+from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 

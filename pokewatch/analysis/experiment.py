@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from pokewatch import nightly, report_verdict, tracking
+from pokewatch import nightly, tracking
 from pokewatch.analysis.market import Day, as_day, marked
 from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation.registry import TrainedModel, Verdict
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
+from pokewatch.report import verdict as report_verdict
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from pokewatch import report_facts
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.models.panel import Panel
+from pokewatch.report import facts
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
@@ -190,10 +190,10 @@ class Market:
         100.0
         """
         level, parts = 100.0, []
-        for start in range(self.first, len(self.panel.dates), report_facts.INDEX_DAYS - 1):
-            rows = slice(start, start + report_facts.INDEX_DAYS)
+        for start in range(self.first, len(self.panel.dates), facts.INDEX_DAYS - 1):
+            rows = slice(start, start + facts.INDEX_DAYS)
             cut = {name: getattr(self.panel, name)[rows] for name in ("dates", *MATRICES)}
-            part = report_facts.market_index(replace(self.panel, **cut), self.settings.stale_days)
+            part = facts.market_index(replace(self.panel, **cut), self.settings.stale_days)
             parts.append(part * level / 100)
             level = float(parts[-1].iloc[-1])
         joined = pd.concat(parts)
@@ -228,7 +228,7 @@ class Market:
         True
         """
         # A night's movers need its panel and settings only, and those a market has.
-        table = report_facts.movers(cast("report_facts.Night", self), days)
+        table = facts.movers(cast("report_facts.Night", self), days)
         if top is not None:
             up, down = table[table["change"] > 0].head(top), table[table["change"] < 0].tail(top)
             table = pd.concat([up, down])
@@ -308,7 +308,7 @@ class Market:
         >>> "meaning" in pw.market().quarantine_reasons()
         True
         """
-        return report_facts.quarantined(cast("report_facts.Night", self))
+        return facts.quarantined(cast("report_facts.Night", self))
 
     @property
     def _ids(self) -> np.ndarray:

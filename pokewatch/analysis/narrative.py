@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from pokewatch import report_verdict
 from pokewatch.analysis.card import Card
 from pokewatch.analysis.experiment import Trial
 from pokewatch.analysis.market import Market
@@ -16,7 +15,8 @@ from pokewatch.analysis.tables import percent, seconds
 from pokewatch.charts.report import dollars
 from pokewatch.evaluation import backtest
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.report_verdict import listed
+from pokewatch.report import verdict as report_verdict
+from pokewatch.report.verdict import listed
 from pokewatch.settings import get_settings
 
 CLEAR = 0.05  # rank correlation from which on past moves tell something about the next ones

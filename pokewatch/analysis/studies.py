@@ -15,7 +15,7 @@ from pokewatch.evaluation import backtest, metrics
 from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
-from pokewatch.report_facts import FLOOR
+from pokewatch.report.facts import FLOOR
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import get_settings
 from pokewatch.store.tables import Store

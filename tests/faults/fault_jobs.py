@@ -14,10 +14,11 @@ import pandas as pd
 import py7zr
 from builders import curve, delivery, market
 
-from pokewatch import nightly, report
+from pokewatch import nightly
 from pokewatch.evaluation import registry
 from pokewatch.models import fair_value
 from pokewatch.quality import ingest
+from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pokewatch import nightly, report_facts, report_page
+from pokewatch import nightly
 from pokewatch.commands import app
 from pokewatch.errors import UsageError
 from pokewatch.quality import ingest, quarantine
-from pokewatch.report_script import table_script
+from pokewatch.report import facts, sections
+from pokewatch.report.script import table_script
 from pokewatch.settings import Settings, get_settings, load_settings
 from pokewatch.store.tables import Store
 
@@ -125,13 +126,13 @@ class Texts(HTMLParser):
 
 
 def test_no_section_of_the_report_runs_what_a_card_is_called(settings, monkeypatch):
-    monkeypatch.setattr(report_page, "get_settings", lambda: settings)
-    night = report_page.open_night()
-    assert isinstance(night, report_facts.Night)
+    monkeypatch.setattr(sections, "get_settings", lambda: settings)
+    night = sections.open_night()
+    assert isinstance(night, facts.Night)
     reader = Texts()
     names = ("headline", "market", "signals", "movers", "sets", "every_card", "health")
     for name in (*names, "model", "quarantine", "footer"):
-        section = getattr(report_page, name)(night).data
+        section = getattr(sections, name)(night).data
         reader.feed(section.replace(table_script()[0], ""))
     assert reader.acting == []
     seen = "".join(reader.seen)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 from fault_jobs import config, prepare_report, put_notebook, run_report
 
-from pokewatch import report
 from pokewatch.errors import PokewatchError
+from pokewatch.report import page
 
 
 def test_a_kernel_that_dies_leaves_the_old_report(tmp_path, monkeypatch):
     prepare_report(tmp_path)
     put_notebook(tmp_path / "notebooks", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(page, "NOTEBOOKS", tmp_path / "notebooks")
     folder = config(tmp_path).reports_dir
     with pytest.raises(
         PokewatchError, match=r"04_nightly_report.*kernel died.*memory.*run it again"
     ):
-        report.write_report(config(tmp_path))
+        page.write_report(config(tmp_path))
     assert {path.name for path in folder.iterdir()} <= {"latest.html", "2025-01-05.failed.ipynb"}
     assert (folder / "latest.html").read_text(encoding="utf-8") == "<html>before</html>"
     put_notebook(tmp_path / "notebooks", "print('figures')")

@@ -11,12 +11,14 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from pokewatch import nightly, report_facts, report_health
+from pokewatch import nightly
 from pokewatch.charts import report
 from pokewatch.errors import UsageError
-from pokewatch.report_facts import Night
-from pokewatch.report_templates import is_known, read_template, render, usd
-from pokewatch.report_verdict import scores, verdict
+from pokewatch.report import facts
+from pokewatch.report import health as report_health
+from pokewatch.report.facts import Night
+from pokewatch.report.templating import is_known, read_template, render, usd
+from pokewatch.report.verdict import scores, verdict
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import entries
@@ -33,7 +35,7 @@ def open_night(on: str = "") -> Night:
         day = date.fromisoformat(on) if on else None
     except ValueError as error:
         raise UsageError(f"date '{on}' is no date: write it as YYYY-MM-DD") from error
-    return report_facts.load(get_settings(), day)
+    return facts.load(get_settings(), day)
 
 
 def style() -> HTML:
@@ -54,7 +56,7 @@ def headline(night: Night) -> HTML:
         copies=int(priced["quantity"].sum()),
         worth=float(priced["value"].sum()),
         week=entries.total_change(night.held, 7),
-        unusable=night.watch_problem.startswith(report_facts.UNUSABLE),
+        unusable=night.watch_problem.startswith(facts.UNUSABLE),
         incomplete=night.covered is not None and not night.covered.enough,
         days_old=(today - night.last_date).days,
         early=night.champion is not None and night.on < pd.Timestamp(night.champion.as_of),
@@ -64,7 +66,7 @@ def headline(night: Night) -> HTML:
 
 def market(night: Night) -> HTML:
     """Return the market index and the day's coverage."""
-    index = report_facts.market_index(night.panel, night.settings.stale_days)
+    index = facts.market_index(night.panel, night.settings.stale_days)
     changes = {
         span: index.iloc[-1] / index.iloc[-1 - span] - 1 if len(index) > span else math.nan
         for span in (1, 7, 30)
@@ -77,12 +79,12 @@ def market(night: Night) -> HTML:
 def signals(night: Night, top: int = 10) -> HTML:
     """Return the day's BUY and SELL: the ``top`` largest expected moves of each."""
     top = max(top, 1)
-    found = {side: report_facts.called(night, side) for side in ("BUY", "SELL")}
+    found = {side: facts.called(night, side) for side in ("BUY", "SELL")}
     sides = [
         {"side": side, "count": len(rows), "rows": [_card(night, row) for row in _rows(rows, top)]}
         for side, rows in found.items()
     ]
-    horizon, floor = nightly.SIGNAL_HORIZON, report_facts.FLOOR
+    horizon, floor = nightly.SIGNAL_HORIZON, facts.FLOOR
     return _render("signals", night=night, sides=sides, horizon=horizon, floor=floor, top=top)
 
 
@@ -123,8 +125,8 @@ def movers(night: Night, top: int = 10) -> HTML:
     """Return the biggest rises and falls over 1, 7 and 30 days with small charts."""
     shown = max(min(top, MOVERS_SHOWN), 1)
     spans = []
-    for span in report_facts.MOVER_SPANS:
-        table = report_facts.movers(night, span)
+    for span in facts.MOVER_SPANS:
+        table = facts.movers(night, span)
         sides = {
             "up": table[table["change"] > 0].head(shown),
             "down": table[table["change"] < 0].iloc[::-1].head(shown),
@@ -139,14 +141,14 @@ def movers(night: Night, top: int = 10) -> HTML:
                 },
             }
         )
-    floor, stale = report_facts.FLOOR, night.settings.stale_days
+    floor, stale = facts.FLOOR, night.settings.stale_days
     history = len(night.panel.dates)
     return _render("movers", night=night, spans=spans, floor=floor, stale=stale, history=history)
 
 
 def sets(night: Night) -> HTML:
     """Return how the sets moved: those that rose and fell most, with their best and worst card."""
-    found = report_facts.sets(night)
+    found = facts.sets(night)
     shown = found
     if len(found) > 2 * SETS_SHOWN:
         shown = pd.concat([found.head(SETS_SHOWN), found.tail(SETS_SHOWN)])
@@ -154,14 +156,14 @@ def sets(night: Night) -> HTML:
     for row in _rows(shown):
         ends = {end: _card(night, {"card_id": row[end]}, spark=False) for end in ("best", "worst")}
         rows.append(row | ends)
-    least, floor = report_facts.LEAST_CARDS, report_facts.FLOOR
+    least, floor = facts.LEAST_CARDS, facts.FLOOR
     total, top = len(found), SETS_SHOWN
     return _render("sets", night=night, rows=rows, total=total, top=top, least=least, floor=floor)
 
 
 def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
     """Return all cards, the ``top`` dearest, as a table that the page can sort and search."""
-    table = report_facts.every_card(night)
+    table = facts.every_card(night)
     rows = [_card(night, row, spark=False) for row in _rows(table, max(top, 1))]
     horizon = nightly.SIGNAL_HORIZON
     return _render("cards", night=night, rows=rows, total=len(table), horizon=horizon)
@@ -219,7 +221,7 @@ def quarantine(night: Night) -> HTML:
     return _render(
         "quarantine",
         night=night,
-        reasons=list(_rows(report_facts.quarantined(night))),
+        reasons=list(_rows(facts.quarantined(night))),
         total=len(night.quarantine),
         held=len(held),
         rows=rows,

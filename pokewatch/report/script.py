@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from pokewatch.errors import PokewatchError
-from pokewatch.report_templates import read_template
+from pokewatch.report.templating import read_template
 
 
 @lru_cache(maxsize=1)

@@ -130,8 +130,8 @@ def to_html(notebook: Path, title: str) -> str:
     from markupsafe import Markup
     from nbconvert import HTMLExporter
 
-    from pokewatch.report_script import table_script
-    from pokewatch.report_templates import read_template, render
+    from pokewatch.report.script import table_script
+    from pokewatch.report.templating import read_template, render
 
     content = nbformat.read(notebook, as_version=4)
     content.cells = [

@@ -11,7 +11,7 @@ from pokewatch import nightly
 from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.models.panel import Panel
-from pokewatch.report_facts import Night
+from pokewatch.report.facts import Night
 from pokewatch.store.tables import Store
 
 MONTHS = 6

@@ -1,0 +1,1 @@
+"""The nightly report: facts, sections and the one HTML page."""
