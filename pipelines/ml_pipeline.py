@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     from zenml.client import Client
 
     from pipelines.steps import pokewatch_training_pipeline
-    from pokewatch import runs
+    from pokewatch.operations import runs
 
     name = f"night-{datetime.now(tz=UTC):%Y%m%d-%H%M%S-%f}"
     night = pokewatch_training_pipeline.with_options(run_name=name, **_configuration(options))
@@ -135,7 +135,7 @@ def show(row: dict[str, Any]) -> None:
 
 def conclude(made: Any, trouble: str) -> int:
     """Print the report's path, or on the last line what failed; returns the exit code."""
-    from pokewatch import runs
+    from pokewatch.operations import runs
 
     sys.stdout.flush()
     for step in made.steps.values():

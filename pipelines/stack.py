@@ -11,8 +11,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokewatch import zenml_env
 from pokewatch.errors import PokewatchError
+from pokewatch.operations import zenml_env
 from pokewatch.settings import PROJECT, Settings, get_settings
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _tracker(settings: Settings, client: Client, did: list[str]) -> tuple[str, s
     own = f"sqlite:///{settings.home.resolve()}/mlflow.db"
     if not _names_a_server():
         return TRACKERS[0], "mlflow", {"tracking_uri": own}
-    from pokewatch.tracking import Server
+    from pokewatch.operations.tracking import Server
 
     server = Server()
     known = {
@@ -109,7 +109,7 @@ def _stored(client: Client) -> dict[str, str]:
 
 
 def _names_a_server() -> bool:
-    """Return whether pokewatch.tracking, which takes seconds to import, has something to say."""
+    """Return whether pokewatch.operations.tracking, which takes seconds to import, has something to say."""
     dotenv = PROJECT / ".env"
     text = dotenv.read_text(encoding="utf-8") if dotenv.is_file() else ""
     return "MLFLOW_TRACKING_URI" in os.environ or "MLFLOW_TRACKING_URI" in text.upper()

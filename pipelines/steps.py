@@ -13,9 +13,10 @@ from zenml.exceptions import EntityExistsError
 from zenml.types import HTMLString
 
 from pipelines import notify
-from pokewatch import nightly, runs, zenml_env
 from pokewatch.errors import GateError
 from pokewatch.evaluation import registry
+from pokewatch.operations import night as nightly
+from pokewatch.operations import runs, zenml_env
 from pokewatch.report import page
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import alerts

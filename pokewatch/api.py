@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly
 from pokewatch.analysis.market import Day, Market, as_day, marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as walk_forward
 from pokewatch.evaluation import metrics, registry
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.operations import night
 from pokewatch.report import facts
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
@@ -39,13 +39,13 @@ def market(
     True
     """
     settings = get_settings()
-    panel, version = nightly.open_panel(settings, data_version=data_version)
+    panel, version = night.open_panel(settings, data_version=data_version)
     store = Store.from_settings(settings)
     known = store.cards().set_index("card_id").reindex(panel.card_ids).rename_axis("card_id")
     known["aliases"] = [
         [] if names is None or names is np.nan else names for names in known["aliases"]
     ]
-    sources = tuple(nightly.sources(settings, version))
+    sources = tuple(night.sources(settings, version))
     whole = Market(settings, panel, known.reset_index(), 0, version, sources)
     part = whole if since is None and until is None else whole.between(since, until)
     return part if sets is None and kind is None else part.only(sets, kind)
@@ -73,7 +73,7 @@ def fair_value(
     if wanted is not None and not len(wanted):
         raise UsageError("cards=[] names no card: leave it out for all of them")
     days = [horizons] if isinstance(horizons, int) else horizons
-    rows = nightly.predict(settings, wanted, as_day(date, "date"), days, model)
+    rows = night.predict(settings, wanted, as_day(date, "date"), days, model)
     return marked(rows, _simulated(settings))
 
 
@@ -87,7 +87,7 @@ def signals(date: Day = None, horizon: int = 7, model: str = "champion") -> pd.D
     True
     """
     settings = get_settings()
-    rows = nightly.best_signals(settings, as_day(date, "date"), horizon, model)
+    rows = night.best_signals(settings, as_day(date, "date"), horizon, model)
     return marked(rows, _simulated(settings))
 
 
@@ -113,7 +113,7 @@ def backtest(
     settings = get_settings()
     start, end = as_day(since, "since"), as_day(until, "until")
     days = [horizons] if isinstance(horizons, int) else horizons
-    panel, version = nightly.open_panel(settings)
+    panel, version = night.open_panel(settings)
     if fresh:
         if model is not None:
             raise UsageError(f"fresh=True fits anew: leave model={model!r} out")
@@ -176,7 +176,7 @@ def train(as_of: Day = None, data_version: int | None = None, jobs: int = 1) -> 
     >>> pw.train().verdict.reasons != []
     True
     """
-    return nightly.train(get_settings(), as_day(as_of, "as_of"), data_version, jobs)
+    return night.train(get_settings(), as_day(as_of, "as_of"), data_version, jobs)
 
 
 def status() -> dict[str, Any]:
@@ -186,7 +186,7 @@ def status() -> dict[str, Any]:
     >>> pw.status()["cards"] > 0
     True
     """
-    return nightly.status(get_settings())
+    return night.status(get_settings())
 
 
 def _trained(settings: Settings, name: str | None) -> str:
@@ -203,7 +203,7 @@ def _trained(settings: Settings, name: str | None) -> str:
 
 
 def _simulated(settings: Settings, version: int | None = None) -> bool:
-    return SIMULATED in nightly.sources(settings, version)
+    return SIMULATED in night.sources(settings, version)
 
 
 def _groups(own: pd.DataFrame, by: str, settings: Settings) -> pd.Series:

@@ -22,8 +22,8 @@ def doctor(
     json: JsonFlag = False,
 ) -> None:
     """Check home, tables, disk, clock, source, packages and models; say how to mend what is bad."""
-    from pokewatch import doctor as doctors
     from pokewatch import output
+    from pokewatch.operations.doctor import home as doctors
 
     settings = get_settings()
     found = doctors.mend(settings, deep) if fix else doctors.examine(settings, deep)

@@ -206,9 +206,10 @@ def backfill(
 @app.command()
 def status(json: JsonFlag = False) -> None:
     """Show coverage, freshness, quarantine, data version and the champion's score."""
-    from pokewatch import nightly, output
+    from pokewatch import output
+    from pokewatch.operations import night
 
-    found = nightly.status(get_settings())
+    found = night.status(get_settings())
     if json:
         output.show_json(found)
     else:
@@ -228,13 +229,14 @@ def quarantine(
     """Look at what was refused, and overrule it: accept it after all, or drop it for good."""
     import pandas as pd
 
-    from pokewatch import nightly, output
+    from pokewatch import output
+    from pokewatch.operations import night
     from pokewatch.quality import quarantine as shelf
     from pokewatch.store.tables import Store
 
     store = Store.from_settings(get_settings())
     if card is not None and card not in set(store.quarantine()["card_id"]):
-        card = nightly.resolve(get_settings(), [card])[0]
+        card = night.resolve(get_settings(), [card])[0]
     rows = shelf.select(store, ids or [], reason, card)
     if action is QuarantineAction.list:
         shown = rows[
@@ -271,9 +273,10 @@ def train(
     """Fit the model, score it by walk-forward, and let the gate decide who is champion."""
     import pandas as pd
 
-    from pokewatch import nightly, output
+    from pokewatch import output
+    from pokewatch.operations import night
 
-    trained = nightly.train(
+    trained = night.train(
         get_settings(), day(as_of, "--as-of"), data_version, jobs, progress=on_terminal()
     )
     if json:
@@ -332,16 +335,16 @@ def backtest(
     json: JsonFlag = False,
 ) -> None:
     """Score the model out of sample, walking forward, beside naive and the baseline."""
-    from pokewatch import nightly
     from pokewatch import output as out
     from pokewatch.evaluation import backtest as walk
+    from pokewatch.operations import night
     from pokewatch.report import model_card
     from pokewatch.schema import HORIZONS
 
     settings = get_settings()
     if output is not None:
-        nightly.check_output(output)
-    panel, version = nightly.open_panel(settings)
+        night.check_output(output)
+    panel, version = night.open_panel(settings)
     tested = walk.walk_forward(
         panel,
         settings,
@@ -353,9 +356,9 @@ def backtest(
     )
     scores = tested.scores(settings)
     if output is not None:
-        nightly.write_frame(tested.forecasts, output)
+        night.write_frame(tested.forecasts, output)
     if json:
-        sources = nightly.sources(settings, version)
+        sources = night.sources(settings, version)
         out.show_json(model_card.record(tested, panel, settings, sources, version))
         return
     show_scores(scores)
@@ -394,21 +397,21 @@ def predict(
     json: JsonFlag = False,
 ) -> None:
     """Show fair value, interval and signal of some cards, or of all."""
-    from pokewatch import nightly
     from pokewatch import output as out
+    from pokewatch.operations import night
 
     settings = get_settings()
     if bool(card) == all:
         raise UsageError("name the cards to predict, or say --all")
     if output is not None:
-        nightly.check_output(output)
+        night.check_output(output)
     on = day(date, "--date")
     if all:
-        predictions = nightly.predict_all(settings, on, horizon, model)
+        predictions = night.predict_all(settings, on, horizon, model)
     else:
-        predictions = nightly.predict(settings, card, on, horizon, model)
+        predictions = night.predict(settings, card, on, horizon, model)
     if output is not None:
-        nightly.write_frame(predictions, output)
+        night.write_frame(predictions, output)
         sys.stderr.write(f"{len(predictions):,} predictions written to {output}\n")
     if json:
         out.show_json(predictions)
@@ -423,10 +426,10 @@ def signals(
     date: DateOption = None, model: ModelOption = "champion", json: JsonFlag = False
 ) -> None:
     """Show the day's BUY and SELL, best first, with reasons."""
-    from pokewatch import nightly
     from pokewatch import output as out
+    from pokewatch.operations import night
 
-    found = nightly.best_signals(get_settings(), day(date, "--date"), model=model)
+    found = night.best_signals(get_settings(), day(date, "--date"), model=model)
     if json:
         out.show_json(found)
     elif found.empty:
@@ -448,7 +451,7 @@ def runs(
     import pandas as pd
 
     from pokewatch import output as out
-    from pokewatch import runs as remembered
+    from pokewatch.operations import runs as remembered
 
     if run is None:
         listed = remembered.list_runs(get_settings(), limit)
@@ -497,8 +500,8 @@ def cards(
     json: JsonFlag = False,
 ) -> None:
     """List or search cards: id, aliases, name, set, printing, last price."""
-    from pokewatch import nightly
     from pokewatch import output as out
+    from pokewatch.operations import night
 
     if names is not None:
         from pokewatch.cards.import_names import add_names
@@ -506,7 +509,7 @@ def cards(
         named = add_names(get_settings(), names).as_dict()
         out.show_json(named) if json else out.show_pairs(named)
         return
-    found = nightly.list_cards(get_settings(), text)
+    found = night.list_cards(get_settings(), text)
     if json:
         out.show_json(found)
     else:
@@ -548,10 +551,10 @@ def run(
     json: JsonFlag = False,
 ) -> None:
     """Do the whole night in one process: collect, train, predict, report."""
-    from pokewatch import nightly
     from pokewatch import output as out
+    from pokewatch.operations import night
 
-    done = nightly.run(
+    done = night.run(
         get_settings(),
         source,
         day(date, "--date"),

@@ -21,7 +21,7 @@ from builders import market
 from matplotlib import pyplot as plt
 
 import pokewatch as pw
-from pokewatch import api, nightly
+from pokewatch import api
 from pokewatch.analysis import (
     benchmark,
     experiment,
@@ -39,6 +39,7 @@ from pokewatch.charts import market as plot
 from pokewatch.charts import scores
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
+from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.schema import Delivery
 from pokewatch.settings import PROJECT, Settings, get_settings
@@ -74,7 +75,7 @@ def home(tmp_path_factory: pytest.TempPathFactory):
         )
         observations = pd.concat([rows, zero], ignore_index=True)
         ingest(Store.from_settings(settings), Delivery(observations, "simulated", cards), settings)
-        nightly.train(settings)
+        night.train(settings)
         yield settings
     get_settings.cache_clear()
 
@@ -373,5 +374,5 @@ class TestBenchmark:
 
 
 def test_status_is_that_of_the_night(home: Settings):
-    assert pw.status() == nightly.status(home)
-    assert pw.signals(date=date(2025, 3, 31)).equals(nightly.best_signals(home))
+    assert pw.status() == night.status(home)
+    assert pw.signals(date=date(2025, 3, 31)).equals(night.best_signals(home))

@@ -16,8 +16,9 @@ import time_machine
 from builders import delivery, market
 from deltalake import DeltaTable
 
-from pokewatch import doctor, doctor_data, doctor_stack
 from pokewatch.errors import PokewatchError
+from pokewatch.operations.doctor import data as doctor_data
+from pokewatch.operations.doctor import home, stack
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
@@ -40,8 +41,8 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def found(settings: Settings, deep: bool = False) -> dict[str, doctor.Finding]:
-    return {one.name: one for one in doctor.examine(settings, deep)}
+def found(settings: Settings, deep: bool = False) -> dict[str, home.Finding]:
+    return {one.name: one for one in home.examine(settings, deep)}
 
 
 def bad(settings: Settings, deep: bool = False) -> list[str]:
@@ -105,10 +106,10 @@ def test_rows_that_two_compactions_doubled_are_there_once_again(settings, name):
     rows = snapshot.read(TABLES[name].names)
     store.replace(snapshot, pa.concat_tables([rows, rows]), None)
     assert content_hash(store, name) != before
-    found = {one.name: one for one in doctor.examine(settings, deep=True)}[f"table {name}"]
+    found = {one.name: one for one in home.examine(settings, deep=True)}[f"table {name}"]
     assert found.state == "bad"
     assert f"{rows.num_rows:,} rows stand there twice" in found.seen
-    mended = {one.name: one for one in doctor.mend(settings, deep=True)}[f"table {name}"]
+    mended = {one.name: one for one in home.mend(settings, deep=True)}[f"table {name}"]
     assert mended.state == "ok"
     assert content_hash(store, name) == before
 
@@ -120,7 +121,7 @@ def test_rows_of_a_damaged_file_come_back_from_an_older_version(settings):
     (path,) = [uri for uri in DeltaTable(store.location("prices")).file_uris() if "2025-02" in uri]
     DAMAGE["cut"](Path(path))
     assert bad(settings) == ["table prices"]
-    done = {one.name: one for one in doctor.mend(settings)}
+    done = {one.name: one for one in home.mend(settings)}
     assert "112 of 112 rows of 1 damaged files" in done["table prices"].did
     assert bad(settings, deep=True) == []
     assert content_hash(store) == whole
@@ -133,7 +134,7 @@ def test_where_no_version_has_the_rows_all_others_stay(settings):
     before = store.prices()
     (path,) = data_files(settings, "2025-01")
     DAMAGE["overwritten"](path)
-    done = {one.name: one for one in doctor.mend(settings)}
+    done = {one.name: one for one in home.mend(settings)}
     assert "0 of 124 rows" in done["table prices"].did
     assert "2025-01 must be collected again" in done["table prices"].did
     left = before[before["date"] >= "2025-02-01"].reset_index(drop=True)
@@ -159,7 +160,7 @@ def test_a_damaged_log_entry_is_named_and_the_table_goes_back_one_version(settin
     assert table.state == "bad"
     assert table.seen == "damaged or missing: log entry 3; the last readable version is 2"
     damaged = entry.read_bytes()
-    doctor.mend(settings)
+    home.mend(settings)
     assert bad(settings, deep=True) == []
     assert store.data_version == 4  # no number is used twice: results are cached by it
     pd.testing.assert_frame_equal(store.prices(), before)
@@ -174,7 +175,7 @@ def test_a_hole_in_the_log_takes_the_entries_after_it_with_it(settings):
     before = store.prices(data_version=1)
     log_entry(settings, 2).unlink()
     assert "log entry 2; the last readable version is 1" in found(settings)["table prices"].seen
-    doctor.mend(settings)
+    home.mend(settings)
     pd.testing.assert_frame_equal(store.prices(), before)
     assert [path.name for path in (settings.home / "rescued").rglob("*.json")] == [
         log_entry(settings, 3).name
@@ -188,7 +189,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_costs_nothing(settings):
     (checkpoint,) = (settings.home / "prices" / "_delta_log").glob("*.checkpoint.parquet")
     checkpoint.write_bytes(b"no parquet")
     assert "table prices" in bad(settings)
-    doctor.mend(settings)
+    home.mend(settings)
     assert bad(settings) == []
     assert (content_hash(store), store.data_version) == (whole, 3)
 
@@ -206,14 +207,14 @@ def test_what_others_may_read_is_closed(settings, tmp_path):
     env = tmp_path / ".env"
     env.write_text("POKEWATCH_NOTIFY=json://me:secret@host\n")
     env.chmod(0o644)
-    (seen, *_) = doctor.check_settings(tmp_path)
+    (seen, *_) = home.check_settings(tmp_path)
     assert seen.state == "bad"
     assert "secret" not in seen.seen
     assert seen.fix is not None
     seen.fix()
     assert env.stat().st_mode & 0o777 == 0o600
     assert found(settings)["home access"].state == "warn"
-    doctor.mend(settings)
+    home.mend(settings)
     assert settings.home.stat().st_mode & 0o777 == 0o700
 
 
@@ -224,7 +225,7 @@ def test_the_home_is_made_for_its_user_alone(settings):
 
 def test_a_misspelt_setting_is_named(monkeypatch):
     monkeypatch.setenv("POKEWATCH_STALE_DAY", "5")
-    (warning,) = [one for one in doctor.check_settings(PROJECT) if one.name == "settings names"]
+    (warning,) = [one for one in home.check_settings(PROJECT) if one.name == "settings names"]
     assert "POKEWATCH_STALE_DAY:" in warning.seen
 
 
@@ -264,7 +265,7 @@ def test_drafts_of_dead_processes_go_and_those_at_work_stay(settings):
     for path in [settings.models_dir / ".draft-old", mine]:
         os.utime(path, (long_ago, long_ago))
     assert found(settings)["leftovers"].seen.startswith("3 drafts")
-    doctor.mend(settings)
+    home.mend(settings)
     left = [path for path in [*stale, *fresh, busy, mine] if path.exists()]
     assert left == [*fresh, busy, mine]
     assert not (settings.models_dir / ".draft-old").exists()
@@ -275,11 +276,11 @@ def test_a_damaged_database_is_named(settings):
     with sqlite3.connect(path) as database:
         database.execute("create table runs (name text)")
         database.executemany("insert into runs values (?)", [("x" * 500,)] * 200)
-    assert next(doctor_stack.check_databases(settings)).state == "ok"
+    assert next(stack.check_databases(settings)).state == "ok"
     data = bytearray(path.read_bytes())
     data[4096:12288] = os.urandom(8192)
     path.write_bytes(data)
-    damaged = next(doctor_stack.check_databases(settings))
+    damaged = next(stack.check_databases(settings))
     assert (damaged.name, damaged.state) == ("mlflow", "bad")
     assert "move it away" in damaged.mend
 
@@ -289,7 +290,7 @@ def test_a_champion_that_is_gone_no_longer_stops_the_night(settings, pointer):
     settings.models_dir.mkdir()
     (settings.models_dir / "champion.json").write_text(pointer)
     assert bad(settings) == ["champion"]
-    done = {one.name: one for one in doctor.mend(settings)}
+    done = {one.name: one for one in home.mend(settings)}
     assert bad(settings) == []
     assert "champion.json is now" in done["champion"].did
     (kept,) = (settings.home / "rescued").rglob("champion.json")
@@ -298,7 +299,7 @@ def test_a_champion_that_is_gone_no_longer_stops_the_night(settings, pointer):
 
 def test_a_source_that_is_unknown_or_lacks_its_key_is_named(settings, monkeypatch):
     def state(name: str) -> str:
-        (one,) = doctor_stack.check_source(settings.model_copy(update={"source": name}))
+        (one,) = stack.check_source(settings.model_copy(update={"source": name}))
         return f"{one.state}: {one.seen}; {one.mend}"
 
     assert state("ebay").startswith("bad: 'ebay' is no source; POKEWATCH_SOURCE must be one of sim")
@@ -310,9 +311,9 @@ def test_a_source_that_is_unknown_or_lacks_its_key_is_named(settings, monkeypatc
 
 
 def test_packages_are_held_against_what_the_project_asks_for(monkeypatch):
-    assert [one.state for one in doctor_stack.check_packages()] == ["ok"]
-    monkeypatch.setattr(doctor_stack.metadata, "version", lambda name: "0.0.1")
-    (wrong,) = doctor_stack.check_packages()
+    assert [one.state for one in stack.check_packages()] == ["ok"]
+    monkeypatch.setattr(stack.metadata, "version", lambda name: "0.0.1")
+    (wrong,) = stack.check_packages()
     assert wrong.state == "bad"
     assert "pandas is 0.0.1, wanted <3,>=2.3.3" in wrong.seen
 
@@ -320,8 +321,8 @@ def test_packages_are_held_against_what_the_project_asks_for(monkeypatch):
 @posix
 def test_nothing_is_mended_while_a_night_runs(settings):
     settings.home.chmod(0o755)
-    with doctor.no_night(settings), pytest.raises(PokewatchError, match="a night is running"):
-        doctor.mend(settings)
+    with home.no_night(settings), pytest.raises(PokewatchError, match="a night is running"):
+        home.mend(settings)
     assert settings.home.stat().st_mode & 0o777 == 0o755
 
 
@@ -354,9 +355,9 @@ def test_files_that_no_version_needs_are_deleted_after_the_retention_only(settin
     old, new = folder / "part-killed-old.parquet", folder / "part-killed-new.parquet"
     long_ago = time.time() - (settings.retention_days + 1) * 86400
     for path in (old, new):
-        path.write_bytes(bytes(2 * doctor.MIB))
+        path.write_bytes(bytes(2 * home.MIB))
     os.utime(old, (long_ago, long_ago))
     assert found(settings)["table prices files"].seen.startswith("1 files older than 30 days")
-    doctor.mend(settings)
+    home.mend(settings)
     assert (old.exists(), new.exists()) == (False, True)
     assert content_hash(Store.from_settings(settings)) == whole

@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from test_sources_tcgcsv import Service, answer, price, serve_archives, service, settings
 
-from pokewatch import nightly
+from pokewatch.operations import night
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -36,20 +36,20 @@ def test_missed_nights_are_filled_from_the_archive(
 ) -> None:
     service.pages["/tcgplayer/3/604/prices"] = answer([price(1, "Holofoil", 2.5)])
     snapshot(service, 1)
-    first = nightly.collect_night(settings, "tcgcsv")
+    first = night.collect_night(settings, "tcgcsv")
     assert stored(settings) == ["10-01"]
     assert not any("missed" in note for note in first.notes)
 
     serve_archives(service, tmp_path / "service", 2, 3)
     snapshot(service, 4)
     clock.move_to("2025-10-04T21:00:00Z")
-    counts = nightly.collect_night(settings, "tcgcsv")
+    counts = night.collect_night(settings, "tcgcsv")
     assert stored(settings) == ["10-01", "10-02", "10-03", "10-04"]
     assert sum("was missed" in note for note in counts.notes) == 2
     assert counts.data_version == Store.from_settings(settings).data_version
     assert counts.received == counts.accepted + counts.quarantined + counts.unchanged
 
-    again = nightly.collect_night(settings, "tcgcsv")
+    again = night.collect_night(settings, "tcgcsv")
     assert again.accepted == 0
     assert again.data_version == counts.data_version
 
@@ -58,11 +58,11 @@ def test_an_archive_that_is_down_does_not_stop_the_night_and_is_asked_for_in_the
     service: Service, settings: Settings, tmp_path, clock, caplog
 ) -> None:
     snapshot(service, 1)
-    nightly.collect_night(settings, "tcgcsv")
+    night.collect_night(settings, "tcgcsv")
     clock.move_to("2025-10-03T21:00:00Z")
     service.pages["/archive/tcgplayer/prices-2025-10-02.ppmd.7z"] = 500
     snapshot(service, 3)
-    nightly.collect_night(settings, "tcgcsv")
+    night.collect_night(settings, "tcgcsv")
     assert stored(settings) == ["10-01", "10-03"]
     assert "2025-10-02" in caplog.text
     assert (
@@ -72,5 +72,5 @@ def test_an_archive_that_is_down_does_not_stop_the_night_and_is_asked_for_in_the
     snapshot(service, 4)
     serve_archives(service, tmp_path / "service", 2)
     clock.move_to("2025-10-04T21:00:00Z")
-    nightly.collect_night(settings, "tcgcsv")
+    night.collect_night(settings, "tcgcsv")
     assert "10-02" in stored(settings)

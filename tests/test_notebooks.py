@@ -16,7 +16,7 @@ from pokewatch.settings import PROJECT
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 # The import that once hid failing cells from nbval comes first in every canary.
-IMPORTS = "import pokewatch.zenml_env, zenml"
+IMPORTS = "import pokewatch.operations.zenml_env, zenml"
 
 
 def nbval(path: Path) -> subprocess.CompletedProcess[str]:

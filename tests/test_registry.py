@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from builders import delivery, market
 
-from pokewatch import nightly
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import registry
+from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
@@ -24,7 +24,7 @@ def config(tmp_path_factory) -> Settings:
 
 @pytest.fixture(scope="module")
 def trained(config) -> registry.TrainedModel:
-    return nightly.train(config, as_of=DAY)
+    return night.train(config, as_of=DAY)
 
 
 def test_a_model_that_beats_no_change_becomes_champion(config, trained):
@@ -36,7 +36,7 @@ def test_a_model_that_beats_no_change_becomes_champion(config, trained):
 
 def test_a_loaded_model_is_the_saved_one(config, trained):
     loaded = registry.load(config, trained.name)
-    panel, _ = nightly.open_panel(config, DAY)
+    panel, _ = night.open_panel(config, DAY)
     pd.testing.assert_frame_equal(loaded.model.predict(panel), trained.model.predict(panel))
     assert {key: repr(rule) for key, rule in loaded.rules.items()} == {
         key: repr(rule) for key, rule in trained.rules.items()
@@ -47,8 +47,8 @@ def test_training_up_to_a_day_ignores_what_came_later(config, trained, tmp_path)
     other = load_settings(home=tmp_path, tracking=False)
     known = MARKET[MARKET["date"] <= pd.Timestamp(DAY)]
     ingest(Store.from_settings(other), delivery(known), other)
-    alone = nightly.train(other)
-    panel, _ = nightly.open_panel(other)
+    alone = night.train(other)
+    panel, _ = night.open_panel(other)
     pd.testing.assert_frame_equal(alone.model.predict(panel), trained.model.predict(panel))
     assert repr(alone.scores) == repr(trained.scores)  # NaN is not equal to itself
 
@@ -58,7 +58,7 @@ def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch)
 
     honest = FairValueModel.center
     monkeypatch.setattr(FairValueModel, "center", lambda *known: -honest(*known))
-    bad = nightly.train(config)
+    bad = night.train(config)
     assert not bad.verdict.passed
     assert "not proved better than no change" in bad.verdict.reasons[0]
     assert registry.champion_name(config) == trained.name
@@ -66,11 +66,11 @@ def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch)
 
 
 def test_an_older_model_never_takes_the_champions_place(config, trained):
-    older = nightly.train(config, as_of=DAY - pd.Timedelta(days=20))
+    older = night.train(config, as_of=DAY - pd.Timedelta(days=20))
     assert older.verdict.proved
     assert not older.verdict.passed
     assert registry.champion_name(config) == trained.name
-    before = nightly.predict(config, on=DAY - pd.Timedelta(days=10))
+    before = night.predict(config, on=DAY - pd.Timedelta(days=10))
     assert set(before["model"]) == {older.name}  # the champion has seen later days
 
 
@@ -78,12 +78,12 @@ def test_prices_that_never_move_prove_nothing(tmp_path):
     config = load_settings(home=tmp_path, tracking=False)
     frozen = market(20, 60).assign(market_price=5.0)
     ingest(Store.from_settings(config), delivery(frozen), config)
-    assert not nightly.train(config).verdict.passed
+    assert not night.train(config).verdict.passed
 
 
 def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
-    panel, _ = nightly.open_panel(config)
-    tested = nightly.walk_forward.walk_forward(panel, config)
+    panel, _ = night.open_panel(config)
+    tested = night.walk_forward.walk_forward(panel, config)
     scores = tested.scores(config)
     assert registry.judge(scores, tested.forecasts, panel, trained).passed
     worse = tested.forecasts.copy()
@@ -97,9 +97,9 @@ def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
 def test_too_short_a_history_is_no_proof(tmp_path):
     config = load_settings(home=tmp_path, tracking=False)
     ingest(Store.from_settings(config), delivery(market(30, 12)), config)
-    trained = nightly.train(config)
+    trained = night.train(config)
     assert not trained.verdict.passed
-    predictions = nightly.predict(config)
+    predictions = night.predict(config)
     assert set(predictions["model"]) == {"naive"}
     assert set(predictions["signal"]) == {"HOLD"}
     assert (predictions["fair_value"] == predictions["market_price"]).all()

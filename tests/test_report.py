@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch import nightly
 from pokewatch.charts import report as charts
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.operations import night as nightly
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import facts, health, sections, verdict

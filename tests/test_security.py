@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pokewatch import nightly
+from pokewatch.operations import night as nightly
 from pokewatch.settings import PROJECT
 
 LONG = bool(os.environ.get("POKEWATCH_LONG_TESTS"))
@@ -69,7 +69,7 @@ watch list
 """
 SHOWS_ITS_SETTINGS = """
 from pokewatch.settings import get_settings
-from pokewatch.tracking import Server
+from pokewatch.operations.tracking import Server
 from pokewatch.watchlist.alerts import Recipients
 print(get_settings(), Server().shown, Recipients())
 """

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 from builders import curve, delivery, market
 
-from pokewatch import nightly
 from pokewatch.errors import StoreError, UsageError
+from pokewatch.operations import night as nightly
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings

@@ -20,10 +20,11 @@ import pandas as pd
 import pytest
 from builders import delivery, market
 
-from pokewatch import nightly, tracking
 from pokewatch.charts import training
 from pokewatch.evaluation.registry import Verdict
-from pokewatch.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
+from pokewatch.operations import night as nightly
+from pokewatch.operations import tracking
+from pokewatch.operations.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store

@@ -12,13 +12,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pokewatch import api, nightly
+from pokewatch import api
 from pokewatch.analysis.market import columns, marked
 from pokewatch.evaluation import backtest
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
+from pokewatch.operations import night
 from pokewatch.report.facts import FLOOR
 from pokewatch.settings import get_settings
 from pokewatch.store.tables import Store
@@ -70,7 +71,7 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
         "AutoTheta": lambda: AutoTheta(season_length=1, alias="AutoTheta"),
         "DampedETS": lambda: AutoETS(season_length=1, damped=True, alias="DampedETS"),
     }
-    panel, _ = nightly.open_panel(get_settings())
+    panel, _ = night.open_panel(get_settings())
     own = rows[rows["model"] == backtest.MODEL]
     blank = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
     frames, seconds = [rows], {}
@@ -137,7 +138,7 @@ def cost(largest: int = 4000, horizon: int = 7) -> pd.DataFrame:
     A larger market than the stored one is made by repeating its cards.
     """
     settings = get_settings()
-    panel, version = nightly.open_panel(settings)
+    panel, version = night.open_panel(settings)
     rows = []
     for size in sorted({max(largest // part, 10) for part in (64, 16, 4, 1)}):
         part = columns(panel, np.resize(np.arange(len(panel.card_ids)), size))
@@ -149,7 +150,7 @@ def cost(largest: int = 4000, horizon: int = 7) -> pd.DataFrame:
         model.predict_days(part, [len(part.dates) - 1], [horizon], built)
         rows.append((size, done - started, fitted - done, perf_counter() - fitted))
     table = pd.DataFrame(rows, columns=["cards", "build", "fit", "forecast"])
-    return marked(table, "simulated" in nightly.sources(settings, version))
+    return marked(table, "simulated" in night.sources(settings, version))
 
 
 def _timed(job: Callable[[], object]) -> float:

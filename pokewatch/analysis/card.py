@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly
+from pokewatch.operations import night
 from pokewatch.store.tables import Store
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Card:
         wanted = [horizons] if isinstance(horizons, int) else horizons
         on = self.market.dates[-1].date()
         version = self.market.data_version
-        rows = nightly.predict(
+        rows = night.predict(
             self.market.settings, [self.card_id], on, wanted, model, data_version=version
         )
         rows.attrs["simulated"] = self.market.simulated

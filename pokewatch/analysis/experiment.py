@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from pokewatch import nightly, tracking
 from pokewatch.analysis.market import Day, as_day, marked
 from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation.registry import TrainedModel, Verdict
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
+from pokewatch.operations import night, tracking
 from pokewatch.report import verdict as report_verdict
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
@@ -64,13 +64,13 @@ def trial(
     """
     settings = get_settings()
     days = [horizons] if isinstance(horizons, int) else sorted(set(horizons))
-    panel, version = nightly.open_panel(settings, as_day(as_of, "as_of"))
+    panel, version = night.open_panel(settings, as_day(as_of, "as_of"))
     tested = backtest.walk_forward(panel, settings, days, jobs=jobs)
     own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
     last = panel.dates[-1]
     model = FairValueModel(days, settings.seed).fit(panel, jobs=jobs, intervals=False)
     model.learn_from_past(own, last, panel)
-    sources = nightly.sources(settings, version)
+    sources = night.sources(settings, version)
     scores = tested.scores(settings)
     verdict = registry.judge(scores, own, panel, registry.champion(settings))
     trained = TrainedModel(

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pokewatch import api, nightly
+from pokewatch import api
 from pokewatch.analysis.market import Market, columns, marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest, metrics
 from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
+from pokewatch.operations import night
 from pokewatch.report.facts import FLOOR
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import get_settings
@@ -100,7 +101,7 @@ def importance(horizon: int = 7, days: int = 42, repeats: int = 3) -> pd.DataFra
     ['family', 'features', 'importance', 'spread']
     """
     settings = get_settings()
-    panel, version = nightly.open_panel(settings)
+    panel, version = night.open_panel(settings)
     last = len(panel.dates) - 1 - horizon
     origin = last - days
     if origin < min(SHORTEST, horizon * 4) or days < 1:
@@ -136,7 +137,7 @@ def importance(horizon: int = 7, days: int = 42, repeats: int = 3) -> pd.DataFra
         table.append((family, len(names), float(np.mean(losses)), float(np.std(losses))))
     out = pd.DataFrame(table, columns=["family", "features", "importance", "spread"])
     out = out.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
-    return marked(out, SIMULATED in nightly.sources(settings, version))
+    return marked(out, SIMULATED in night.sources(settings, version))
 
 
 def shuffled(

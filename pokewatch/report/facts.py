@@ -10,12 +10,12 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
+from pokewatch.operations import night as nightly
 from pokewatch.quality import rules
 from pokewatch.quality.completeness import Coverage, latest
 from pokewatch.schema import SIMULATED

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly
 from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.models.panel import Panel
+from pokewatch.operations import night as nightly
 from pokewatch.report.facts import Night
 from pokewatch.store.tables import Store
 

@@ -11,9 +11,9 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
-from pokewatch import nightly
 from pokewatch.charts import report
 from pokewatch.errors import UsageError
+from pokewatch.operations import night as nightly
 from pokewatch.report import facts
 from pokewatch.report import health as report_health
 from pokewatch.report.facts import Night

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch import nightly
 from pokewatch.evaluation.backtest import MODEL
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.intervals import COVERAGE
+from pokewatch.operations import night
 from pokewatch.settings import Settings
 
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
@@ -32,7 +32,7 @@ def verdict(trained: TrainedModel | None, settings: Settings) -> list[str]:
     own = table[table["model"] == MODEL].set_index("horizon") if len(table) else table
     if own.empty:
         return ["Nothing could be scored yet: the history is too short."]
-    horizon = nightly.SIGNAL_HORIZON if nightly.SIGNAL_HORIZON in own.index else own.index[0]
+    horizon = night.SIGNAL_HORIZON if night.SIGNAL_HORIZON in own.index else own.index[0]
     row = own.loc[horizon]
     said = [_skill_sentence(row, int(horizon)), *_horizon_sentence(own)]
     return [*said, *_signal_sentence(row, settings), *_coverage_sentence(row)]

@@ -14,7 +14,12 @@ from multiprocessing.context import ForkServerContext
 import pytest
 import time_machine
 
-IMPORTED = ["pokewatch.nightly", "pokewatch.report", "pokewatch.sources.tcgcsv", "nbconvert"]
+IMPORTED = [
+    "pokewatch.operations.night",
+    "pokewatch.report",
+    "pokewatch.sources.tcgcsv",
+    "nbconvert",
+]
 
 
 @pytest.fixture(scope="session")

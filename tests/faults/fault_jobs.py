@@ -14,9 +14,9 @@ import pandas as pd
 import py7zr
 from builders import curve, delivery, market
 
-from pokewatch import nightly
 from pokewatch.evaluation import registry
 from pokewatch.models import fair_value
+from pokewatch.operations import night
 from pokewatch.quality import ingest
 from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
@@ -95,9 +95,9 @@ def run_train(home: Path) -> None:
     """Train and make it champion, whatever the gate says: its name is the same each time."""
     fair_value.BOOSTING["max_iter"] = fair_value.SMALL["max_iter"] = 2  # saving is what is killed
     settings = config(home)
-    trained = nightly.train(settings)
+    trained = night.train(settings)
     registry.promote(settings, trained.name, ["for the test"])
-    nightly.predict_all(settings)
+    night.predict_all(settings)
 
 
 def prepare_report(home: Path) -> None:
@@ -131,7 +131,7 @@ def prepare_predict(home: Path) -> None:
 def run_predict(home: Path) -> None:
     settings = config(home)
     cards = Store.from_settings(settings).cards()["card_id"]
-    nightly.write_frame(nightly.predict(settings, list(cards)), home / "forecasts.csv")
+    night.write_frame(night.predict(settings, list(cards)), home / "forecasts.csv")
 
 
 JOBS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {

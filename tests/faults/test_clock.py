@@ -9,9 +9,9 @@ import pandas as pd
 from builders import curve, delivery
 from fault_jobs import config, prepare_train, run_train
 
-from pokewatch import nightly
 from pokewatch.evaluation import registry
 from pokewatch.models import fair_value
+from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
@@ -75,7 +75,7 @@ def test_status_of_a_store_that_is_ahead_of_the_clock(tmp_path, time_machine_at)
     ingest(store, undated(5.0, "2025-01-04"), settings, at("2025-01-04T21:00"))
     ingest(store, undated(5.1, "2025-01-05"), settings, at("2025-01-05T21:00"))
     time_machine_at("2025-01-03T12:00Z")
-    found = nightly.status(settings)
+    found = night.status(settings)
     assert (found["last_date"], found["days_old"], found["coverage"]) == ("2025-01-05", -2, 1.0)
     assert found["last_day"]["enough"]
 
@@ -90,6 +90,6 @@ def test_a_model_trained_by_a_clock_set_back_keeps_its_back_test(tmp_path: Path,
     about = settings.models_dir / first / "about.json"
     os.utime(about, (about.stat().st_mtime + 9e6, about.stat().st_mtime + 9e6))
     last = Store.from_settings(settings).prices()["date"].max() - pd.Timedelta(days=1)
-    older = nightly.train(settings, as_of=last.date())
+    older = night.train(settings, as_of=last.date())
     assert not registry.past_forecasts(settings, older.name).empty
     assert run_train(tmp_path) is None

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pokewatch import nightly
 from pokewatch.commands import app
 from pokewatch.errors import UsageError
+from pokewatch.operations import night as nightly
 from pokewatch.quality import ingest, quarantine
 from pokewatch.report import facts, sections
 from pokewatch.report.script import table_script

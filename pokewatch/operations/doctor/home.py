@@ -51,19 +51,19 @@ class Finding:
 
 def examine(settings: Settings, deep: bool = False) -> list[Finding]:
     """Run every check; a check that fails itself is a finding too. deep: read all data."""
-    from pokewatch import doctor_data, doctor_stack
+    from pokewatch.operations.doctor import data, stack
 
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("home", lambda: check_home(settings)),
         ("settings", lambda: check_settings(PROJECT)),
         ("disk", lambda: check_disk(settings)),
-        ("tables", lambda: doctor_data.check_tables(settings, deep)),
-        ("clock", lambda: doctor_data.check_clock(settings)),
-        ("source", lambda: doctor_stack.check_source(settings)),
-        ("packages", doctor_stack.check_packages),
-        ("databases", lambda: doctor_stack.check_databases(settings)),
-        ("models", lambda: doctor_stack.check_models(settings)),
-        ("nights", lambda: doctor_data.check_nights(settings)),
+        ("tables", lambda: data.check_tables(settings, deep)),
+        ("clock", lambda: data.check_clock(settings)),
+        ("source", lambda: stack.check_source(settings)),
+        ("packages", stack.check_packages),
+        ("databases", lambda: stack.check_databases(settings)),
+        ("models", lambda: stack.check_models(settings)),
+        ("nights", lambda: data.check_nights(settings)),
         ("leftovers", lambda: check_leftovers(settings)),
     ]
     found: list[Finding] = []

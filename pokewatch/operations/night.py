@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch import tracking
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import backtest, registry
@@ -22,6 +21,7 @@ from pokewatch.models import reasons as advice
 from pokewatch.models import signals
 from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
+from pokewatch.operations import tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS

@@ -20,12 +20,12 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch import mlflow_model
 from pokewatch.charts.training import charts_of, draw
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.backtest import MODEL
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import Panel
+from pokewatch.operations import mlflow_model
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 

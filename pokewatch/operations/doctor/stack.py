@@ -10,9 +10,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from pokewatch.doctor import Finding, State
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry
+from pokewatch.operations.doctor.home import Finding, State
 from pokewatch.settings import Settings
 from pokewatch.sources import SOURCES
 from pokewatch.store import repair

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pokewatch import zenml_env
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
+from pokewatch.operations import zenml_env
 from pokewatch.settings import Settings
 
 if TYPE_CHECKING:  # ZenML takes seconds to import, and reads its environment then

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from pokewatch.doctor import MIB, Finding, State
 from pokewatch.errors import StoreError
+from pokewatch.operations.doctor.home import MIB, Finding, State
 from pokewatch.settings import Settings
 from pokewatch.store import repair
 from pokewatch.store.tables import TABLES, Store

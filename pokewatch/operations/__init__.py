@@ -1,0 +1,1 @@
+"""What runs at night, and what keeps an installation well."""
