@@ -175,7 +175,7 @@ def test_simulated_and_real_prices_are_never_mixed(home):
 def test_every_command_explains_itself():
     from typer.main import get_command
 
-    from pokewatch.commands import app
+    from pokewatch.cli.commands import app
 
     commands = get_command(app).commands
     expected = "collect backfill status quarantine train backtest predict signals report cards"

@@ -10,9 +10,9 @@ from builders import curve, delivery
 from pytest_httpserver import HTTPServer
 from test_cli import run
 
+from pokewatch.cli.source_list import listed
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
-from pokewatch.source_list import listed
 from pokewatch.sources import SOURCES
 from pokewatch.store.tables import Store
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pokewatch.cards import row_match
 from pokewatch.cards.catalog import Resolver
-from pokewatch.cli import main
+from pokewatch.cli.main import main
 from pokewatch.errors import UsageError
 from pokewatch.quality.ingest import collect
 from pokewatch.schema import empty_cards
@@ -374,7 +374,7 @@ def test_the_list_shows_no_signs_that_a_terminal_acts_on(cli, path: Path) -> Non
 def test_every_command_explains_itself() -> None:
     from typer.main import get_command
 
-    from pokewatch.watch_commands import watch
+    from pokewatch.cli.watch import watch
 
     commands = get_command(watch).commands
     assert set(commands) == {"add", "remove", "list", "import"}

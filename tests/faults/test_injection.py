@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pokewatch.commands import app
+from pokewatch.cli.commands import app
 from pokewatch.errors import UsageError
 from pokewatch.operations import night as nightly
 from pokewatch.quality import ingest, quarantine

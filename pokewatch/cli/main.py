@@ -17,12 +17,12 @@ def main() -> None:
     from typer.main import get_command, get_group
 
     from pokewatch.allocator import keep_freed_memory
-    from pokewatch.care_commands import care
-    from pokewatch.commands import app
+    from pokewatch.cli.care import care
+    from pokewatch.cli.commands import app
+    from pokewatch.cli.scale import scale
+    from pokewatch.cli.sources import sources
+    from pokewatch.cli.watch import watch
     from pokewatch.errors import PokewatchError
-    from pokewatch.scale_commands import scale
-    from pokewatch.source_commands import sources
-    from pokewatch.watch_commands import watch
 
     keep_freed_memory()
     commands = get_group(app)

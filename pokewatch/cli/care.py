@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pokewatch.commands import JsonFlag
+from pokewatch.cli.commands import JsonFlag
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import get_settings
 
@@ -22,14 +22,14 @@ def doctor(
     json: JsonFlag = False,
 ) -> None:
     """Check home, tables, disk, clock, source, packages and models; say how to mend what is bad."""
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.operations.doctor import home as doctors
 
     settings = get_settings()
     found = doctors.mend(settings, deep) if fix else doctors.examine(settings, deep)
     bad = [one.name for one in found if one.state is doctors.State.bad]
     if json:
-        output.show_json({"healthy": not bad, "checks": [one.as_dict() for one in found]})
+        rendering.show_json({"healthy": not bad, "checks": [one.as_dict() for one in found]})
     else:
         width = max(len(one.name) for one in found)
         for one in found:
@@ -47,11 +47,11 @@ def export(
     json: JsonFlag = False,
 ) -> None:
     """Write prices, cards, quarantine, predictions, models and watchlist into one archive."""
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.store import backup
 
     done = backup.export(get_settings(), file)
-    output.show_json(done) if json else output.show_pairs(backup.shown(done))
+    rendering.show_json(done) if json else rendering.show_pairs(backup.shown(done))
 
 
 @care.command("import")
@@ -60,8 +60,8 @@ def import_(
     json: JsonFlag = False,
 ) -> None:
     """Restore an archive into an empty data home; everything in it is verified first."""
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.store import backup, restore
 
     done = restore.restore(get_settings(), file)
-    output.show_json(done) if json else output.show_pairs(backup.shown(done))
+    rendering.show_json(done) if json else rendering.show_pairs(backup.shown(done))

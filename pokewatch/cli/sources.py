@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pokewatch.commands import JsonFlag
+from pokewatch.cli.commands import JsonFlag
 from pokewatch.settings import get_settings
 
 sources = typer.Typer(add_completion=False)
@@ -23,15 +23,15 @@ def list_sources(
     """List where prices come from: what each source needs and serves, and what came so far."""
     import pandas as pd
 
-    from pokewatch import output
-    from pokewatch.source_list import listed
+    from pokewatch.cli import rendering
+    from pokewatch.cli.source_list import listed
 
     found = listed(get_settings(), check)
     if json:
-        output.show_json(found)
+        rendering.show_json(found)
         return
     table = pd.DataFrame(found)
-    output.show_table(table[["source", "key", "rows", "newest", "currency", "history"]])
+    rendering.show_table(table[["source", "key", "rows", "newest", "currency", "history"]])
     for one in found:
         sys.stdout.write(f"\n{one['source']}: {one['serves']}\n  limits: {one['limits']}\n")
         if one["key"] == "missing":

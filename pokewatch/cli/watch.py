@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pokewatch.commands import JsonFlag, columns_of
+from pokewatch.cli.commands import JsonFlag, columns_of
 from pokewatch.errors import UsageError
 from pokewatch.settings import get_settings
 
@@ -128,7 +128,7 @@ def list_(json: JsonFlag = False) -> None:
     """Show your cards with what they are worth, and which targets are crossed."""
     import pandas as pd
 
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.store.tables import Store
     from pokewatch.watchlist import entries as watchlist
 
@@ -149,17 +149,17 @@ def list_(json: JsonFlag = False) -> None:
     }
     total = {name: None if pd.isna(value) else value for name, value in total.items()}
     if json:
-        output.show_json({**total, "entries": output.records(held)})
+        rendering.show_json({**total, "entries": rendering.records(held)})
         return
     if held.empty:
         sys.stdout.write(f"{settings.watchlist.name} lists no card yet: {watchlist.EXAMPLE}\n")
         return
-    output.show_table(table(held))
+    rendering.show_table(table(held))
     gain = {
         "gain (where price and cost are known)": total.pop("gain"),
         "prices": total.pop("prices"),
     }
-    output.show_pairs(total | gain)
+    rendering.show_pairs(total | gain)
     for problem in held["problem"].dropna():
         sys.stderr.write(f"no value: {clean(problem)}\n")
 
@@ -223,7 +223,7 @@ def import_(
     """Add the cards of a collection export: TCGplayer, Collectr, Dex, Cardmarket or any CSV."""
     import pandas as pd
 
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.watchlist import edit, importers
 
     path, resolver = get_settings().watchlist, known_cards()
@@ -250,12 +250,12 @@ def import_(
             kind: [{"line": line, "reason": reason} for line, reason in getattr(found, kind)]
             for kind in ("problems", "skipped", "remarks")
         }
-        output.show_json({**counts, "entries": rows, **reasons})
+        rendering.show_json({**counts, "entries": rows, **reasons})
         return
     if dry_run:
         frame = pd.DataFrame(rows).drop(columns=["target_above", "target_below"])
-        output.show_table(frame, limit=50)
-    output.show_pairs({name.replace("_", " "): value for name, value in counts.items()})
+        rendering.show_table(frame, limit=50)
+    rendering.show_pairs({name.replace("_", " "): value for name, value in counts.items()})
     if merged:
         sys.stderr.write(
             f"{merged} entries were there already and have more copies now: a file imported twice "

@@ -89,10 +89,10 @@ def on_terminal() -> bool:
 
 def show_counts(counts: Counts, as_json: bool) -> None:
     """Print what became of a delivery."""
-    from pokewatch import output
+    from pokewatch.cli import rendering
 
     if as_json:
-        output.show_json(counts.as_dict())
+        rendering.show_json(counts.as_dict())
         return
     shown: dict[str, Any] = {
         name: getattr(counts, name)
@@ -106,7 +106,7 @@ def show_counts(counts: Counts, as_json: bool) -> None:
     if counts.notes:
         shown["notes"] = "; ".join(counts.notes)
     shown["data version"] = counts.data_version
-    output.show_pairs(shown)
+    rendering.show_pairs(shown)
 
 
 def require_complete(incomplete: str) -> None:
@@ -172,7 +172,7 @@ def backfill(
     """Fill the store from tcgcsv's daily archives; interrupted, it goes on where it stopped."""
     from datetime import UTC, timedelta
 
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.quality.ingest import Counts
     from pokewatch.quality.ingest import backfill as backfill_days
 
@@ -190,7 +190,7 @@ def backfill(
                 for name in ("received", "accepted", "quarantined", "unchanged")
             }
     if json:
-        output.show_json({**total.as_dict(), "days": days})
+        rendering.show_json({**total.as_dict(), "days": days})
         return
     for name, one in days.items():
         sys.stdout.write(
@@ -206,14 +206,14 @@ def backfill(
 @app.command()
 def status(json: JsonFlag = False) -> None:
     """Show coverage, freshness, quarantine, data version and the champion's score."""
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.operations import night
 
     found = night.status(get_settings())
     if json:
-        output.show_json(found)
+        rendering.show_json(found)
     else:
-        output.show_pairs({name.replace("_", " "): value for name, value in found.items()})
+        rendering.show_pairs({name.replace("_", " "): value for name, value in found.items()})
 
 
 @app.command()
@@ -229,7 +229,7 @@ def quarantine(
     """Look at what was refused, and overrule it: accept it after all, or drop it for good."""
     import pandas as pd
 
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.operations import night
     from pokewatch.quality import quarantine as shelf
     from pokewatch.store.tables import Store
@@ -243,11 +243,11 @@ def quarantine(
             ["quarantine_id", "card_id", "date", "market_price", "raw", "reason", "status"]
         ].sort_values(["reason", "card_id", "date"])
         if json:
-            output.show_json(rows)
+            rendering.show_json(rows)
         else:
-            output.show_table(shown, limit=50)
+            rendering.show_table(shown, limit=50)
             counts = rows["reason"].value_counts().sort_index()
-            output.show_pairs({"rows": len(rows), **{str(k): int(v) for k, v in counts.items()}})
+            rendering.show_pairs({"rows": len(rows), **{str(k): int(v) for k, v in counts.items()}})
         return
     if not ids and reason is None and card is None:
         raise UsageError(f"name what to {action.value}: ids, --reason or --card")
@@ -256,7 +256,7 @@ def quarantine(
     else:
         done = shelf.drop(store, rows)
     if json:
-        output.show_json({"action": action.value, "rows": done})
+        rendering.show_json({"action": action.value, "rows": done})
     else:
         sys.stdout.write(f"{action.value}: {done} rows\n")
 
@@ -273,14 +273,14 @@ def train(
     """Fit the model, score it by walk-forward, and let the gate decide who is champion."""
     import pandas as pd
 
-    from pokewatch import output
+    from pokewatch.cli import rendering
     from pokewatch.operations import night
 
     trained = night.train(
         get_settings(), day(as_of, "--as-of"), data_version, jobs, progress=on_terminal()
     )
     if json:
-        output.show_json(
+        rendering.show_json(
             {
                 "model": trained.name,
                 "as_of": trained.as_of,
@@ -292,7 +292,7 @@ def train(
         )
     else:
         show_scores(pd.DataFrame(trained.scores))
-        output.show_pairs(
+        rendering.show_pairs(
             {
                 "model": trained.name,
                 "champion": trained.verdict.passed,
@@ -305,7 +305,7 @@ def train(
 
 def show_scores(scores: Any) -> None:
     """Print the score table's main columns."""
-    from pokewatch import output
+    from pokewatch.cli import rendering
 
     if scores.empty:
         sys.stdout.write("nothing could be scored: the history is too short\n")
@@ -315,10 +315,10 @@ def show_scores(scores: Any) -> None:
         "buy_calls buy_precision buy_lift sell_calls sell_precision sell_lift return_after_fees",
     ]
     first, second = (line.split() for line in names)
-    output.show_table(scores[[name for name in first if name in scores]])
+    rendering.show_table(scores[[name for name in first if name in scores]])
     if "buy_calls" in scores:
         own = scores[scores["buy_calls"].notna()]
-        output.show_table(own[["horizon", *[name for name in second if name in own]]])
+        rendering.show_table(own[["horizon", *[name for name in second if name in own]]])
 
 
 @app.command()
@@ -335,7 +335,7 @@ def backtest(
     json: JsonFlag = False,
 ) -> None:
     """Score the model out of sample, walking forward, beside naive and the baseline."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.evaluation import backtest as walk
     from pokewatch.operations import night
     from pokewatch.report import model_card
@@ -397,7 +397,7 @@ def predict(
     json: JsonFlag = False,
 ) -> None:
     """Show fair value, interval and signal of some cards, or of all."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.operations import night
 
     settings = get_settings()
@@ -426,7 +426,7 @@ def signals(
     date: DateOption = None, model: ModelOption = "champion", json: JsonFlag = False
 ) -> None:
     """Show the day's BUY and SELL, best first, with reasons."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.operations import night
 
     found = night.best_signals(get_settings(), day(date, "--date"), model=model)
@@ -450,7 +450,7 @@ def runs(
     """Show the pipeline's last runs, or one of them with its steps."""
     import pandas as pd
 
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.operations import runs as remembered
 
     if run is None:
@@ -478,7 +478,7 @@ def report(
     json: JsonFlag = False,
 ) -> None:
     """Write the nightly report: one self-contained HTML file."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.report import page as reports
 
     written = reports.write_report(
@@ -500,7 +500,7 @@ def cards(
     json: JsonFlag = False,
 ) -> None:
     """List or search cards: id, aliases, name, set, printing, last price."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.operations import night
 
     if names is not None:
@@ -526,7 +526,7 @@ def notebook(
     json: JsonFlag = False,
 ) -> None:
     """Run a notebook through papermill, its parameters checked first."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.report import page as reports
 
     parameters = reports.parse_parameters(parameter or [])
@@ -551,7 +551,7 @@ def run(
     json: JsonFlag = False,
 ) -> None:
     """Do the whole night in one process: collect, train, predict, report."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.operations import night
 
     done = night.run(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pokewatch.commands import JsonFlag, day, on_terminal
+from pokewatch.cli.commands import JsonFlag, day, on_terminal
 
 scale = typer.Typer()
 
@@ -25,7 +25,7 @@ def simulate(
     json: JsonFlag = False,
 ) -> None:
     """Write an invented market of any size: Parquet files for 'collect --source file'."""
-    from pokewatch import output as out
+    from pokewatch.cli import rendering as out
     from pokewatch.sources.simulated import large
 
     said = large.write(output, cards, days, day(until, "--until"), seed, on_terminal())
