@@ -109,7 +109,7 @@ def _stored(client: Client) -> dict[str, str]:
 
 
 def _names_a_server() -> bool:
-    """Return whether pokewatch.operations.tracking, which takes seconds to import, has something to say."""
+    """Return whether operations.tracking, which takes seconds to import, has a server to use."""
     dotenv = PROJECT / ".env"
     text = dotenv.read_text(encoding="utf-8") if dotenv.is_file() else ""
     return "MLFLOW_TRACKING_URI" in os.environ or "MLFLOW_TRACKING_URI" in text.upper()

@@ -38,15 +38,15 @@ __all__ = [
     "trial",
 ]
 _HOMES = {
-    "Card": "one_card",
-    "Market": "markets",
-    "Trial": "trials",
-    "following": "studies",
-    "importance": "studies",
-    "momentum": "studies",
-    "seasons": "studies",
-    "track_record": "studies",
-    "trial": "trials",
+    "Card": "analysis.card",
+    "Market": "analysis.market",
+    "Trial": "analysis.experiment",
+    "following": "analysis.studies",
+    "importance": "analysis.studies",
+    "momentum": "analysis.studies",
+    "seasons": "analysis.studies",
+    "track_record": "analysis.studies",
+    "trial": "analysis.experiment",
 }
 
 # Libraries' progress bars miss widgets in a notebook, and would name a folder of this machine.

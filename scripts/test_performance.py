@@ -447,7 +447,7 @@ def run_job(job: str, home: str, *arguments: str) -> None:
 
 def start_up(table: Table) -> None:
     """The command's version and the import, in fresh processes."""
-    version = [sys.executable, "-c", "from pokewatch.cli import main; main()", "--version"]
+    version = [sys.executable, "-c", "from pokewatch.cli.main import main; main()", "--version"]
 
     def run(*command: str) -> float:
         return best(lambda: subprocess.run(command, check=True, capture_output=True))

@@ -37,7 +37,7 @@ SECRETS = {
 # Each line is one command; all run in one process, as every import of pandas takes seconds.
 SESSION = """
 import shlex, sys
-from pokewatch.cli import main
+from pokewatch.cli.main import main
 for line in sys.stdin.read().splitlines():
     sys.argv = ["pokewatch", *shlex.split(line)]
     try:

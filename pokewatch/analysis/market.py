@@ -228,7 +228,7 @@ class Market:
         True
         """
         # A night's movers need its panel and settings only, and those a market has.
-        table = facts.movers(cast("report_facts.Night", self), days)
+        table = facts.movers(cast("facts.Night", self), days)
         if top is not None:
             up, down = table[table["change"] > 0].head(top), table[table["change"] < 0].tail(top)
             table = pd.concat([up, down])
@@ -308,7 +308,7 @@ class Market:
         >>> "meaning" in pw.market().quarantine_reasons()
         True
         """
-        return facts.quarantined(cast("report_facts.Night", self))
+        return facts.quarantined(cast("facts.Night", self))
 
     @property
     def _ids(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+import pokewatch
 from pokewatch.settings import PROJECT, Settings
 
 QUIET = {
@@ -79,8 +80,8 @@ def recipe(settings: Settings) -> str:
     found = hashlib.sha256()
     shown = settings.model_dump(mode="json", exclude=IDLE) | {"store": settings.store_root}
     found.update(json.dumps(shown, sort_keys=True).encode())
-    package = Path(__file__).parent
-    templates = package / "templates"
+    package = Path(pokewatch.__file__).parent
+    templates = package / "report" / "templates"
     files = [
         *package.rglob("*.py"),
         *templates.rglob("*"),

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from fault_jobs import pack, price
 from pytest_httpserver import HTTPServer
-from test_sources_services import cards
+from test_services import cards
 from web import Web
 
 from pokewatch import sources

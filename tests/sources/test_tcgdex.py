@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from pytest_httpserver import HTTPServer
-from test_sources_services import cards
+from test_services import cards
 from web import Web
 from werkzeug import Response
 

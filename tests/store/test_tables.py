@@ -247,7 +247,7 @@ KILLED = textwrap.dedent(
 @pytest.mark.parametrize("killed_after", [0.0, 0.05, 0.2])
 def test_a_kill_leaves_the_last_commit_and_the_next_run_completes(tmp_path, killed_after):
     home = tmp_path / "home"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(home)],
         stdout=subprocess.PIPE,

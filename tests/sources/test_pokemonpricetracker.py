@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import time_machine
 from pytest_httpserver import HTTPServer
-from test_sources_services import cards
+from test_services import cards
 from web import Web
 
 from pokewatch.errors import UsageError

@@ -329,7 +329,13 @@ def test_nothing_is_mended_while_a_night_runs(settings):
 def test_the_command_exits_1_when_something_is_bad(settings):
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from pokewatch.cli import main; main()", "doctor", *options],
+            [
+                sys.executable,
+                "-c",
+                "from pokewatch.cli.main import main; main()",
+                "doctor",
+                *options,
+            ],
             env=os.environ | {"POKEWATCH_HOME": str(settings.home)},
             capture_output=True,
             text=True,

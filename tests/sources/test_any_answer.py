@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sources_services import KNOWN, SERVICES
+from test_services import KNOWN, SERVICES
 
 from pokewatch.cards import catalog
 from pokewatch.quality import quarantine, rules

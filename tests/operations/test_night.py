@@ -7,7 +7,7 @@ from datetime import date
 import pandas as pd
 import pytest
 import time_machine
-from test_sources_tcgcsv import Service, answer, price, serve_archives, service, settings
+from test_tcgcsv import Service, answer, price, serve_archives, service, settings
 
 from pokewatch.operations import night
 from pokewatch.settings import Settings

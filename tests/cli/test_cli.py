@@ -16,7 +16,7 @@ QUIET = {"NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
 
 
 def run(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "from pokewatch.cli import main; main()"
+    code = "from pokewatch.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
@@ -188,7 +188,8 @@ def test_every_command_explains_itself():
 
 def test_the_version_is_answered_without_heavy_imports(tmp_path):
     code = (
-        "import sys; sys.argv = ['pokewatch', '--version']; from pokewatch.cli import main; main();"
+        "import sys; sys.argv = ['pokewatch', '--version'];"
+        "from pokewatch.cli.main import main; main();"
         "sys.exit(any(name in sys.modules for name in ('pandas', 'typer', 'pydantic')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ import pytest
 from builders import curve, delivery
 from pytest_httpserver import HTTPServer
 from test_cli import run
-from test_sources_tcgcsv import Service, answer, group, price, product
+from test_tcgcsv import Service, answer, group, price, product
 
 from pokewatch.cards.import_names import add_names
 from pokewatch.errors import SourceError, UsageError

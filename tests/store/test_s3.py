@@ -183,7 +183,7 @@ WRITER = textwrap.dedent(
 
 
 def test_two_writers_at_once_lose_and_double_nothing(config):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, config.store, card],
