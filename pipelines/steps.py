@@ -14,7 +14,7 @@ from zenml.types import HTMLString
 
 from pipelines import notify
 from pokewatch.errors import GateError
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import predictions, registry, training
 from pokewatch.operations import night as nightly
 from pokewatch.operations import runs, zenml_env
 from pokewatch.report import page
@@ -58,7 +58,7 @@ def train_model_step(
 ]:
     """Fit and score a challenger; return its name and its 7-day walk-forward scores."""
     jobs = int(get_step_context().pipeline_run.config.extra.get("jobs", 1))
-    trained = nightly.fit(get_settings(), _day(on), data_version, jobs)
+    trained = training.fit(get_settings(), _day(on), data_version, jobs)
     _remember(model=trained.name)
     metrics = _known(trained.score(registry.GATE_HORIZON))
     log_metadata({"model": trained.name, "as_of": trained.as_of, **metrics})
@@ -71,7 +71,7 @@ def validate_model_step(
     model_name: str, night: str, strict: bool
 ) -> Annotated[dict[str, Any], "verdict"]:
     """Return the gate's verdict with its reasons; strict: a no fails the run."""
-    verdict = nightly.validate(get_settings(), model_name).verdict
+    verdict = training.validate(get_settings(), model_name).verdict
     because = "; ".join(verdict.reasons)
     log_metadata({"passed": verdict.passed, "reasons": because})
     log.info("the gate says %s to '%s': %s", "yes" if verdict.passed else "no", model_name, because)
@@ -98,10 +98,10 @@ def predict_step(
     data_version: int, promoted: bool, night: str, on: str, horizons: list[int]
 ) -> Annotated[dict[str, int], "signals"]:
     """Predict every card and keep it in the store; return how many cards each signal got."""
-    predictions = nightly.predict_all(get_settings(), _day(on), horizons or None)
-    week = predictions[predictions["horizon"] == nightly.SIGNAL_HORIZON]
+    predicted = predictions.predict_all(get_settings(), _day(on), horizons or None)
+    week = predicted[predicted["horizon"] == predictions.SIGNAL_HORIZON]
     signals = {str(name): int(number) for name, number in week["signal"].value_counts().items()}
-    log_metadata({"cards": int(predictions["card_id"].nunique()), **signals})
+    log_metadata({"cards": int(predicted["card_id"].nunique()), **signals})
     return signals
 
 

@@ -1,54 +1,33 @@
-"""What ``import pokewatch as pw`` offers: frames out of the store and the trained models."""
+"""What ``import pokewatch as pw`` offers: functions on the stored prices and trained models.
+
+They read the settings of the process and fetch what the rooms below take as frames.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pokewatch.analysis.market import Day, Market, as_day, marked
+from pokewatch.analysis import patterns
+from pokewatch.analysis.market import MIN_PRICE, Day, as_day, marked, market
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import backtest as walk_forward
-from pokewatch.evaluation import metrics, registry
+from pokewatch.evaluation import backtest as backtests
+from pokewatch.evaluation import metrics, predictions, registry, track_record
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.evaluation.training import last_trained
+from pokewatch.models.panel import open_panel, price_sources
 from pokewatch.operations import night
-from pokewatch.report import facts
+from pokewatch.operations import status as states
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
 
 BY = ("month", "price_band", "kind", "set_name")
-
-
-def market(
-    since: Day = None,
-    until: Day = None,
-    sets: str | Sequence[str] | None = None,
-    kind: str | None = None,
-    data_version: int | None = None,
-) -> Market:
-    """Return the stored market: all of it, or some days, sets (names) or one kind.
-
-    since and until are inclusive; kind: single or sealed; data_version: an older state of the
-    store. Raises UsageError for a date, set, kind or version that is not there.
-
-    >>> import pokewatch as pw
-    >>> pw.market(until="2999-12-31").prices.shape[1] > 0
-    True
-    """
-    settings = get_settings()
-    panel, version = night.open_panel(settings, data_version=data_version)
-    store = Store.from_settings(settings)
-    known = store.cards().set_index("card_id").reindex(panel.card_ids).rename_axis("card_id")
-    known["aliases"] = [
-        [] if names is None or names is np.nan else names for names in known["aliases"]
-    ]
-    sources = tuple(night.sources(settings, version))
-    whole = Market(settings, panel, known.reset_index(), 0, version, sources)
-    part = whole if since is None and until is None else whole.between(since, until)
-    return part if sets is None and kind is None else part.only(sets, kind)
 
 
 def fair_value(
@@ -73,7 +52,7 @@ def fair_value(
     if wanted is not None and not len(wanted):
         raise UsageError("cards=[] names no card: leave it out for all of them")
     days = [horizons] if isinstance(horizons, int) else horizons
-    rows = night.predict(settings, wanted, as_day(date, "date"), days, model)
+    rows = predictions.predict(settings, wanted, as_day(date, "date"), days, model)
     return marked(rows, _simulated(settings))
 
 
@@ -87,7 +66,7 @@ def signals(date: Day = None, horizon: int = 7, model: str = "champion") -> pd.D
     True
     """
     settings = get_settings()
-    rows = night.best_signals(settings, as_day(date, "date"), horizon, model)
+    rows = predictions.best_signals(settings, as_day(date, "date"), horizon, model)
     return marked(rows, _simulated(settings))
 
 
@@ -113,11 +92,11 @@ def backtest(
     settings = get_settings()
     start, end = as_day(since, "since"), as_day(until, "until")
     days = [horizons] if isinstance(horizons, int) else horizons
-    panel, version = night.open_panel(settings)
+    panel, version = open_panel(settings)
     if fresh:
         if model is not None:
             raise UsageError(f"fresh=True fits anew: leave model={model!r} out")
-        tested = walk_forward.walk_forward(panel, settings, days or HORIZONS, start, end, jobs)
+        tested = backtests.walk_forward(panel, settings, days or HORIZONS, start, end, jobs)
         return marked(tested.forecasts, _simulated(settings, version))
     name = _trained(settings, model)
     own = registry.past_forecasts(settings, name)
@@ -132,7 +111,7 @@ def backtest(
         first, last = own["date"].min(), own["date"].max()
         covers = f"its back-test covers {first:%Y-%m-%d} to {last:%Y-%m-%d}"
         raise UsageError(f"'{name}' has no forecasts from {since} to {until}: {covers}")
-    rows = walk_forward.beside_naive(own[keep].reset_index(drop=True), panel)
+    rows = backtests.beside_naive(own[keep].reset_index(drop=True), panel)
     return marked(rows, _simulated(settings, version))
 
 
@@ -151,17 +130,17 @@ def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.Da
     rows = backtest() if forecasts is None else forecasts
     simulated = bool(rows.attrs.get("simulated"))
     if by is None:
-        return marked(walk_forward.score_table(rows, settings), simulated)
-    own = rows[rows["model"] == walk_forward.MODEL]
+        return marked(backtests.score_table(rows, settings), simulated)
+    own = rows[rows["model"] == backtests.MODEL]
     group = _groups(own, by, settings)
-    table = walk_forward.breakdown(own, group)
+    table = backtests.breakdown(own, group)
     calls = [
         metrics.signal_scores(part, settings.good_move, settings.fee)
         for _, part in own.groupby([own["horizon"], group])
     ]
     joined = pd.concat([table, pd.DataFrame(calls)], axis=1)
     if by == "price_band" and len(joined):
-        rank = {name: number for number, name in enumerate(walk_forward.PRICE_BANDS)}
+        rank = {name: number for number, name in enumerate(backtests.PRICE_BANDS)}
         order = joined.assign(rank=joined["group"].map(rank)).sort_values(["horizon", "rank"])
         joined = joined.loc[order.index]
     return marked(joined.reset_index(drop=True), simulated)
@@ -170,7 +149,7 @@ def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.Da
 def train(as_of: Day = None, data_version: int | None = None, jobs: int = 1) -> TrainedModel:
     """Train on the stored prices as the nightly run does: fit, score, gate, perhaps promote.
 
-    Takes minutes on a large store; ``trial`` does the same on the side and promotes nothing.
+    Takes minutes on a large store; ``experiment`` does the same beside it and promotes nothing.
 
     >>> import pokewatch as pw
     >>> pw.train().verdict.reasons != []
@@ -186,7 +165,69 @@ def status() -> dict[str, Any]:
     >>> pw.status()["cards"] > 0
     True
     """
-    return night.status(get_settings())
+    return states.status(get_settings())
+
+
+def with_default(function: Callable[..., Any], fetch: Callable[[], Any]) -> Callable[..., Any]:
+    """Return a function whose first argument may be left out: it is fetched then.
+
+    Name, docstring and the other arguments stay as they are.
+    """
+    signature = inspect.signature(function)
+    given, *others = signature.parameters.values()
+    optional = given.replace(default=None, annotation=f"{given.annotation} | None")
+
+    @wraps(function)
+    def filled(*arguments: Any, **named: Any) -> Any:
+        what = arguments[0] if arguments else named.pop(given.name, None)
+        return function(fetch() if what is None else what, *arguments[1:], **named)
+
+    filled.__signature__ = signature.replace(parameters=[optional, *others])  # type: ignore[attr-defined]
+    return filled
+
+
+momentum = with_default(patterns.momentum, market)
+seasons = with_default(patterns.seasons, market)
+
+
+def equity_curve(
+    forecasts: pd.DataFrame | None = None, horizon: int = 7, min_price: float = MIN_PRICE
+) -> pd.DataFrame:
+    """Return the equity of buying at every BUY beside holding the market, 100 at the start.
+
+    forecasts: default ``backtest()``. At dates ``horizon`` days apart the money is spread evenly
+    over the BUY of that day, sold at the end of the horizon and the fee paid; without a BUY it lies
+    idle. Columns date (of the sale), calls, followed (after fees), before_fees, held (all scored
+    cards in equal parts, no fee); cards of ``min_price`` USD and more.
+
+    >>> import pokewatch as pw
+    >>> pw.equity_curve()[["followed", "held"]].iloc[0].tolist()
+    [100.0, 100.0]
+    """
+    rows = backtest(horizons=horizon) if forecasts is None else forecasts
+    curve = track_record.equity_curve(rows, horizon, get_settings().fee, min_price)
+    return marked(curve, bool(rows.attrs.get("simulated")))
+
+
+def trade_log(
+    forecasts: pd.DataFrame | None = None, horizon: int = 7, worst: int | None = None
+) -> pd.DataFrame:
+    """Return every BUY and SELL as it would have been given, with what came of it.
+
+    forecasts: default ``backtest()``. Columns card_id, name, set_name, date, signal, price, y (USD,
+    at the end of the horizon), move, gain (BUY: after the fee; SELL: the fall that was avoided, a
+    rise is a loss), right (moved by ``good_move`` that way). worst=n: the n largest losses, one a
+    card.
+
+    >>> import pokewatch as pw
+    >>> "gain" in pw.trade_log(worst=3)
+    True
+    """
+    settings = get_settings()
+    rows = backtest(horizons=horizon) if forecasts is None else forecasts
+    cards = Store.from_settings(settings).cards()
+    log = track_record.trade_log(rows, cards, horizon, settings.fee, settings.good_move, worst)
+    return marked(log, bool(rows.attrs.get("simulated")))
 
 
 def _trained(settings: Settings, name: str | None) -> str:
@@ -195,7 +236,7 @@ def _trained(settings: Settings, name: str | None) -> str:
     if name is None and present is not None:
         return present
     if name in (None, "newest"):
-        newest = facts.last_trained(settings)
+        newest = last_trained(settings)
         if newest is None:
             raise UsageError("no model has been trained yet: run 'pokewatch train' or pw.train()")
         return newest.name
@@ -203,15 +244,15 @@ def _trained(settings: Settings, name: str | None) -> str:
 
 
 def _simulated(settings: Settings, version: int | None = None) -> bool:
-    return SIMULATED in night.sources(settings, version)
+    return SIMULATED in price_sources(settings, version)
 
 
 def _groups(own: pd.DataFrame, by: str, settings: Settings) -> pd.Series:
     if by == "month":
         return own["date"].dt.strftime("%Y-%m")
     if by == "price_band":
-        edges = [*walk_forward.PRICE_BANDS.values(), np.inf]
-        return pd.cut(own["price"], edges, labels=list(walk_forward.PRICE_BANDS)).astype(str)
+        edges = [*backtests.PRICE_BANDS.values(), np.inf]
+        return pd.cut(own["price"], edges, labels=list(backtests.PRICE_BANDS)).astype(str)
     if by not in BY:
         raise UsageError(f"by={by!r} is unknown: choose among {', '.join(BY)}")
     cards = Store.from_settings(settings).cards().set_index("card_id")

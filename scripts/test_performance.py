@@ -38,11 +38,12 @@ import pyarrow.parquet as pq
 
 from pokewatch import schema
 from pokewatch.allocator import keep_freed_memory
-from pokewatch.analysis import comparison
+from pokewatch.analysis import benchmark as comparison
 from pokewatch.cards.catalog import tidy
 from pokewatch.models import features
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import open_panel
 from pokewatch.operations import night as nightly
 from pokewatch.quality import ingest as collect
 from pokewatch.settings import Settings, load_settings
@@ -160,7 +161,7 @@ def latency(table: Table, settings: Settings) -> None:
     """Single predictions, cold and warm, and many at once."""
     model = load_baseline_model(settings)
     rng = np.random.default_rng(1)
-    panel, _ = nightly.open_panel(settings)
+    panel, _ = open_panel(settings)
     alive = np.flatnonzero(~np.isnan(panel.price[-60]))
     size = min(ASKED, len(alive) * 50)
     row = len(panel.dates) - 1 - rng.integers(0, 50, size)
@@ -242,7 +243,7 @@ def panel_series(panel: Any, days: int) -> pd.Series:
 
 def feature_building(table: Table, settings: Settings) -> None:
     """All features of a market, beside a loop over cards that makes the same columns."""
-    panel, _ = nightly.open_panel(settings)
+    panel, _ = open_panel(settings)
     cells = panel.price.size
     some = min(len(panel.card_ids), max(3_000_000 // len(panel.dates), 256))
     part = panel.cards_only(slice(0, some))
@@ -472,11 +473,11 @@ def growth(sizes: list[int], days: int, folder: Path) -> list[dict[str, float]]:
 
 def parts(settings: Settings, cards: int, days: int, folder: Path) -> dict[str, float]:
     """Seconds of opening the store, of all features, of tonight's forecasts and of one ingest."""
-    panel, _ = nightly.open_panel(settings)
+    panel, _ = open_panel(settings)
     model = FairValueModel([7], settings.seed).fit(panel)
     last = [len(panel.dates) - 1]
     return {
-        "open": best(lambda: nightly.open_panel(settings)),
+        "open": best(lambda: open_panel(settings)),
         "features": best(lambda: features.build(panel, jobs=os.cpu_count() or 1), 2),
         "forecast": best(lambda: model.predict_days(panel, last)),
         "ingest": child(settings, "collect", str(tonight(cards, days, folder)))["seconds"],

@@ -22,24 +22,13 @@ from matplotlib import pyplot as plt
 
 import pokewatch as pw
 from pokewatch import api
-from pokewatch.analysis import (
-    benchmark,
-    experiment,
-    narrative,
-    studies,
-    tables,
-)
-from pokewatch.analysis import (
-    card as one_card,
-)
-from pokewatch.analysis import (
-    market as markets,
-)
+from pokewatch.analysis import benchmark, narrative, patterns, permutation_importance, tables
+from pokewatch.analysis import market as markets
 from pokewatch.charts import market as plot
 from pokewatch.charts import scores
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import registry
-from pokewatch.operations import night
+from pokewatch.evaluation import predictions, registry, training
+from pokewatch.operations import experiment, night, status
 from pokewatch.quality.ingest import ingest
 from pokewatch.schema import Delivery
 from pokewatch.settings import PROJECT, Settings, get_settings
@@ -48,7 +37,7 @@ from pokewatch.store.tables import Store
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"
 EVIL = "<script>alert(1)</script>"
-MODULES = (api, markets, one_card, studies, experiment, plot, scores)
+MODULES = (api, markets, patterns, permutation_importance, experiment, training, plot, scores)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +116,7 @@ def test_the_import_loads_nothing_and_completes_names():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'markets_of_mars'"):
+    with pytest.raises(AttributeError, match="attribute markets_of_mars"):
         _ = pw.markets_of_mars
 
 
@@ -194,7 +183,7 @@ class TestMarket:
             (lambda: pw.backtest(since="2025-03-31"), "its back-test covers"),
             (lambda: pw.score(by="colour"), "by='colour' is unknown: choose among month"),
             (lambda: pw.seasons(by="year"), "by='year' is unknown: choose among month, weekday"),
-            (lambda: pw.importance(days=80), "90 days are too few for days=80"),
+            (lambda: pw.permutation_importance(days=80), "90 days are too few for days=80"),
         ],
     )
     def test_what_is_not_there_is_a_usage_error(self, home, ask, said):
@@ -260,7 +249,7 @@ class TestForecasts:
         assert {"rmae", "coverage", "buy_precision", "return_after_fees"} <= set(table)
 
     def test_following_pays_the_fee_at_each_sale(self, home: Settings):
-        equity = pw.following(forecasts(["BUY", "HOLD", "BUY"], [0.2, -0.1, 0.0]))
+        equity = pw.equity_curve(forecasts(["BUY", "HOLD", "BUY"], [0.2, -0.1, 0.0]))
         kept = 1 - home.fee
         assert equity["followed"].tolist() == pytest.approx(
             [100, 120 * kept, 120 * kept, 120 * kept**2]
@@ -272,17 +261,17 @@ class TestForecasts:
 
     def test_following_takes_no_day_twice(self, home):
         daily = forecasts(["BUY"] * 15, [0.01] * 15, days=1)
-        assert len(pw.following(daily)) == 4  # the start, and days 0, 7 and 14
+        assert len(pw.equity_curve(daily)) == 4  # the start, and days 0, 7 and 14
 
-    def test_cards_below_the_least_price_are_left_out(self, home):
-        assert pw.following(forecasts(["BUY"], [0.1]), least_price=11).empty
+    def test_cards_below_the_min_price_are_left_out(self, home):
+        assert pw.equity_curve(forecasts(["BUY"], [0.1]), min_price=11).empty
 
     def test_track_record(self, home: Settings):
         rows = forecasts(["BUY", "SELL", "SELL", "HOLD"], [0.2, 0.3, -0.06, 0.5])
-        record = pw.track_record(rows)
+        record = pw.trade_log(rows)
         assert record["gain"].tolist() == pytest.approx([1.2 * (1 - home.fee) - 1, -0.3, 0.06])
         assert record["right"].tolist() == [True, False, True]
-        assert pw.track_record(rows, worst=2)["move"].tolist() == pytest.approx([0.3])
+        assert pw.trade_log(rows, worst=2)["move"].tolist() == pytest.approx([0.3])
 
     def test_momentum_is_found_where_it_is(self, home):
         table = pw.momentum(days=[1, 7])
@@ -291,7 +280,7 @@ class TestForecasts:
         assert "reversion" in narrative.momentum(-table.abs()).data
 
     def test_a_constant_feature_has_no_importance(self, home):
-        table = pw.importance(days=21, repeats=2).set_index("family")
+        table = pw.permutation_importance(days=21, repeats=2).set_index("family")
         assert table.loc["low gap", "importance"] == 0.0  # no quotes in this market
         assert table["importance"].max() > 0
         assert table["importance"].is_monotonic_decreasing
@@ -304,7 +293,7 @@ class TestTrial:
             return sorted((str(path), path.stat().st_mtime_ns) for path in kept)
 
         before = state()
-        trial = pw.trial(7)
+        trial = pw.experiment(7)
         assert state() == before
         assert trial.logged == ""  # tracking is off
         assert not trial.trained.verdict.passed
@@ -312,8 +301,8 @@ class TestTrial:
 
     def test_is_the_model_that_training_would_give(self, home: Settings):
         stored = pw.backtest("newest", horizons=7)
-        pd.testing.assert_frame_equal(pw.trial(7).forecasts, stored)
-        assert pw.trial([7, 1]).scores["horizon"].unique().tolist() == [1, 7]
+        pd.testing.assert_frame_equal(pw.experiment(7).forecasts, stored)
+        assert pw.experiment([7, 1]).scores["horizon"].unique().tolist() == [1, 7]
 
 
 class TestWords:
@@ -338,8 +327,8 @@ class TestWords:
 
     def test_nothing_scored_is_said(self, home):
         empty = pw.backtest(horizons=7).iloc[:0]
-        assert "history is too short" in narrative.equity(pw.following(empty)).data
-        assert "No call was given" in narrative.worst(pw.track_record(empty, worst=3)).data
+        assert "history is too short" in narrative.equity(pw.equity_curve(empty)).data
+        assert "No call was given" in narrative.worst(pw.trade_log(empty, worst=3)).data
 
 
 class TestBenchmark:
@@ -374,5 +363,5 @@ class TestBenchmark:
 
 
 def test_status_is_that_of_the_night(home: Settings):
-    assert pw.status() == night.status(home)
-    assert pw.signals(date=date(2025, 3, 31)).equals(night.best_signals(home))
+    assert pw.status() == status.status(home)
+    assert pw.signals(date=date(2025, 3, 31)).equals(predictions.best_signals(home))

@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from pokewatch.operations import night as nightly
+from pokewatch.operations import exports
 from pokewatch.settings import PROJECT
 
 LONG = bool(os.environ.get("POKEWATCH_LONG_TESTS"))
@@ -257,8 +257,8 @@ def test_text_in_a_csv_file_is_no_formula_and_numbers_stay_numbers(tmp_path):
             "price": [-1.5] * (len(FORMULAS) + len(harmless)),
         }
     )
-    nightly.write_frame(frame, tmp_path / "out.csv")
-    nightly.write_frame(pd.DataFrame({"name": ["\r=1", "Mew\r=1"]}), tmp_path / "rows.csv")
+    exports.write_frame(frame, tmp_path / "out.csv")
+    exports.write_frame(pd.DataFrame({"name": ["\r=1", "Mew\r=1"]}), tmp_path / "rows.csv")
     assert (tmp_path / "rows.csv").read_bytes() == b"name\n =1\nMew =1\n"
     read = pd.read_csv(tmp_path / "out.csv", dtype={"name": str, "card_id": str}, na_values=[])
     for column in ("card_id", "name"):
@@ -266,5 +266,5 @@ def test_text_in_a_csv_file_is_no_formula_and_numbers_stay_numbers(tmp_path):
         rest = read[column].iloc[len(FORMULAS) :].fillna("").tolist()
         assert rest == [text or "" for text in harmless]
     assert read["price"].tolist() == frame["price"].tolist()
-    nightly.write_frame(frame, tmp_path / "out.parquet")
+    exports.write_frame(frame, tmp_path / "out.parquet")
     assert pd.read_parquet(tmp_path / "out.parquet")["name"].tolist() == frame["name"].tolist()

@@ -8,26 +8,27 @@ from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
-from pokewatch.models.panel import Panel
-from pokewatch.report import facts
+from pokewatch.evaluation.predictions import predict
+from pokewatch.models.panel import Panel, open_panel, price_sources
+from pokewatch.quality import rules
 from pokewatch.schema import SIMULATED
-from pokewatch.settings import Settings
+from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
-
-if TYPE_CHECKING:
-    from pokewatch.analysis.card import Card
 
 Day = date | str | None
 MATRICES = ("price", "age", "low", "mid", "volume")
 KINDS = ("single", "sealed")
 GROUPS = ("set_name", "rarity", "product_kind", "printing")
+MIN_PRICE = 1.0  # USD; below it a cent more is a big move
+INDEX_DAYS = 365
+INDEX_CAP = np.log(1.2)  # one day's move of one card counts no more than this
 
 
 def as_day(value: Day, name: str) -> date | None:
@@ -53,6 +54,52 @@ def columns(panel: Panel, keep: np.ndarray) -> Panel:
     """Return the panel of some cards; keep: a mask or the numbers of its columns."""
     parts = {name: getattr(panel, name)[:, keep] for name in MATRICES}
     return replace(panel, card_ids=panel.card_ids[keep], cards=panel.cards.iloc[keep], **parts)
+
+
+def market_index(panel: Panel, stale_days: int = 3) -> pd.Series:
+    """Return an equal-weighted index of the last year, 100 on its first day.
+
+    A day's change is the mean log change of the cards at ``MIN_PRICE`` and more the day before
+    with fresh prices, each capped at ``INDEX_CAP``; new cards enter without moving it.
+    """
+    price, age = panel.price[-INDEX_DAYS:], panel.age[-INDEX_DAYS:]
+    move = np.clip(np.diff(np.log(price), axis=0), -INDEX_CAP, INDEX_CAP)
+    counts = (price[:-1] >= MIN_PRICE) & (age[1:] <= stale_days)
+    mean = np.where(counts, np.nan_to_num(move), 0).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+    level = 100 * np.exp(np.concatenate([[0.0], np.cumsum(mean)]))
+    return pd.Series(level, panel.dates[-INDEX_DAYS:])
+
+
+def movers(panel: Panel, span: int, stale_days: int) -> pd.DataFrame:
+    """Return cards by change over ``span`` days, the largest rise first.
+
+    Columns card_id, before, price (USD), change; only cards of ``MIN_PRICE`` and more at both
+    ends whose prices are not stale there. Empty where the history is shorter.
+    """
+    now, then = len(panel.dates) - 1, len(panel.dates) - 1 - span
+    if then < 0:
+        return pd.DataFrame(columns=["card_id", "before", "price", "change"])
+    table = pd.DataFrame(
+        {"card_id": panel.card_ids, "before": panel.price[then], "price": panel.price[now]}
+    )
+    fresh = (panel.age[[then, now]] <= stale_days).all(axis=0)
+    dear = (table[["before", "price"]] >= MIN_PRICE).all(axis=1)
+    table["change"] = table["price"] / table["before"] - 1
+    kept = table[fresh & dear & (table["change"] != 0)]
+    return kept.sort_values("change", ascending=False, kind="stable")
+
+
+def reasons_table(quarantine: pd.DataFrame) -> pd.DataFrame:
+    """Return quarantined rows by reason: columns reason, meaning, rows, held, last_date."""
+    rows = quarantine.assign(held=quarantine["status"] == "held")
+    table = (
+        rows.groupby("reason")
+        .agg(rows=("reason", "size"), held=("held", "sum"), last_date=("date", "max"))
+        .sort_values("rows", ascending=False)
+        .reset_index()
+    )
+    table["meaning"] = [rules.REASONS.get(reason, reason) for reason in table["reason"]]
+    return table
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -110,8 +157,6 @@ class Market:
         >>> market.card(market.cards.index[0]).card_id == market.cards.index[0]
         True
         """
-        from pokewatch.analysis.card import Card
-
         if text is None:
             moved = self.movers(days=min(30, len(self.panel.dates) - 1), top=1)
             widest = moved["change"].abs().sort_values().index
@@ -182,7 +227,7 @@ class Market:
     def index(self) -> pd.Series:
         """Return the equal-weighted index of the market, 100 on its first day.
 
-        A day counts as in ``report_facts.market_index``: mean of capped log changes of cards of
+        A day counts as in ``report_market_index``: mean of capped log changes of cards of
         $1 and more with fresh prices.
 
         >>> import pokewatch as pw
@@ -190,10 +235,10 @@ class Market:
         100.0
         """
         level, parts = 100.0, []
-        for start in range(self.first, len(self.panel.dates), facts.INDEX_DAYS - 1):
-            rows = slice(start, start + facts.INDEX_DAYS)
+        for start in range(self.first, len(self.panel.dates), INDEX_DAYS - 1):
+            rows = slice(start, start + INDEX_DAYS)
             cut = {name: getattr(self.panel, name)[rows] for name in ("dates", *MATRICES)}
-            part = facts.market_index(replace(self.panel, **cut), self.settings.stale_days)
+            part = market_index(replace(self.panel, **cut), self.settings.stale_days)
             parts.append(part * level / 100)
             level = float(parts[-1].iloc[-1])
         joined = pd.concat(parts)
@@ -227,8 +272,7 @@ class Market:
         >>> bool(pw.market().movers(days=7, top=3)["change"].is_monotonic_decreasing)
         True
         """
-        # A night's movers need its panel and settings only, and those a market has.
-        table = facts.movers(cast("facts.Night", self), days)
+        table = movers(self.panel, days, self.settings.stale_days)
         if top is not None:
             up, down = table[table["change"] > 0].head(top), table[table["change"] < 0].tail(top)
             table = pd.concat([up, down])
@@ -308,7 +352,7 @@ class Market:
         >>> "meaning" in pw.market().quarantine_reasons()
         True
         """
-        return facts.quarantined(cast("facts.Night", self))
+        return reasons_table(self.quarantine)
 
     @property
     def _ids(self) -> np.ndarray:
@@ -357,3 +401,161 @@ class Market:
         formats = {"in a week": "{:+.1%}".format, "before": money, "price": money}
         table = shown.to_html(index=False, border=0, formatters=formats, na_rep="")
         return f'{head}<div class="mathjax_ignore">{table}</div>'
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Card:
+    """A card of a market, as ``market.card`` returns it.
+
+    >>> import pokewatch as pw
+    >>> card = pw.market().card()
+    >>> card.prices.name == card.card_id
+    True
+    """
+
+    market: Market
+    card_id: str
+
+    @property
+    def prices(self) -> pd.Series:
+        """Market prices in USD from its first one on, index of dates, gaps filled causally."""
+        prices = self.market.prices[self.card_id].dropna()
+        prices.attrs["simulated"] = self.market.simulated
+        return prices
+
+    @property
+    def observations(self) -> pd.DataFrame:
+        """The stored observations themselves: market, low, mid, high price (USD), volume."""
+        days = self.market.dates
+        rows = Store.from_settings(self.market.settings).prices(
+            None, [self.card_id], days[0].date(), days[-1].date(), self.market.data_version
+        )
+        rows.attrs["simulated"] = self.market.simulated
+        return rows
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is known of it: name, set_name, number, rarity, printing, aliases, last_price."""
+        row = self.market.cards.loc[self.card_id]
+        values = {
+            str(name): value.item() if isinstance(value, np.generic) else value
+            for name, value in row.items()
+        }
+        values["aliases"] = list(values["aliases"])
+        blank = {name: None for name, value in values.items() if value is pd.NA or value != value}
+        return {"card_id": self.card_id} | values | blank
+
+    @property
+    def title(self) -> str:
+        """Its name, or its id where it has none."""
+        return str(self.info["name"] or self.card_id)
+
+    def change(self, days: int = 7) -> float:
+        """Return its change (a fraction) over the market's last ``days`` days, NaN if unknown.
+
+        >>> import pokewatch as pw
+        >>> pw.market().card().change(days=7) > -1
+        True
+        """
+        if days >= len(self.market.panel.dates):
+            return float("nan")
+        return float(self.market.returns(days)[self.card_id].iloc[-1])
+
+    def fair_value(
+        self, horizons: int | Sequence[int] | None = None, model: str = "champion"
+    ) -> pd.DataFrame:
+        """Return fair value and 80 % interval (USD) at the market's last day, a row a horizon.
+
+        Columns ``PREDICTION_COLUMNS``; UsageError for a horizon that was not trained.
+
+        >>> import pokewatch as pw
+        >>> pw.market().card().fair_value(horizons=7)["horizon"].tolist()
+        [7]
+        """
+        if horizons is None and model == "champion":
+            return self._forecast.copy()
+        return self._predicted(horizons, model)
+
+    @cached_property
+    def _forecast(self) -> pd.DataFrame:
+        return self._predicted(None, "champion")
+
+    def _predicted(self, horizons: int | Sequence[int] | None, model: str) -> pd.DataFrame:
+        wanted = [horizons] if isinstance(horizons, int) else horizons
+        on = self.market.dates[-1].date()
+        version = self.market.data_version
+        rows = predict(
+            self.market.settings, [self.card_id], on, wanted, model, data_version=version
+        )
+        rows.attrs["simulated"] = self.market.simulated
+        return rows
+
+    def __repr__(self) -> str:
+        return f"Card({self.card_id!r}, {self.title!r}, last price {self.info['last_price']:,.2f})"
+
+    def _repr_html_(self) -> str:
+        """Return its name, set, last price and moves, with the curve of its last 90 days."""
+        from pokewatch.charts import report as charts  # matplotlib takes a while
+
+        info = self.info
+        about = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
+        moved = ", ".join(
+            f"{change:+.1%} in {days} days"
+            for days in (7, 30)
+            if (change := self.change(days)) == change
+        )
+        said = f"{charts.dollars(info['last_price'])} on {info['last_date']:%Y-%m-%d}"
+        said += f" ({moved})" if moved else ""
+        said += " · <em>simulated</em>" if self.market.simulated else ""
+        line = charts.svg(charts.sparkline(self.prices.tail(90)), "prices of the last 90 days")
+        return (
+            f'<div class="mathjax_ignore"><strong>'  # a dollar sign is money
+            f"{html.escape(self.title)}</strong> · "
+            f"{html.escape(' · '.join(str(part) for part in about))} · "
+            f"<code>{html.escape(self.card_id)}</code><br>{said}"
+            f'<div style="width: 9em">{line}</div></div>'
+        )
+
+
+def market(
+    since: Day = None,
+    until: Day = None,
+    sets: str | Sequence[str] | None = None,
+    kind: str | None = None,
+    data_version: int | None = None,
+) -> Market:
+    """Return the stored market: all of it, or some days, sets (names) or one kind.
+
+    since and until are inclusive; kind: single or sealed; data_version: an older state of the
+    store. Raises UsageError for a date, set, kind or version that is not there.
+
+    >>> import pokewatch as pw
+    >>> pw.market(until="2999-12-31").prices.shape[1] > 0
+    True
+    """
+    settings = get_settings()
+    panel, version = open_panel(settings, data_version=data_version)
+    store = Store.from_settings(settings)
+    known = store.cards().set_index("card_id").reindex(panel.card_ids).rename_axis("card_id")
+    known["aliases"] = [
+        [] if names is None or names is np.nan else names for names in known["aliases"]
+    ]
+    sources = tuple(price_sources(settings, version))
+    whole = Market(settings, panel, known.reset_index(), 0, version, sources)
+    part = whole if since is None and until is None else whole.between(since, until)
+    return part if sets is None and kind is None else part.only(sets, kind)
+
+
+def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
+    """Return cards that match ``text`` with their last accepted price and its date."""
+    store = Store.from_settings(settings)
+    known = store.cards()
+    found = Resolver(known).search(text) if text else known
+    prices = store.prices(["card_id", "date", "market_price"], card_ids=found["card_id"])
+    last = (
+        prices.groupby("card_id")
+        .tail(1)
+        .rename(columns={"market_price": "last_price", "date": "last_date"})
+    )
+    columns = ["card_id", "aliases", "name", "set_name", "printing", "last_price", "last_date"]
+    return found.merge(last, on="card_id", how="left")[columns]

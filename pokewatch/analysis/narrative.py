@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from pokewatch.analysis.card import Card
-from pokewatch.analysis.experiment import Trial
-from pokewatch.analysis.market import Market
+from pokewatch.analysis import verdict as report_verdict
+from pokewatch.analysis.market import Card, Market
 from pokewatch.analysis.tables import percent, seconds
+from pokewatch.analysis.verdict import listed
 from pokewatch.charts.report import dollars
 from pokewatch.evaluation import backtest
+from pokewatch.evaluation.training import Experiment
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.report import verdict as report_verdict
-from pokewatch.report.verdict import listed
 from pokewatch.settings import get_settings
 
 CLEAR = 0.05  # rank correlation from which on past moves tell something about the next ones
@@ -172,7 +171,7 @@ def quality(what: Market) -> Markdown:
     )
 
 
-def skill(trained: Trial) -> Markdown:
+def skill(trained: Experiment) -> Markdown:
     """Say what a trial's model is worth, beside "no change" and the baseline."""
     sentences = report_verdict.verdict(trained.trained, get_settings())
     table = trained.scores
@@ -222,7 +221,7 @@ def calibration(frame: pd.DataFrame) -> Markdown:
     )
 
 
-def gate(what: Trial) -> Markdown:
+def gate(what: Experiment) -> Markdown:
     """Say what the gate thinks of a trial, and where the trial is kept."""
     said = "would let it become champion" if what.verdict.passed else "would not let it pass"
     kept = (

@@ -14,8 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter
 
 from pokewatch import api
-from pokewatch.analysis import studies
-from pokewatch.analysis.card import Card
+from pokewatch.analysis.market import Card
 from pokewatch.charts.report import ACCENT, DOWN, INK, LINE, UP, dollars
 from pokewatch.charts.scores import (
     by_month,
@@ -172,7 +171,7 @@ def momentum(table: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
     >>> len(pw.plot.momentum(pw.momentum(days=[1, 7])).texts)
     4
     """
-    table = studies.momentum() if table is None else table
+    table = api.momentum() if table is None else table
     title = "Past against next change: rank correlation"
     axes = new_axes(ax, title, is_simulated(table), 3.4)
     shades = LinearSegmentedColormap.from_list("moves", [DOWN, "white", UP])
@@ -196,7 +195,7 @@ def seasons(table: pd.DataFrame | None = None, by: str = "month", ax: Axes | Non
     >>> len(pw.plot.seasons(by="weekday").patches)
     7
     """
-    table = studies.seasons(by=by) if table is None else table
+    table = api.seasons(by=by) if table is None else table
     by = str(table.columns[0])
     what = "Change of the index by month" if by == "month" else "Mean daily change by weekday"
     axes = new_axes(ax, what, is_simulated(table), 2.8)

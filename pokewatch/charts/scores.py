@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pokewatch import api
-from pokewatch.analysis import studies
-from pokewatch.analysis.comparison import exponents
+from pokewatch.analysis.benchmark import exponents
+from pokewatch.analysis.permutation_importance import permutation_importance
 from pokewatch.charts import training
 from pokewatch.charts.report import ACCENT, INK, LINE, UP
 from pokewatch.charts.style import (
@@ -136,7 +136,7 @@ def drawdown(equity: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes
     >>> len(pw.plot.drawdown().get_lines())
     4
     """
-    equity = studies.following() if equity is None else equity
+    equity = api.equity_curve() if equity is None else equity
     axes = new_axes(ax, "Following every BUY against holding the market", is_simulated(equity), 3.6)
     if equity.empty:
         return nothing(axes, "nothing could be scored yet")
@@ -174,7 +174,7 @@ def importance(table: pd.DataFrame | None = None, top: int = 12, ax: Axes | None
     >>> len(pw.plot.importance(pw.importance(days=21, repeats=1), top=5).patches)
     5
     """
-    table = studies.importance() if table is None else table
+    table = permutation_importance() if table is None else table
     shown = table.head(top)
     axes = new_axes(
         ax, "Error added by shuffling", is_simulated(table), 1 + 0.27 * max(len(shown), 2)

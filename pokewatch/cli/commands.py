@@ -207,9 +207,9 @@ def backfill(
 def status(json: JsonFlag = False) -> None:
     """Show coverage, freshness, quarantine, data version and the champion's score."""
     from pokewatch.cli import rendering
-    from pokewatch.operations import night
+    from pokewatch.operations import status
 
-    found = night.status(get_settings())
+    found = status.status(get_settings())
     if json:
         rendering.show_json(found)
     else:
@@ -230,13 +230,13 @@ def quarantine(
     import pandas as pd
 
     from pokewatch.cli import rendering
-    from pokewatch.operations import night
+    from pokewatch.evaluation import predictions
     from pokewatch.quality import quarantine as shelf
     from pokewatch.store.tables import Store
 
     store = Store.from_settings(get_settings())
     if card is not None and card not in set(store.quarantine()["card_id"]):
-        card = night.resolve(get_settings(), [card])[0]
+        card = predictions.resolve(get_settings(), [card])[0]
     rows = shelf.select(store, ids or [], reason, card)
     if action is QuarantineAction.list:
         shown = rows[
@@ -337,14 +337,15 @@ def backtest(
     """Score the model out of sample, walking forward, beside naive and the baseline."""
     from pokewatch.cli import rendering as out
     from pokewatch.evaluation import backtest as walk
-    from pokewatch.operations import night
+    from pokewatch.models.panel import open_panel, price_sources
+    from pokewatch.operations import exports
     from pokewatch.report import model_card
     from pokewatch.schema import HORIZONS
 
     settings = get_settings()
     if output is not None:
-        night.check_output(output)
-    panel, version = night.open_panel(settings)
+        exports.check_output(output)
+    panel, version = open_panel(settings)
     tested = walk.walk_forward(
         panel,
         settings,
@@ -356,9 +357,9 @@ def backtest(
     )
     scores = tested.scores(settings)
     if output is not None:
-        night.write_frame(tested.forecasts, output)
+        exports.write_frame(tested.forecasts, output)
     if json:
-        sources = night.sources(settings, version)
+        sources = price_sources(settings, version)
         out.show_json(model_card.record(tested, panel, settings, sources, version))
         return
     show_scores(scores)
@@ -398,27 +399,26 @@ def predict(
 ) -> None:
     """Show fair value, interval and signal of some cards, or of all."""
     from pokewatch.cli import rendering as out
-    from pokewatch.operations import night
+    from pokewatch.evaluation import predictions
+    from pokewatch.operations import exports
 
     settings = get_settings()
     if bool(card) == all:
         raise UsageError("name the cards to predict, or say --all")
     if output is not None:
-        night.check_output(output)
+        exports.check_output(output)
     on = day(date, "--date")
     if all:
-        predictions = night.predict_all(settings, on, horizon, model)
+        found = predictions.predict_all(settings, on, horizon, model)
     else:
-        predictions = night.predict(settings, card, on, horizon, model)
+        found = predictions.predict(settings, card, on, horizon, model)
     if output is not None:
-        night.write_frame(predictions, output)
-        sys.stderr.write(f"{len(predictions):,} predictions written to {output}\n")
+        exports.write_frame(found, output)
+        sys.stderr.write(f"{len(found):,} predictions written to {output}\n")
     if json:
-        out.show_json(predictions)
+        out.show_json(found)
     elif output is None:
-        out.show_table(
-            predictions.drop(columns=["model", "data_version"]), limit=50 if all else None
-        )
+        out.show_table(found.drop(columns=["model", "data_version"]), limit=50 if all else None)
 
 
 @app.command()
@@ -427,9 +427,9 @@ def signals(
 ) -> None:
     """Show the day's BUY and SELL, best first, with reasons."""
     from pokewatch.cli import rendering as out
-    from pokewatch.operations import night
+    from pokewatch.evaluation import predictions
 
-    found = night.best_signals(get_settings(), day(date, "--date"), model=model)
+    found = predictions.best_signals(get_settings(), day(date, "--date"), model=model)
     if json:
         out.show_json(found)
     elif found.empty:
@@ -500,8 +500,8 @@ def cards(
     json: JsonFlag = False,
 ) -> None:
     """List or search cards: id, aliases, name, set, printing, last price."""
+    from pokewatch.analysis.market import list_cards
     from pokewatch.cli import rendering as out
-    from pokewatch.operations import night
 
     if names is not None:
         from pokewatch.cards.import_names import add_names
@@ -509,7 +509,7 @@ def cards(
         named = add_names(get_settings(), names).as_dict()
         out.show_json(named) if json else out.show_pairs(named)
         return
-    found = night.list_cards(get_settings(), text)
+    found = list_cards(get_settings(), text)
     if json:
         out.show_json(found)
     else:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from pokewatch.errors import UsageError
+from pokewatch.settings import Settings
+from pokewatch.store.tables import Store
 
 Matrix = np.ndarray
 PANEL_COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "volume"]
+AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
 
 @dataclass(frozen=True)
@@ -223,3 +226,25 @@ def _block(table: pa.Table, numbers: dict[str, int]) -> tuple[int, dict[str, Mat
             out[name] = np.full(shape, np.nan)
             out[name][day - first, column] = table[name].to_numpy()
     return first, out
+
+
+def open_panel(
+    settings: Settings, until: date | None = None, data_version: int | None = None
+) -> tuple[Panel, int]:
+    """Return the panel of all prices up to a day, and the data version it was read at."""
+    store = Store.from_settings(settings)
+    snapshot = store.snapshot("prices", data_version)
+    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, until), store.cards(), until)
+    last = panel.dates[panel.last_priced()].date()
+    if until is not None and until > last + AHEAD:
+        raise UsageError(
+            f"{until} lies more than {AHEAD.days} days after the last price ({last}): collect "
+            "newer prices first"
+        )
+    return panel, snapshot.version
+
+
+def price_sources(settings: Settings, data_version: int | None = None) -> list[str]:
+    """Return the names of the sources whose prices are in the store."""
+    store = Store.from_settings(settings)
+    return sorted(store.sources(store.snapshot("prices", data_version)))

@@ -10,13 +10,14 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from pokewatch.analysis.market import MIN_PRICE
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import registry, track_record
+from pokewatch.evaluation.predictions import SIGNAL_HORIZON, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.evaluation.training import last_trained
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
-from pokewatch.operations import night as nightly
-from pokewatch.quality import rules
 from pokewatch.quality.completeness import Coverage, latest
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
@@ -27,10 +28,7 @@ log = logging.getLogger(__name__)
 
 UNUSABLE = "Your watchlist could not be used"
 MOVER_SPANS = (1, 7, 30)
-FLOOR = 1.0  # USD; below it a cent more is a big move
 LEAST_CARDS = 3  # of a set, to speak of it
-INDEX_DAYS = 365
-INDEX_CAP = np.log(1.2)  # one day's move of one card counts no more than this
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
     cards = store.cards()
     panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
     champion = registry.champion(settings)
-    calls = nightly.predict_panel(
-        settings, panel, snapshot.version, champion, [nightly.SIGNAL_HORIZON]
-    )
+    calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
     row = panel.last_priced()
     last = panel.dates[row]
     names = sorted(store.sources(snapshot, on))
@@ -108,21 +104,14 @@ def load(settings: Settings, on: date | None = None) -> Night:
     )
 
 
-def last_trained(settings: Settings) -> TrainedModel | None:
-    """Return the model trained on the newest prices, None before the first."""
-    return max(
-        registry.usable(settings), key=lambda one: (one.as_of, one.data_version), default=None
-    )
-
-
 def called(night: Night, side: str) -> pd.DataFrame:
     """Return the day's BUY or SELL with ``expected``, the largest expected moves first.
 
-    Cards under ``FLOOR`` come last: a cent is a big move for them, and buys nothing.
+    Cards under ``MIN_PRICE`` come last: a cent is a big move for them, and buys nothing.
     """
     found = night.calls[night.calls["signal"] == side]
     found = found.assign(expected=found["fair_value"] / found["market_price"] - 1)
-    order = np.lexsort([-found["expected"].abs(), found["market_price"] < FLOOR])
+    order = np.lexsort([-found["expected"].abs(), found["market_price"] < MIN_PRICE])
     return found.iloc[order]
 
 
@@ -145,26 +134,6 @@ def watched(
             "own cards into it; 'pokewatch cards TEXT' finds their ids."
         )
     return watchlist.holdings(entries, Resolver(cards), panel), ""
-
-
-def movers(night: Night, span: int) -> pd.DataFrame:
-    """Return cards by change over ``span`` days, the largest rise first.
-
-    Columns card_id, before, price (USD), change; only cards of ``FLOOR`` and more at both
-    ends whose prices are not stale there. Empty where the history is shorter.
-    """
-    panel = night.panel
-    now, then = len(panel.dates) - 1, len(panel.dates) - 1 - span
-    if then < 0:
-        return pd.DataFrame(columns=["card_id", "before", "price", "change"])
-    table = pd.DataFrame(
-        {"card_id": panel.card_ids, "before": panel.price[then], "price": panel.price[now]}
-    )
-    fresh = (panel.age[[then, now]] <= night.settings.stale_days).all(axis=0)
-    dear = (table[["before", "price"]] >= FLOOR).all(axis=1)
-    table["change"] = table["price"] / table["before"] - 1
-    kept = table[fresh & dear & (table["change"] != 0)]
-    return kept.sort_values("change", ascending=False, kind="stable")
 
 
 def every_card(night: Night) -> pd.DataFrame:
@@ -201,7 +170,7 @@ def sets(night: Night) -> pd.DataFrame:
             table[f"change_{span}"] = np.nan
             continue
         fresh = (panel.age[[then, now]] <= night.settings.stale_days).all(axis=0)
-        dear = (panel.price[[then, now]] >= FLOOR).all(axis=0)
+        dear = (panel.price[[then, now]] >= MIN_PRICE).all(axis=0)
         change = panel.price[now] / panel.price[then] - 1
         table[f"change_{span}"] = np.where(fresh & dear, change, np.nan)
     known = table.dropna(subset=["set_name", "change_7"]).sort_values("change_7", kind="stable")
@@ -218,28 +187,19 @@ def sets(night: Night) -> pd.DataFrame:
     return found.sort_values("change_7", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def market_index(panel: Panel, stale_days: int = 3) -> pd.Series:
-    """Return an equal-weighted index of the last year, 100 on its first day.
-
-    A day's change is the mean log change of the cards at ``FLOOR`` and more the day before
-    with fresh prices, each capped at ``INDEX_CAP``; new cards enter without moving it.
-    """
-    price, age = panel.price[-INDEX_DAYS:], panel.age[-INDEX_DAYS:]
-    move = np.clip(np.diff(np.log(price), axis=0), -INDEX_CAP, INDEX_CAP)
-    counts = (price[:-1] >= FLOOR) & (age[1:] <= stale_days)
-    mean = np.where(counts, np.nan_to_num(move), 0).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
-    level = 100 * np.exp(np.concatenate([[0.0], np.cumsum(mean)]))
-    return pd.Series(level, panel.dates[-INDEX_DAYS:])
+def months(night: Night) -> pd.DataFrame:
+    """Return the walk-forward record by month, as ``track_record.by_month`` does."""
+    past = pd.DataFrame(columns=["horizon", "date"])
+    if night.scored is not None:
+        past = registry.past_forecasts(night.settings, night.scored.name)
+    return track_record.by_month(past, SIGNAL_HORIZON, night.on)
 
 
-def quarantined(night: Night) -> pd.DataFrame:
-    """Return refused and held rows by reason: columns reason, meaning, rows, held, last_date."""
-    rows = night.quarantine.assign(held=night.quarantine["status"] == "held")
-    table = (
-        rows.groupby("reason")
-        .agg(rows=("reason", "size"), held=("held", "sum"), last_date=("date", "max"))
-        .sort_values("rows", ascending=False)
-        .reset_index()
+def nights(night: Night) -> track_record.NightlyRecord | None:
+    """Return the record of the last nights' own forecasts, as ``track_record.of_nights`` does."""
+    until = night.on - pd.Timedelta(days=SIGNAL_HORIZON)
+    since = until - pd.Timedelta(days=track_record.RECORD_DAYS)
+    stored = Store.from_settings(night.settings).predictions(
+        since=since.date(), until=until.date(), horizon=SIGNAL_HORIZON
     )
-    table["meaning"] = [rules.REASONS.get(reason, reason) for reason in table["reason"]]
-    return table
+    return track_record.of_nights(stored, night.panel, SIGNAL_HORIZON)

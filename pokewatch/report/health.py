@@ -2,83 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from pokewatch.evaluation import backtest, metrics, registry
+from pokewatch.evaluation.track_record import NightlyRecord
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.models.panel import Panel
-from pokewatch.operations import night as nightly
-from pokewatch.report.facts import Night
-from pokewatch.store.tables import Store
 
-MONTHS = 6
-RECORD_DAYS = 30
-LEAST = 50  # forecasts of a month that say something
 SLACK = 0.1  # how far a month's coverage may lie from the promise
 REFERENCE_DAYS, PRESENT_DAYS = 90, 7
 STABLE, CHANGED = 0.1, 0.25  # usual bounds of the population stability index (Siddiqi 2006)
 BINS = 10
-
-
-def by_month(night: Night) -> pd.DataFrame:
-    """Return the walk-forward record of the last months at the signal horizon.
-
-    Columns group (YYYY-MM), n, rmae, coverage; forecasts whose end the report's day has not seen
-    are left out.
-    """
-    empty = pd.DataFrame(columns=["group", "n", "rmae", "coverage"])
-    if night.scored is None:
-        return empty
-    past = registry.past_forecasts(night.settings, night.scored.name)
-    past = past[past["horizon"] == nightly.SIGNAL_HORIZON]
-    past = past[past["date"] + pd.Timedelta(days=nightly.SIGNAL_HORIZON) <= night.on]
-    if past.empty:
-        return empty
-    months = backtest.breakdown(past, past["date"].dt.strftime("%Y-%m"))
-    return months[months["n"] >= LEAST].tail(MONTHS).reset_index(drop=True)
-
-
-@dataclass(frozen=True)
-class OwnRecord:
-    """How the forecasts of past nights, as they were given, turned out."""
-
-    nights: int
-    forecasts: int
-    rmae: float
-    coverage: float
-
-
-def own_record(night: Night) -> OwnRecord | None:
-    """Return the record of the last nights' stored forecasts whose end has been seen.
-
-    A night counts only if its model had seen nothing after it (its name tells up to which day);
-    naive forecasts, and prices more than ``MAX_AGE`` days old at the end, do not. None without
-    ``LEAST`` forecasts.
-    """
-    horizon = nightly.SIGNAL_HORIZON
-    until = night.on - pd.Timedelta(days=horizon)
-    since = until - pd.Timedelta(days=RECORD_DAYS)
-    rows = Store.from_settings(night.settings).predictions(
-        since=since.date(), until=until.date(), horizon=horizon
-    )
-    seen = rows["model"].str.extract(r"^fair-value-(\d{4}-\d{2}-\d{2})-v", expand=False)
-    rows = rows[pd.to_datetime(seen, errors="coerce") <= rows["date"]]
-    columns = {card_id: number for number, card_id in enumerate(night.panel.card_ids)}
-    rows = rows[rows["card_id"].isin(columns) & rows["date"].isin(night.panel.dates)]
-    if len(rows) < LEAST:
-        return None
-    ends = night.panel.dates.get_indexer(rows["date"] + pd.Timedelta(days=horizon))
-    column = rows["card_id"].map(columns).to_numpy()
-    fresh = (ends >= 0) & (night.panel.age[ends, column] <= backtest.MAX_AGE)
-    ended = rows.assign(y=night.panel.price[ends, column])[fresh & ~rows["stale"].to_numpy()]
-    ended = ended.rename(columns={"market_price": "price", "fair_value": "y_hat"})
-    if len(ended) < LEAST:
-        return None
-    error, inside = metrics.rmae(ended), metrics.coverage(ended)
-    return OwnRecord(ended["date"].nunique(), len(ended), error, inside)
 
 
 def psi(reference: np.ndarray, present: np.ndarray, bins: int = BINS) -> float:
@@ -138,7 +72,7 @@ def judged(value: float) -> str:
 
 
 def verdict(
-    months: pd.DataFrame, moved: pd.DataFrame, nights: OwnRecord | None = None
+    months: pd.DataFrame, moved: pd.DataFrame, nights: NightlyRecord | None = None
 ) -> list[str]:
     """Return what the figures mean, in sentences."""
     said = []

@@ -11,14 +11,17 @@ import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
 
+from pokewatch.analysis import market as markets
+from pokewatch.analysis.market import MIN_PRICE
+from pokewatch.analysis.verdict import verdict
 from pokewatch.charts import report
 from pokewatch.errors import UsageError
-from pokewatch.operations import night as nightly
+from pokewatch.evaluation.predictions import SIGNAL_HORIZON
+from pokewatch.evaluation.training import score_frame
 from pokewatch.report import facts
 from pokewatch.report import health as report_health
 from pokewatch.report.facts import Night
 from pokewatch.report.templating import is_known, read_template, render, usd
-from pokewatch.report.verdict import scores, verdict
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import entries
@@ -66,7 +69,7 @@ def headline(night: Night) -> HTML:
 
 def market(night: Night) -> HTML:
     """Return the market index and the day's coverage."""
-    index = facts.market_index(night.panel, night.settings.stale_days)
+    index = markets.market_index(night.panel, night.settings.stale_days)
     changes = {
         span: index.iloc[-1] / index.iloc[-1 - span] - 1 if len(index) > span else math.nan
         for span in (1, 7, 30)
@@ -84,7 +87,7 @@ def signals(night: Night, top: int = 10) -> HTML:
         {"side": side, "count": len(rows), "rows": [_card(night, row) for row in _rows(rows, top)]}
         for side, rows in found.items()
     ]
-    horizon, floor = nightly.SIGNAL_HORIZON, facts.FLOOR
+    horizon, floor = SIGNAL_HORIZON, MIN_PRICE
     return _render("signals", night=night, sides=sides, horizon=horizon, floor=floor, top=top)
 
 
@@ -126,7 +129,7 @@ def movers(night: Night, top: int = 10) -> HTML:
     shown = max(min(top, MOVERS_SHOWN), 1)
     spans = []
     for span in facts.MOVER_SPANS:
-        table = facts.movers(night, span)
+        table = markets.movers(night.panel, span, night.settings.stale_days)
         sides = {
             "up": table[table["change"] > 0].head(shown),
             "down": table[table["change"] < 0].iloc[::-1].head(shown),
@@ -141,7 +144,7 @@ def movers(night: Night, top: int = 10) -> HTML:
                 },
             }
         )
-    floor, stale = facts.FLOOR, night.settings.stale_days
+    floor, stale = MIN_PRICE, night.settings.stale_days
     history = len(night.panel.dates)
     return _render("movers", night=night, spans=spans, floor=floor, stale=stale, history=history)
 
@@ -156,7 +159,7 @@ def sets(night: Night) -> HTML:
     for row in _rows(shown):
         ends = {end: _card(night, {"card_id": row[end]}, spark=False) for end in ("best", "worst")}
         rows.append(row | ends)
-    least, floor = facts.LEAST_CARDS, facts.FLOOR
+    least, floor = facts.LEAST_CARDS, MIN_PRICE
     total, top = len(found), SETS_SHOWN
     return _render("sets", night=night, rows=rows, total=total, top=top, least=least, floor=floor)
 
@@ -165,21 +168,21 @@ def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
     """Return all cards, the ``top`` dearest, as a table that the page can sort and search."""
     table = facts.every_card(night)
     rows = [_card(night, row, spark=False) for row in _rows(table, max(top, 1))]
-    horizon = nightly.SIGNAL_HORIZON
+    horizon = SIGNAL_HORIZON
     return _render("cards", night=night, rows=rows, total=len(table), horizon=horizon)
 
 
 def health(night: Night) -> HTML:
     """Return the model's last months and the drift of its inputs, with a verdict in words."""
-    months = report_health.by_month(night)
-    nights = report_health.own_record(night)
+    months = facts.months(night)
+    nights = facts.nights(night)
     moved = pd.DataFrame(columns=["input", "psi"])
     if night.scored is not None:
         moved = report_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
     return _render(
         "health",
         night=night,
-        horizon=nightly.SIGNAL_HORIZON,
+        horizon=SIGNAL_HORIZON,
         months=list(_rows(months)),
         nights=nights,
         moved=[row | {"means": report_health.judged(row["psi"])} for row in _rows(moved)],
@@ -189,7 +192,7 @@ def health(night: Night) -> HTML:
 
 def model(night: Night) -> HTML:
     """Return the walk-forward scores beside naive and baseline, with a verdict in words."""
-    table = pd.DataFrame() if night.scored is None else scores(night.scored)
+    table = pd.DataFrame() if night.scored is None else score_frame(night.scored)
     drawings = []
     lines: list[dict[str, Any]] = []
     if len(table):
@@ -221,7 +224,7 @@ def quarantine(night: Night) -> HTML:
     return _render(
         "quarantine",
         night=night,
-        reasons=list(_rows(facts.quarantined(night))),
+        reasons=list(_rows(markets.reasons_table(night.quarantine))),
         total=len(night.quarantine),
         held=len(held),
         rows=rows,
@@ -231,7 +234,7 @@ def quarantine(night: Night) -> HTML:
 def footer(night: Night) -> HTML:
     """Return how the figures were made, and what they are not."""
     written = pd.Timestamp.now(tz="UTC")
-    return _render("footer", night=night, written=written, horizon=nightly.SIGNAL_HORIZON)
+    return _render("footer", night=night, written=written, horizon=SIGNAL_HORIZON)
 
 
 def _render(section: str, **values: Any) -> HTML:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from builders import market
 
-from pokewatch.analysis import comparison
+from pokewatch.analysis import benchmark as comparison
 from pokewatch.models.panel import Panel
 
 ROWS = market(12, 90)

@@ -35,7 +35,7 @@ FRAMES = {
     "skill": lambda: pw.score(),
     "calibration": lambda: pw.backtest(),
     "by_month": lambda: pw.backtest(),
-    "drawdown": lambda: pw.following(),
+    "drawdown": lambda: pw.equity_curve(),
     "methods": lambda: pw.score(pw.backtest(horizons=7)),
 }
 

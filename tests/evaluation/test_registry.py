@@ -5,7 +5,9 @@ import pytest
 from builders import delivery, market
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import predictions as predicting
 from pokewatch.evaluation import registry
+from pokewatch.models.panel import open_panel
 from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
@@ -36,7 +38,7 @@ def test_a_model_that_beats_no_change_becomes_champion(config, trained):
 
 def test_a_loaded_model_is_the_saved_one(config, trained):
     loaded = registry.load(config, trained.name)
-    panel, _ = night.open_panel(config, DAY)
+    panel, _ = open_panel(config, DAY)
     pd.testing.assert_frame_equal(loaded.model.predict(panel), trained.model.predict(panel))
     assert {key: repr(rule) for key, rule in loaded.rules.items()} == {
         key: repr(rule) for key, rule in trained.rules.items()
@@ -48,7 +50,7 @@ def test_training_up_to_a_day_ignores_what_came_later(config, trained, tmp_path)
     known = MARKET[MARKET["date"] <= pd.Timestamp(DAY)]
     ingest(Store.from_settings(other), delivery(known), other)
     alone = night.train(other)
-    panel, _ = night.open_panel(other)
+    panel, _ = open_panel(other)
     pd.testing.assert_frame_equal(alone.model.predict(panel), trained.model.predict(panel))
     assert repr(alone.scores) == repr(trained.scores)  # NaN is not equal to itself
 
@@ -70,7 +72,7 @@ def test_an_older_model_never_takes_the_champions_place(config, trained):
     assert older.verdict.proved
     assert not older.verdict.passed
     assert registry.champion_name(config) == trained.name
-    before = night.predict(config, on=DAY - pd.Timedelta(days=10))
+    before = predicting.predict(config, on=DAY - pd.Timedelta(days=10))
     assert set(before["model"]) == {older.name}  # the champion has seen later days
 
 
@@ -82,7 +84,7 @@ def test_prices_that_never_move_prove_nothing(tmp_path):
 
 
 def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
-    panel, _ = night.open_panel(config)
+    panel, _ = open_panel(config)
     tested = night.walk_forward.walk_forward(panel, config)
     scores = tested.scores(config)
     assert registry.judge(scores, tested.forecasts, panel, trained).passed
@@ -99,7 +101,7 @@ def test_too_short_a_history_is_no_proof(tmp_path):
     ingest(Store.from_settings(config), delivery(market(30, 12)), config)
     trained = night.train(config)
     assert not trained.verdict.passed
-    predictions = night.predict(config)
+    predictions = predicting.predict(config)
     assert set(predictions["model"]) == {"naive"}
     assert set(predictions["signal"]) == {"HOLD"}
     assert (predictions["fair_value"] == predictions["market_price"]).all()

@@ -14,9 +14,9 @@ import pandas as pd
 import py7zr
 from builders import curve, delivery, market
 
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import predictions, registry
 from pokewatch.models import fair_value
-from pokewatch.operations import night
+from pokewatch.operations import exports, night
 from pokewatch.quality import ingest
 from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
@@ -97,7 +97,7 @@ def run_train(home: Path) -> None:
     settings = config(home)
     trained = night.train(settings)
     registry.promote(settings, trained.name, ["for the test"])
-    night.predict_all(settings)
+    predictions.predict_all(settings)
 
 
 def prepare_report(home: Path) -> None:
@@ -131,7 +131,7 @@ def prepare_predict(home: Path) -> None:
 def run_predict(home: Path) -> None:
     settings = config(home)
     cards = Store.from_settings(settings).cards()["card_id"]
-    night.write_frame(night.predict(settings, list(cards)), home / "forecasts.csv")
+    exports.write_frame(predictions.predict(settings, list(cards)), home / "forecasts.csv")
 
 
 JOBS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {

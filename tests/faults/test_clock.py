@@ -11,7 +11,7 @@ from fault_jobs import config, prepare_train, run_train
 
 from pokewatch.evaluation import registry
 from pokewatch.models import fair_value
-from pokewatch.operations import night
+from pokewatch.operations import night, status
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
@@ -75,7 +75,7 @@ def test_status_of_a_store_that_is_ahead_of_the_clock(tmp_path, time_machine_at)
     ingest(store, undated(5.0, "2025-01-04"), settings, at("2025-01-04T21:00"))
     ingest(store, undated(5.1, "2025-01-05"), settings, at("2025-01-05T21:00"))
     time_machine_at("2025-01-03T12:00Z")
-    found = night.status(settings)
+    found = status.status(settings)
     assert (found["last_date"], found["days_old"], found["coverage"]) == ("2025-01-05", -2, 1.0)
     assert found["last_day"]["enough"]
 

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from pokewatch.analysis.market import list_cards
 from pokewatch.cli.commands import app
 from pokewatch.errors import UsageError
-from pokewatch.operations import night as nightly
+from pokewatch.evaluation import predictions as predicting
+from pokewatch.operations import exports
 from pokewatch.quality import ingest, quarantine
 from pokewatch.report import facts, sections
 from pokewatch.report.script import table_script
@@ -88,15 +90,15 @@ def test_every_text_is_stored_as_it_is_and_finds_its_own_card(settings, night):
     for text, card_id in zip(TEXTS, night["card_id"].unique(), strict=True):
         assert set(store.prices(card_ids=[card_id])["card_id"]) == {card_id}
         assert store.prices(card_ids=[text]).empty
-        assert nightly.resolve(settings, [card_id]) == [card_id]
-        assert card_id in set(nightly.list_cards(settings, text)["card_id"])
+        assert predicting.resolve(settings, [card_id]) == [card_id]
+        assert card_id in set(list_cards(settings, text)["card_id"])
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "json"])
 def test_forecasts_are_written_with_every_id_and_no_formula(settings, night, ending):
     path = settings.home / f"out.{ending}"
-    predictions = nightly.predict_all(settings, horizons=[7])
-    nightly.write_frame(predictions, path)
+    predictions = predicting.predict_all(settings, horizons=[7])
+    exports.write_frame(predictions, path)
     if ending == "json":
         written = pd.DataFrame(json.loads(path.read_text("utf-8")))
     else:

@@ -13,8 +13,9 @@ from builders import delivery, market
 from fault_jobs import config, prepare_train
 
 from pokewatch.errors import PokewatchError
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import predictions, registry
 from pokewatch.models import fair_value
+from pokewatch.models.panel import open_panel
 from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
@@ -45,7 +46,7 @@ def refused(home: Path) -> str:
     settings = config(home)
     with pytest.raises(PokewatchError, match="train it again with 'pokewatch train'") as error:
         registry.load(settings, "champion")
-    assert set(night.predict(settings, horizons=[7])["model"]) == {"naive"}
+    assert set(predictions.predict(settings, horizons=[7])["model"]) == {"naive"}
     return str(error.value)
 
 
@@ -84,7 +85,7 @@ def test_a_model_of_other_features_is_refused_before_it_forecasts(home):
     about["names"][0] += "_of_another_version"
     path.write_text(json.dumps(about))
     loaded = registry.load(config(home), "champion")
-    panel, _ = night.open_panel(config(home))
+    panel, _ = open_panel(config(home))
     with pytest.raises(PokewatchError, match=r"other features .* train it again"):
         loaded.model.predict(panel)
 
@@ -113,7 +114,7 @@ def test_nothing_in_a_model_file_is_executed(home, tmp_path, kind):
 
 def test_a_flipped_bit_in_the_trees_changes_no_forecast(home):
     path = folder(home) / "trees.skops"
-    panel, _ = night.open_panel(config(home))
+    panel, _ = open_panel(config(home))
     expected = registry.load(config(home), "champion").model.predict(panel)
     whole = path.read_bytes()
     rng = np.random.default_rng(4)

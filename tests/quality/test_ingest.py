@@ -14,7 +14,7 @@ from test_tcgcsv import Service, answer, group, price, product
 
 from pokewatch.cards.import_names import add_names
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.operations import night
+from pokewatch.operations import status
 from pokewatch.operations.night import first_gap
 from pokewatch.quality.ingest import collect, ingest, stored_days
 from pokewatch.settings import Settings, load_settings
@@ -125,7 +125,7 @@ def test_a_day_below_the_floor_ends_with_exit_3_and_status_tells_of_it(service, 
     assert done.returncode == 3
     assert json.loads(done.stdout)["accepted"] == 20
     assert "run it again to get the rest" in done.stderr.splitlines()[-1]
-    assert night.status(settings)["last_day"]["enough"] is False
+    assert status.status(settings)["last_day"]["enough"] is False
 
 
 def test_one_missing_group_of_many_is_asked_for_though_the_floor_is_reached(service, settings):

@@ -8,7 +8,7 @@ from builders import market
 
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest
-from pokewatch.operations import night
+from pokewatch.models.panel import open_panel
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import model_card
 from pokewatch.settings import PROJECT, load_settings
@@ -86,7 +86,7 @@ def test_the_stored_figures_of_popular_cards_are_reproduced(shared_data, tmp_pat
     settings = load_settings(home=tmp_path)
     store = Store.from_settings(settings)
     ingest(store, fetch(shared_data / "panels" / "chase_with_volume.parquet"), settings)
-    panel, _ = night.open_panel(settings)
+    panel, _ = open_panel(settings)
     tested = backtest.walk_forward(panel, settings, [7])
     again = tested.scores(settings).set_index("model").loc["fair_value"]
     before = next(

@@ -19,7 +19,8 @@ import pytest
 from builders import curve, delivery, market
 
 from pokewatch.errors import StoreError, UsageError
-from pokewatch.operations import night as nightly
+from pokewatch.evaluation import predictions as predicting
+from pokewatch.operations import status as states
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
@@ -120,10 +121,10 @@ def test_a_night_on_the_object_store_leaves_no_table_at_home(config, server):
     assert (first.accepted, first.quarantined, first.unchanged) == (1801, 1, 0)
     assert (again.accepted, again.quarantined, again.unchanged) == (0, 0, 1802)
     assert again.data_version == first.data_version == 1
-    status = nightly.status(config)
+    status = states.status(config)
     assert status["store"] == f"s3://{BUCKET}/{store.root.rpartition('/')[2]}"
     assert (status["observations"], status["cards"]) == (1801, 31)
-    predicted = nightly.predict_all(config)
+    predicted = predicting.predict_all(config)
     assert len(store.predictions()) == len(predicted) == 31 * 4
     page = report.write_report(config).read_text("utf-8")
     assert "26:Normal" in page

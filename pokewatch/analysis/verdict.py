@@ -6,33 +6,25 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.evaluation.backtest import MODEL
+from pokewatch.evaluation.predictions import SIGNAL_HORIZON
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.evaluation.training import score_frame
 from pokewatch.models.intervals import COVERAGE
-from pokewatch.operations import night
 from pokewatch.settings import Settings
 
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
 INTERVAL_SLACK = 0.05  # coverage this far from its promise is worth a remark
 
 
-def scores(trained: TrainedModel) -> pd.DataFrame:
-    """Return a model's walk-forward table with numbers in every column but ``model``."""
-    table = pd.DataFrame(trained.scores)
-    numbers = [name for name in table.columns if name != "model"]
-    if numbers:
-        table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
-    return table
-
-
 def verdict(trained: TrainedModel | None, settings: Settings) -> list[str]:
     """Return sentences, made from the figures, on what a model is worth."""
     if trained is None:
         return ["No model has been trained on this store yet: run 'pokewatch train'."]
-    table = scores(trained)
+    table = score_frame(trained)
     own = table[table["model"] == MODEL].set_index("horizon") if len(table) else table
     if own.empty:
         return ["Nothing could be scored yet: the history is too short."]
-    horizon = night.SIGNAL_HORIZON if night.SIGNAL_HORIZON in own.index else own.index[0]
+    horizon = SIGNAL_HORIZON if SIGNAL_HORIZON in own.index else own.index[0]
     row = own.loc[horizon]
     said = [_skill_sentence(row, int(horizon)), *_horizon_sentence(own)]
     return [*said, *_signal_sentence(row, settings), *_coverage_sentence(row)]

@@ -1,0 +1,24 @@
+# The public names and where they live; lazy_loader reads this file, type checkers too.
+from . import plot as plot
+from . import report as report
+from .analysis import benchmark as benchmark
+from .analysis import narrative as narrative
+from .analysis import tables as tables
+from .analysis.market import Card as Card
+from .analysis.market import Market as Market
+from .analysis.market import market as market
+from .analysis.permutation_importance import permutation_importance as permutation_importance
+from .api import backtest as backtest
+from .api import equity_curve as equity_curve
+from .api import fair_value as fair_value
+from .api import momentum as momentum
+from .api import score as score
+from .api import seasons as seasons
+from .api import signals as signals
+from .api import status as status
+from .api import trade_log as trade_log
+from .api import train as train
+from .evaluation.training import Experiment as Experiment
+from .operations.experiment import experiment as experiment
+
+__version__: str

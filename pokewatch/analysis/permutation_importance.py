@@ -1,0 +1,88 @@
+"""Which families of features the model's accuracy rests on, by permutation out of sample."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pokewatch.analysis.market import columns, marked
+from pokewatch.errors import UsageError
+from pokewatch.evaluation import backtest, metrics
+from pokewatch.models import features
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import open_panel, price_sources
+from pokewatch.schema import SIMULATED
+from pokewatch.settings import get_settings
+
+MAX_CARDS = 400  # cards on which features are shuffled
+DAYS_SCORED = 8
+MIN_HISTORY = 60  # days of history before an importance can be computed
+
+
+def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -> pd.DataFrame:
+    """Return how much accuracy is lost when a family of features is shuffled, out of sample.
+
+    A model is fitted on all but the last ``days`` days; on those days each family (all spans of one
+    kind together, since they tell much the same) is shuffled over cards and days (Breiman 2001).
+    Columns family, features, importance (added error as a share of naive's), spread (standard
+    deviation over ``repeats``); the largest first. Raises UsageError for a short history.
+
+    >>> import pokewatch as pw
+    >>> list(pw.permutation_importance(days=21, repeats=1).columns)
+    ['family', 'features', 'importance', 'spread']
+    """
+    settings = get_settings()
+    panel, version = open_panel(settings)
+    last = len(panel.dates) - 1 - horizon
+    origin = last - days
+    if origin < min(MIN_HISTORY, horizon * 4) or days < 1:
+        raise UsageError(
+            f"{len(panel.dates)} days are too few for days={days} and horizon={horizon}: lower them"
+        )
+    built = features.build(panel)
+    model = FairValueModel([horizon], settings.seed)
+    model.fit(panel.until(origin), features.until(built, origin))
+    rng = np.random.default_rng(settings.seed)
+    known = np.flatnonzero(~np.isnan(panel.price[origin]))
+    cards = np.sort(rng.choice(known, min(len(known), MAX_CARDS), replace=False))
+    part = columns(panel, cards)
+    own = {name: matrix[:, cards] for name, matrix in built.items()}
+    rows = np.unique(np.linspace(origin, last, DAYS_SCORED).astype(int))
+
+    def error(inputs: features.Features) -> tuple[float, float]:
+        forecast = model.predict_days(part, rows.tolist(), [horizon], inputs)
+        scored = backtest.attach_truth(forecast, part, [horizon])
+        naive = metrics.log_error(scored.assign(y_hat=scored["price"])).mean()
+        return float(metrics.log_error(scored).mean()), float(naive)
+
+    base, naive = error(own)
+    families: dict[str, list[str]] = {}
+    for name in own:
+        families.setdefault(re.sub(r"_\d+$", "", name).replace("_", " "), []).append(name)
+    table = []
+    for family, names in families.items():
+        losses = [
+            (error(own | shuffled(own, names, rows, rng))[0] - base) / max(naive, 1e-12)
+            for _ in range(repeats)
+        ]
+        table.append((family, len(names), float(np.mean(losses)), float(np.std(losses))))
+    out = pd.DataFrame(table, columns=["family", "features", "importance", "spread"])
+    out = out.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
+    return marked(out, SIMULATED in price_sources(settings, version))
+
+
+def shuffled(
+    built: features.Features, names: Sequence[str], rows: np.ndarray, rng: np.random.Generator
+) -> features.Features:
+    """Return some features with the values of these days shuffled together over days and cards."""
+    shape = built[names[0]][rows].shape
+    order = rng.permutation(shape[0] * shape[1])
+    out = {}
+    for name in names:
+        matrix = built[name].copy()
+        matrix[rows] = matrix[rows].ravel()[order].reshape(shape)
+        out[name] = matrix
+    return out

@@ -1,0 +1,128 @@
+"""A day's predictions: which model speaks for it, and what it says of each card."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+
+from pokewatch.cards.catalog import Resolver
+from pokewatch.errors import UsageError
+from pokewatch.evaluation import registry
+from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.models import reasons, signals
+from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
+from pokewatch.models.panel import Panel, open_panel
+from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
+from pokewatch.settings import Settings
+from pokewatch.store.tables import Store
+
+log = logging.getLogger(__name__)
+
+SIGNAL_HORIZON = 7
+LOOK_BACK = 14  # days over which a call can be kept without being given anew
+
+
+def predict(
+    settings: Settings,
+    cards: Sequence[str] | None = None,
+    on: date | None = None,
+    horizons: Sequence[int] | None = None,
+    model: str = "champion",
+    data_version: int | None = None,
+) -> pd.DataFrame:
+    """Return fair value, interval and signal, columns ``PREDICTION_COLUMNS``.
+
+    cards: ids or aliases (default: every card with a price). Without a champion the forecast is
+    naive with intervals, and its ``model`` says so.
+    """
+    panel, version = open_panel(settings, on, data_version)
+    wanted = None if cards is None else resolve(settings, cards)
+    trained = model_for(settings, model, panel.dates[-1])
+    return predict_panel(settings, panel, version, trained, horizons, wanted)
+
+
+def predict_panel(
+    settings: Settings,
+    panel: Panel,
+    version: int,
+    trained: TrainedModel | None,
+    horizons: Sequence[int] | None = None,
+    card_ids: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return predictions for the last day of a panel, as ``predict`` does; None: naive."""
+    if trained is None:
+        fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
+        name, rules = "naive", {}
+        log.warning(
+            "no model that beats no change was known on %s: fair values are naive, every signal "
+            "HOLD",
+            f"{panel.dates[-1]:%Y-%m-%d}",
+        )
+    else:
+        fitted, name, rules = trained.model, trained.name, trained.rules
+        if panel.dates[-1] < pd.Timestamp(trained.as_of):
+            log.warning(
+                "model '%s' has seen prices up to %s, after %s: this is no honest forecast; train "
+                "with --as-of first",
+                name,
+                trained.as_of,
+                f"{panel.dates[-1]:%Y-%m-%d}",
+            )
+    today = len(panel.dates) - 1
+    forecast = fitted.predict_days(panel, [today], horizons)
+    if card_ids is not None:
+        unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
+        if unpriced:
+            day = f"{panel.dates[-1]:%Y-%m-%d}"
+            raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
+        forecast = forecast[forecast["card_id"].isin(card_ids)].reset_index(drop=True)
+    # A call of yesterday may stay: the cards this matters for are forecast for some days before.
+    open_cards = forecast.loc[signals.wavering(forecast, rules), "card_id"].unique()
+    before = range(max(today - LOOK_BACK, 0), today)
+    earlier = None
+    if len(open_cards) and len(before):
+        earlier = fitted.predict_days(panel, before, horizons, card_ids=open_cards)
+    return reasons.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY, earlier)
+
+
+def model_for(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel | None:
+    """Return the model that forecasts a day: a named one, or the champion known on that day."""
+    if name == "champion":
+        return registry.known_on(settings, day)
+    return registry.load(settings, name)
+
+
+def resolve(settings: Settings, cards: Sequence[str]) -> list[str]:
+    """Return canonical ids for what a user typed."""
+    resolver = Resolver(Store.from_settings(settings).cards())
+    return [resolver(text) for text in cards]
+
+
+def predict_all(
+    settings: Settings,
+    on: date | None = None,
+    horizons: Sequence[int] | None = None,
+    model: str = "champion",
+) -> pd.DataFrame:
+    """Predict every card and keep the predictions in the store."""
+    predictions = predict(settings, None, on, horizons, model)
+    Store.from_settings(settings).save_predictions(predictions)
+    return predictions
+
+
+def best_signals(
+    settings: Settings,
+    on: date | None = None,
+    horizon: int = SIGNAL_HORIZON,
+    model: str = "champion",
+) -> pd.DataFrame:
+    """Return a day's BUY and SELL, the largest expected moves first, with names."""
+    predictions = predict(settings, on=on, horizons=[horizon], model=model)
+    called = predictions[predictions["signal"] != "HOLD"]
+    order = (called["fair_value"] / called["market_price"] - 1).abs().sort_values(ascending=False)
+    names = Store.from_settings(settings).cards()[["card_id", "name", "set_name", "printing"]]
+    listed = called.loc[order.index].merge(names, on="card_id", how="left")
+    return listed[[*PREDICTION_COLUMNS, "name", "set_name", "printing"]]

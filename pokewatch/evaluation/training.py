@@ -1,0 +1,147 @@
+"""A training: scored by walk-forward, fitted on all of the past, judged by the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from pokewatch.evaluation import backtest, registry
+from pokewatch.evaluation.backtest import Backtest
+from pokewatch.evaluation.registry import TrainedModel, Verdict
+from pokewatch.models import signals
+from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.panel import Panel, open_panel, price_sources
+from pokewatch.schema import HORIZONS
+from pokewatch.settings import Settings
+
+
+def fit(
+    settings: Settings,
+    as_of: date | None = None,
+    data_version: int | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> TrainedModel:
+    """Score by walk-forward, fit on everything up to ``as_of``, save; nothing is judged yet."""
+    panel, version = open_panel(settings, as_of, data_version)
+    return fit_panel(settings, panel, version, jobs, progress)
+
+
+def fit_panel(
+    settings: Settings, panel: Panel, version: int, jobs: int = 1, progress: bool = False
+) -> TrainedModel:
+    """Do what ``fit`` does, on a panel that the caller has read at a data version."""
+    trained, tested = fitted(settings, panel, version, HORIZONS, "fair-value", jobs, progress)
+    registry.save(settings, trained, own_rows(tested.forecasts))
+    return trained
+
+
+def fitted(
+    settings: Settings,
+    panel: Panel,
+    version: int,
+    horizons: Sequence[int],
+    prefix: str,
+    jobs: int = 1,
+    progress: bool = False,
+) -> tuple[TrainedModel, Backtest]:
+    """Return a model fitted on a panel up to its last priced day, and its walk-forward.
+
+    horizons: days ahead; prefix: begins the model's name. Nothing is saved or judged.
+    """
+    panel = panel.until(panel.last_priced())
+    tested = backtest.walk_forward(panel, settings, horizons, jobs=jobs, progress=progress)
+    own = own_rows(tested.forecasts)
+    last = f"{panel.dates[-1]:%Y-%m-%d}"
+    rules = signals.as_given(signals.learn(own, settings), own, settings)
+    model = FairValueModel(horizons, settings.seed).fit(panel, jobs=jobs, intervals=False)
+    model.learn_from_past(own, panel.dates[-1], panel)
+    trained = TrainedModel(
+        name=f"{prefix}-{last}-v{version}",
+        model=model,
+        rules=rules,
+        as_of=last,
+        data_version=version,
+        sources=price_sources(settings, version),
+        scores=tested.scores(settings).to_dict("records"),
+        verdict=Verdict(False, ["not judged yet"]),
+        code_version=registry.code_version(),
+    )
+    return trained, tested
+
+
+def own_rows(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Return the model's own forecasts, without naive and the baseline."""
+    return forecasts[forecasts["model"] == backtest.MODEL]
+
+
+def validate(settings: Settings, name: str, panel: Panel | None = None) -> TrainedModel:
+    """Let the gate judge a fitted model against "no change" and the present champion.
+
+    panel: the one it was fitted on, where the caller has it. The verdict is kept with the model.
+    """
+    trained = registry.load(settings, name)
+    verdict = registry.judge(
+        pd.DataFrame(trained.scores),
+        registry.past_forecasts(settings, name),
+        training_panel(settings, trained, panel),
+        registry.champion(settings),
+    )
+    return registry.keep_verdict(settings, trained, verdict)
+
+
+def training_panel(settings: Settings, trained: TrainedModel, panel: Panel | None = None) -> Panel:
+    """Return the panel that a model was fitted on: the given one, else read from the store."""
+    if panel is None:
+        until = date.fromisoformat(trained.as_of)
+        panel, _ = open_panel(settings, until, trained.data_version)
+    return panel
+
+
+def last_trained(settings: Settings) -> TrainedModel | None:
+    """Return the model trained on the newest prices, None before the first."""
+    return max(
+        registry.usable(settings), key=lambda one: (one.as_of, one.data_version), default=None
+    )
+
+
+def score_frame(trained: TrainedModel) -> pd.DataFrame:
+    """Return a model's walk-forward score table with numbers in every column but ``model``."""
+    table = pd.DataFrame(trained.scores)
+    numbers = [name for name in table.columns if name != "model"]
+    if numbers:
+        table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    return table
+
+
+@dataclass(frozen=True, repr=False)
+class Experiment:
+    """A trained model that nothing but its maker knows, as ``pw.experiment`` returns it.
+
+    trained: the model with its scores; forecasts: its walk-forward beside naive and the baseline,
+    columns as ``backtest``; verdict: what the gate says of it; logged: where in MLflow, "" nowhere.
+
+    >>> import pokewatch as pw
+    >>> experiment = pw.experiment(horizons=7, log=False)
+    >>> bool(experiment.verdict.reasons) and experiment.logged == ""
+    True
+    """
+
+    trained: TrainedModel
+    forecasts: pd.DataFrame
+    verdict: Verdict
+    logged: str
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Its score table, a row a horizon and model."""
+        table = score_frame(self.trained)
+        table.attrs["simulated"] = self.forecasts.attrs["simulated"]
+        return table
+
+    def __repr__(self) -> str:
+        result = "would pass" if self.verdict.passed else "would not pass"
+        return f"Experiment({self.trained.name!r}, {result} the gate)"

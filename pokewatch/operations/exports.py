@@ -1,0 +1,47 @@
+"""Frames written to files that people and programs open: Parquet, CSV without formulas, JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pokewatch.errors import UsageError
+from pokewatch.files import draft_of
+
+FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # beginnings that a spreadsheet runs
+
+
+def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a ' before every text that a spreadsheet would run as a formula."""
+    texts = frame.select_dtypes(["object", "string", "category"])
+    return frame.assign(**{name: texts[name].map(_inert, na_action="ignore") for name in texts})
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # Left unquoted by the writer, a carriage return would begin a row, and a formula in it.
+    value = value.replace("\r", " ")
+    return f"'{value}" if value.startswith(FORMULA) else value
+
+
+WRITERS = {
+    ".parquet": lambda frame, to: frame.to_parquet(to, index=False),
+    ".csv": lambda frame, to: no_formulas(frame).to_csv(to, index=False, date_format="%Y-%m-%d"),
+    ".json": lambda frame, to: frame.to_json(to, orient="records", date_format="iso", indent=1),
+}
+
+
+def check_output(path: Path) -> None:
+    """Raise UsageError for a file name whose format is not known, before any work is done."""
+    if path.suffix.lower() not in WRITERS:
+        raise UsageError(f"--output '{path}' must end in {', '.join(WRITERS)}")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as .parquet, .csv or .json, complete or not at all."""
+    check_output(path)
+    with draft_of(path) as draft:
+        WRITERS[path.suffix.lower()](frame, draft)

@@ -1,0 +1,66 @@
+"""How the store, its last day and the champion stand, as ``pokewatch status`` prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from pokewatch.evaluation import registry
+from pokewatch.models.panel import Panel
+from pokewatch.quality import completeness
+from pokewatch.settings import Settings
+from pokewatch.store.tables import Store
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """Return coverage, freshness, quarantine counts, data version and the champion's score."""
+    store = Store.from_settings(settings)
+    snapshot = store.snapshot("prices")
+    quarantined = store.quarantine(["held", "refused"])
+    reasons = quarantined["reason"].value_counts().sort_index()
+    present = registry.champion(settings)
+    sizes = store.sources(snapshot)
+    out: dict[str, Any] = {
+        "home": str(settings.home),
+        "store": store.root,
+        "data_version": snapshot.version,
+        "observations": sum(sizes.values()),
+        "cards": 0,
+        "cards_known": len(store.cards()),
+        "sources": sizes,
+        "first_date": None,
+        "last_date": None,
+        "days_old": None,
+        "coverage": None,
+        "last_day": None,
+        "repeated_days": [],
+        "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
+        "held": int((quarantined["status"] == "held").sum()),
+        "champion": None,
+    }
+    if sizes:
+        tables = snapshot.by_month(["card_id", "date", "market_price"])
+        panel = Panel.from_tables(tables, store.cards())
+        last = panel.dates[-1]
+        alive = (panel.age[-completeness.LOOK_BACK :] == 0).any(axis=0)
+        covered = completeness.latest(store, snapshot, settings.coverage_floor)
+        today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
+        out |= {
+            "cards": len(panel.card_ids),
+            "first_date": f"{panel.dates[0]:%Y-%m-%d}",
+            "last_date": f"{last:%Y-%m-%d}",
+            "days_old": int((today - last).days),
+            "coverage": float((panel.age[-1] == 0).sum() / max(int(alive.sum()), 1)),
+            "last_day": covered.as_dict() if covered else None,
+            "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
+        }
+    if present is not None:
+        row = present.score(registry.GATE_HORIZON)
+        out["champion"] = {
+            "name": present.name,
+            "as_of": present.as_of,
+            "data_version": present.data_version,
+            **{name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")},
+        }
+    return out

@@ -1,0 +1,3 @@
+"""Charts for notebooks."""
+
+from pokewatch.charts.market import *  # noqa: F403
