@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -31,6 +32,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is missing")
     return folder
+
+
+@contextmanager
+def small_models() -> Iterator[None]:
+    """Let models grow a few trees only: most tests need a model, not a good one."""
+    from pokewatch.models import fair_value
+
+    options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
+    for kind, _ in options:
+        kind["max_iter"] = 3
+    yield
+    for kind, kept in options:
+        kind.update(kept)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_models(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make models small, save in a module that says ``FULL_MODELS = True``."""
+    with nullcontext() if getattr(request.module, "FULL_MODELS", False) else small_models():
+        yield
 
 
 @pytest.fixture(autouse=True)

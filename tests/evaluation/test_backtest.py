@@ -12,6 +12,8 @@ from pokewatch.settings import load_settings
 CONFIG = load_settings()
 MARKET = market(30, 160, momentum=0.8)
 
+FULL_MODELS = True
+
 
 @pytest.fixture(scope="module")
 def tested() -> backtest.Backtest:

@@ -13,6 +13,8 @@ from pokewatch.models.panel import Panel
 
 PANEL = Panel.from_prices(market(40, 150, momentum=0.8))
 
+FULL_MODELS = True
+
 
 @pytest.fixture(scope="module")
 def model() -> FairValueModel:

@@ -18,6 +18,8 @@ from pokewatch.store.tables import Store
 CARD = PROJECT / "docs" / "model_card.md"
 STORED = sorted((PROJECT / "docs" / "backtests").glob("*.json"))
 
+FULL_MODELS = True
+
 
 @pytest.fixture(scope="module")
 def stored() -> dict:

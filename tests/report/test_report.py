@@ -20,12 +20,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pokewatch.analysis.market import movers
+from pokewatch.analysis.verdict import verdict
 from pokewatch.charts import report as charts
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.operations import night as nightly
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest
-from pokewatch.report import facts, health, sections, verdict
+from pokewatch.report import facts, health, sections
 from pokewatch.report import page as report
 from pokewatch.report.facts import Night
 from pokewatch.report.script import table_script
@@ -177,7 +179,7 @@ def test_reader_is_told_what_this_is(page: str) -> None:
 def test_earlier_date_sees_nothing_later(settings: Settings) -> None:
     early = facts.load(settings, date(2026, 2, 1))
     assert early.on == early.last_date == pd.Timestamp("2026-02-01")
-    assert facts.movers(early, 30)["card_id"].notna().all()
+    assert movers(early.panel, 30, settings.stale_days)["card_id"].notna().all()
 
 
 def test_sections_take_the_first_days(settings: Settings) -> None:
@@ -226,7 +228,7 @@ def test_verdict_follows_the_figures(
     row = {"horizon": 7, "model": "fair_value", "n": 900, "dates": 30, "coverage": 0.6}
     scores = [row | {"rmae": rmae, "rmae_low": low, "rmae_high": high}]
     assert night.scored is not None
-    said = verdict.verdict(replace(night.scored, scores=scores), night.settings)
+    said = verdict(replace(night.scored, scores=scores), night.settings)
     assert words in said[0]
     assert "too narrow: 60 %" in said[-1]
 
@@ -456,13 +458,13 @@ def test_inputs_that_changed_since_training_are_named(night: Night) -> None:
     changed = dataclasses.replace(panel, price=dearer)
     moved = health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
     assert health.judged(moved["price level"]) == "changed"
-    said = health.verdict(health.by_month(night), moved.reset_index())
+    said = health.verdict(facts.months(night), moved.reset_index())
     assert "is unlike" in said[-1]
 
 
 def test_months_are_those_whose_forecasts_have_ended(night: Night, settings: Settings) -> None:
-    months = health.by_month(night)
-    early = health.by_month(facts.load(settings, date(2026, 2, 10)))
+    months = facts.months(night)
+    early = facts.months(facts.load(settings, date(2026, 2, 10)))
     assert months["n"].sum() > early["n"].sum()
     assert months["coverage"].between(0, 1).all()
 
@@ -485,17 +487,17 @@ def test_own_record_counts_what_past_nights_said_without_hindsight(
     settings = night.settings.model_copy(update={"store": str(tmp_path)})
     mine = dataclasses.replace(night, settings=settings)
     store = Store.from_settings(settings)
-    assert health.own_record(mine) is None
+    assert facts.nights(mine) is None
     for back in range(7, 19):
         day = night.on - pd.Timedelta(days=back)
         honest = back % 2 == 0  # the others know how it ended
         model = f"fair-value-{day if honest else night.on:%Y-%m-%d}-v0"
         store.save_predictions(forecasts(mine, model, day, truth=0.5 if honest else 0.0))
-    record = health.own_record(mine)
+    record = facts.nights(mine)
     assert record is not None
     assert record.nights == 6
     assert record.rmae == pytest.approx(0.5)
-    said = health.verdict(health.by_month(mine), pd.DataFrame(), record)
+    said = health.verdict(facts.months(mine), pd.DataFrame(), record)
     assert any("last 6 nights" in sentence and "smaller" in sentence for sentence in said)
 
 
