@@ -54,8 +54,19 @@ def members(kind: type) -> list[str]:
     return lines
 
 
+def public(module: ModuleType) -> dict[str, Any]:
+    """Return the functions that a module offers, by name."""
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, thing in vars(module).items()
+        if getattr(thing, "__module__", "") == module.__name__
+    ]
+    found = {name: getattr(module, name) for name in names if not name.startswith("_")}
+    return {name: thing for name, thing in found.items() if inspect.isfunction(thing)}
+
+
 def page() -> str:
-    """Return the whole page."""
+    """Return the page's text."""
     offered = {name: getattr(pw, name) for name in pw.__all__}
     functions = [
         row(f"pw.{name}", thing) for name, thing in offered.items() if inspect.isfunction(thing)
@@ -70,8 +81,8 @@ def page() -> str:
             ]
     for name, thing in offered.items():
         if isinstance(thing, ModuleType):
-            drawn = [row(f"pw.{name}.{each}", getattr(thing, each)) for each in thing.__all__]
-            parts += [f"## `pw.{name}`\n", first_line(thing) + "\n", "\n".join(drawn) + "\n"]
+            lines = [row(f"pw.{name}.{each}", found) for each, found in public(thing).items()]
+            parts += [f"## `pw.{name}`\n", first_line(thing) + "\n", "\n".join(lines) + "\n"]
     return "\n".join(parts)
 
 

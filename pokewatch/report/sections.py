@@ -18,8 +18,7 @@ from pokewatch.charts import report
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.predictions import SIGNAL_HORIZON
 from pokewatch.evaluation.training import score_frame
-from pokewatch.report import facts
-from pokewatch.report import health as report_health
+from pokewatch.report import facts, model_health
 from pokewatch.report.facts import Night
 from pokewatch.report.templating import is_known, read_template, render, usd
 from pokewatch.schema import HORIZONS
@@ -178,15 +177,15 @@ def health(night: Night) -> HTML:
     nights = facts.nights(night)
     moved = pd.DataFrame(columns=["input", "psi"])
     if night.scored is not None:
-        moved = report_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
+        moved = model_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
     return _render(
         "health",
         night=night,
         horizon=SIGNAL_HORIZON,
         months=list(_rows(months)),
         nights=nights,
-        moved=[row | {"means": report_health.judged(row["psi"])} for row in _rows(moved)],
-        said=report_health.verdict(months, moved, nights),
+        moved=[row | {"means": model_health.judged(row["psi"])} for row in _rows(moved)],
+        said=model_health.verdict(months, moved, nights),
     )
 
 
