@@ -1,10 +1,12 @@
 """The files that install, configure and run the project agree with each other."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,27 @@ def test_env_example_names_every_setting_with_its_default(
 def test_env_example_changes_nothing_when_copied() -> None:
     lines = (PROJECT / ".env.example").read_text("utf-8").splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def imported_packages() -> set[str]:
+    """Return the names of all distributions that the code imports."""
+    sources = [
+        path.read_text("utf-8")
+        for folder in ("pokewatch", "pipelines", "scripts")
+        for path in (PROJECT / folder).rglob("*.py")
+    ]
+    modules = set()
+    for node in (node for text in sources for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.Import):
+            modules |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module.partition(".")[0])
+    of_module = packages_distributions()
+    return {canonicalize_name(name) for one in modules for name in of_module.get(one, ())}
+
+
+def test_every_dependency_is_imported() -> None:
+    commands = {"jupyterlab", "ipykernel", "dask"}  # run as programs, or as a kernel
+    wanted = [*PYPROJECT["project"]["dependencies"], *EXTRAS["redis"], *EXTRAS["dask"]]
+    names = {canonicalize_name(Requirement(line).name) for line in wanted}
+    assert names - imported_packages() - commands == set()
