@@ -15,6 +15,7 @@ import pandas as pd
 
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
+from pokewatch.formatting import usd
 from pokewatch.models.panel import Panel
 from pokewatch.report import facts
 from pokewatch.schema import SIMULATED
@@ -353,7 +354,6 @@ class Market:
         if moved.empty:
             return head
         shown = moved.rename(columns={"change": "in a week", "set_name": "set"})
-        money = "${:,.2f}".format
-        formats = {"in a week": "{:+.1%}".format, "before": money, "price": money}
+        formats = {"in a week": "{:+.1%}".format, "before": usd, "price": usd}
         table = shown.to_html(index=False, border=0, formatters=formats, na_rep="")
         return f'{head}<div class="mathjax_ignore">{table}</div>'
