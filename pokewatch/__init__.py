@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pokewatch import plot
     from pokewatch.analysis.card import Card
     from pokewatch.analysis.experiment import Trial, trial
     from pokewatch.analysis.market import Market
     from pokewatch.analysis.studies import following, importance, momentum, seasons, track_record
     from pokewatch.api import backtest, fair_value, market, score, signals, status, train
-    from pokewatch.charts import market as plot
 
 __version__ = "0.1.0"
 __all__ = [
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'pokewatch' has no attribute '{name}'")
     if name == "plot":
-        return import_module("pokewatch.charts.market")
+        return import_module("pokewatch.plot")
     value = getattr(import_module(f"pokewatch.{_HOMES.get(name, 'api')}"), name)
     globals()[name] = value
     return value

@@ -21,7 +21,7 @@ from builders import market
 from matplotlib import pyplot as plt
 
 import pokewatch as pw
-from pokewatch import api
+from pokewatch import api, plot
 from pokewatch.analysis import (
     benchmark,
     experiment,
@@ -35,8 +35,6 @@ from pokewatch.analysis import (
 from pokewatch.analysis import (
     market as markets,
 )
-from pokewatch.charts import market as plot
-from pokewatch.charts import scores
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
 from pokewatch.operations import night
@@ -48,7 +46,7 @@ from pokewatch.store.tables import Store
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"
 EVIL = "<script>alert(1)</script>"
-MODULES = (api, markets, one_card, studies, experiment, plot, scores)
+MODULES = (api, markets, one_card, studies, experiment, plot)
 
 
 @pytest.fixture(scope="module")
@@ -319,17 +317,6 @@ class TestTrial:
 class TestWords:
     def test_a_dollar_is_money(self, home):
         assert r"\$" in narrative.market(pw.market()).data
-
-    @pytest.mark.parametrize(
-        ("value", "said"), [(2.0, "2.0 s"), (0.0123, "12.3 ms"), (4.2e-6, "4.2 µs")]
-    )
-    def test_seconds(self, value, said):
-        assert tables.seconds(value) == said
-
-    def test_percent(self):
-        assert tables.percent(-0.0123, 1, True) == "−1.2 %"
-        assert tables.percent(-0.0, 0) == "0 %"
-        assert tables.percent(float("nan")) == "unknown"
 
     def test_tables_escape_names(self):
         table = tables.show(pd.DataFrame({"name": [EVIL], "change": [0.5], "price": [None]}))

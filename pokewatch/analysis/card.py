@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pokewatch.formatting import usd
 from pokewatch.operations import night
 from pokewatch.store.tables import Store
 
@@ -110,7 +111,8 @@ class Card:
 
     def _repr_html_(self) -> str:
         """Return its name, set, last price and moves, with the curve of its last 90 days."""
-        from pokewatch.charts import report
+        from pokewatch.charts.market import sparkline
+        from pokewatch.charts.style import svg
 
         info = self.info
         about = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
@@ -119,10 +121,10 @@ class Card:
             for days in (7, 30)
             if (change := self.change(days)) == change
         )
-        said = f"{report.dollars(info['last_price'])} on {info['last_date']:%Y-%m-%d}"
+        said = f"{usd(info['last_price'], short=True)} on {info['last_date']:%Y-%m-%d}"
         said += f" ({moved})" if moved else ""
         said += " · <em>simulated</em>" if self.market.simulated else ""
-        line = report.svg(report.sparkline(self.prices.tail(90)), "prices of the last 90 days")
+        line = svg(sparkline, self.prices.tail(90), "prices of the last 90 days")
         return (
             f'<div class="mathjax_ignore"><strong>'  # a dollar sign is money
             f"{html.escape(self.title)}</strong> · "
