@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from pokewatch.analysis.market import Day, as_day, marked
+from pokewatch.analysis.verdict import scores as score_frame
 from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation.registry import TrainedModel, Verdict
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.operations import night, tracking
-from pokewatch.report import verdict as report_verdict
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
 
@@ -42,7 +42,7 @@ class Trial:
     @property
     def scores(self) -> pd.DataFrame:
         """Its score table, a row a horizon and model."""
-        return marked(report_verdict.scores(self.trained), bool(self.forecasts.attrs["simulated"]))
+        return marked(score_frame(self.trained), bool(self.forecasts.attrs["simulated"]))
 
     def __repr__(self) -> str:
         said = "would pass" if self.verdict.passed else "would not pass"

@@ -24,14 +24,13 @@ from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.operations import tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
-from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
+from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import alerts
 
 log = logging.getLogger(__name__)
 
-SIGNAL_HORIZON = 7
 LOOK_BACK = 14  # days over which a call can be kept without being given anew
 MISSED_NIGHTS = timedelta(days=60)  # as many are caught up
 AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
