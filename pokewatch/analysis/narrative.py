@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ CLEAR = 0.05  # rank correlation from which on past moves say something about th
 FULL_YEARS = 24  # months of record without which a season is no season
 SIMULATED = "**These prices are simulated.** "
 UNSCORED = "Nothing could be scored yet: the history is too short."
+_price = partial(usd, short=True)
+_change = partial(percent, sign=True, unknown="unknown")
+_share = partial(percent, digits=0, unknown="unknown")
 
 
 def _text(*sentences: str) -> Markdown:
@@ -32,18 +36,6 @@ def _text(*sentences: str) -> Markdown:
 def _name(text: object) -> str:
     """Return a name whose characters mean nothing in Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", str(text))
-
-
-def _price(value: float) -> str:
-    return usd(value, short=True)
-
-
-def _change(value: float, digits: int = 1) -> str:
-    return percent(value, digits, sign=True, unknown="unknown")
-
-
-def _share(value: float) -> str:
-    return percent(value, 0, unknown="unknown")
 
 
 def _moved(change: float) -> str:
@@ -130,8 +122,8 @@ def seasons(months: pd.DataFrame, weekdays: pd.DataFrame) -> Markdown:
     """Return in which months and on which weekdays the index rose."""
     if months.empty:
         return _text("The history is too short for seasons.")
-    best, worst = (months.loc[each] for each in _ends(months["change"]))
-    up, down = (weekdays.loc[each] for each in _ends(weekdays["change"]))
+    worst, best = months.sort_values("change").iloc[[0, -1]].to_dict("records")
+    down, up = weekdays.sort_values("change").iloc[[0, -1]].to_dict("records")
     few = f"With {len(months)} months on record, a season cannot be told from chance."
     return _text(
         f"The best month was {best['month']} ({_change(best['change'])}), the worst "
@@ -140,11 +132,6 @@ def seasons(months: pd.DataFrame, weekdays: pd.DataFrame) -> Markdown:
         f"{down['weekday']} worst ({_change(down['change'], 2)}).",
         *([few] if len(months) < FULL_YEARS else []),
     )
-
-
-def _ends(change: pd.Series) -> tuple[int, int]:
-    """Return the labels of the largest and of the smallest change."""
-    return change.idxmax(), change.idxmin()
 
 
 def groups(frame: pd.DataFrame, what: str) -> Markdown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import pandas as pd
@@ -18,7 +18,7 @@ SHARES |= {"sell_precision", "sell_base_rate", "buy_recall", "sell_recall", "wid
 SIGNED = {"change", "move", "gain", "return_after_fees", "deviation", "importance", "spread"}
 TIMES = {"cold", "warm", "seconds", "build", "fit", "forecast"}
 NAMES = {"y": "price later", "n": "forecasts"}
-WRITERS = {
+WRITERS: dict[str, Callable[..., str]] = {
     **dict.fromkeys(TIMES, duration),
     **dict.fromkeys(MONEY, partial(usd, short=True, unknown="")),
     **dict.fromkeys(SHARES, partial(percent, unknown="unknown")),

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from pokewatch import formatting
 from pokewatch.charts import style
 from pokewatch.charts.style import ACCENT, DOWN, INK, LINE, UP
+from pokewatch.formatting import days as days_of
+from pokewatch.formatting import number, percent, usd
 
 WIDEST = 0.3  # moves beyond it are counted at the edge
 FLAT = 0.0005  # changes below it are drawn in neither colour
@@ -39,7 +40,7 @@ def sparkline(prices: pd.Series, ax: Axes, days: int = 0) -> Axes:
         ax.set_axis_on()
         ax.tick_params(length=0)
         ax.set_yticks([low, high] if high > low * 1.005 else [high])
-        style.ticks(ax.yaxis, formatting.usd, short=True)
+        style.ticks(ax.yaxis, usd, short=True)
         ax.set_xticks([start, end], [f"{day.day} {day:%b}" for day in (start, end)])
         for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
             text.set_horizontalalignment(side)
@@ -73,11 +74,11 @@ def price(
         )
         axes.fill_between(when, low, high, color=ACCENT, alpha=0.18, linewidth=0)
         axes.plot(when, middle, color=ACCENT, linewidth=1.8)
-        span = formatting.days(forecast["horizon"].iloc[-1])
-        text = f"fair value in {span}\n{formatting.usd(middle[-1], short=True)}"
+        span = days_of(forecast["horizon"].iloc[-1])
+        text = f"fair value in {span}\n{usd(middle[-1], short=True)}"
         style.label(axes, text, (when[-1], middle[-1]), (6, 0), va="center", color=ACCENT)
     style.dated(axes)
-    style.ticks(axes.yaxis, formatting.usd, short=True)
+    style.ticks(axes.yaxis, usd, short=True)
     return axes
 
 
@@ -113,7 +114,7 @@ def movers(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     again = name.duplicated(keep=False) & frame["set_name"].notna()
     names = name.where(~again, name + ", " + frame["set_name"].astype(str))
     style.bars(axes, names.map(style.shorter).tolist(), frame["change"].to_numpy())
-    style.percents(axes.xaxis, sign=True)
+    style.ticks(axes.xaxis, percent, 0, sign=True)
     return axes
 
 
@@ -128,7 +129,7 @@ def moves(returns: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     values = returns.to_numpy().ravel()
     values = values[np.isfinite(values)]
-    zero = formatting.percent((values == 0).mean() if len(values) else 0.0, 0)
+    zero = percent((values == 0).mean() if len(values) else 0.0, 0)
     axes = style.new_axes(ax, f"Moves: {zero} are exactly zero, the others below", returns)
     moved = np.clip(values[values != 0], -WIDEST, WIDEST)
     if not len(moved):
@@ -138,8 +139,8 @@ def moves(returns: pd.DataFrame, ax: Axes | None = None) -> Axes:
     color = np.where(np.abs(middle) < 1e-9, INK, np.where(middle > 0, UP, DOWN))
     axes.bar(middle, counts / len(values), width=edges[1] - edges[0], color=color)
     axes.set_ylabel("share of all changes")
-    style.percents(axes.xaxis, sign=True)
-    style.percents(axes.yaxis, 1)
+    style.ticks(axes.xaxis, percent, 0, sign=True)
+    style.ticks(axes.yaxis, percent, 1)
     return axes
 
 
@@ -155,7 +156,7 @@ def momentum(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     limit = max(0.3, float(np.nanmax(np.abs(table.to_numpy()), initial=0.0)))
     axes.imshow(table, cmap=shades, vmin=-limit, vmax=limit, aspect="auto", alpha=0.75)
     for (row, column), value in np.ndenumerate(table.to_numpy()):
-        text = formatting.number(value, 2, sign=True, unknown="unknown")
+        text = number(value, 2, sign=True, unknown="unknown")
         axes.text(column, row, text, ha="center", va="center", color="#1c2430", weight="bold")
     axes.set_xticks(range(len(table.columns)), [f"next {days} d" for days in table.columns])
     axes.set_yticks(range(len(table.index)), [f"last {days} d" for days in table.index])
@@ -179,7 +180,7 @@ def seasons(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(names) > 8 else {}
     axes.set_xticks(range(len(table)), names, **slant)
     axes.axhline(0, color=INK, linewidth=0.8)
-    style.percents(axes.yaxis, 1 if monthly else 3, sign=True)
+    style.ticks(axes.yaxis, percent, 1 if monthly else 3, sign=True)
     return axes
 
 
@@ -194,11 +195,11 @@ def groups(table: pd.DataFrame, top: int = 16, ax: Axes | None = None) -> Axes:
     """
     known = table.dropna(subset="change")
     shown = known.loc[known["value"].nlargest(top).index].sort_values("change", ascending=False)
-    title = f"Change of value in {formatting.days(table.attrs.get('days', 30))}"
+    title = f"Change of value in {days_of(table.attrs.get('days', 30))}"
     axes = style.new_axes(ax, title, table, 1 + 0.27 * max(len(shown), 2), grid="x")
     names = [f"{style.shorter(row.iloc[0], 30)} ({row['cards']})" for _, row in shown.iterrows()]
     style.bars(axes, names, shown["change"].to_numpy())
-    style.percents(axes.xaxis, 1, sign=True)
+    style.ticks(axes.xaxis, percent, 1, sign=True)
     return axes
 
 
@@ -214,5 +215,5 @@ def observed(share: pd.Series, ax: Axes | None = None) -> Axes:
     axes.step(share.index, share.to_numpy(), where="mid", color=ACCENT, linewidth=1)
     style.dated(axes)
     axes.set_ylim(0, 1.04)
-    style.percents(axes.yaxis)
+    style.ticks(axes.yaxis, percent, 0)
     return axes

@@ -81,7 +81,7 @@ def coverage(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
     axes.axhline(COVERAGE, color=INK, linewidth=1.2, linestyle=DASHED)
     axes.set_ylim(0, 1.04)
     _horizons(axes, rows["horizon"])
-    style.percents(axes.yaxis)
+    style.ticks(axes.yaxis, percent, 0)
     return axes
 
 
@@ -113,7 +113,7 @@ def calibration(forecasts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     _lines(axes, points, COVERAGE, names.__getitem__)
     axes.set_ylim(0.5, 1.0)
     axes.set_xlabel("fifths of intervals")
-    style.percents(axes.yaxis)
+    style.ticks(axes.yaxis, percent, 0)
     return axes
 
 
@@ -130,7 +130,7 @@ def by_month(forecasts: pd.DataFrame, ax: Axes | None = None) -> Axes:
         points = points.assign(x=points["group"], y=1 - points["rmae"])
     _lines(axes, points, 0.0)
     axes.set_xlabel("month")
-    style.percents(axes.yaxis, sign=True)
+    style.ticks(axes.yaxis, percent, 0, sign=True)
     return axes
 
 
@@ -209,7 +209,7 @@ def importance(table: pd.DataFrame, top: int = 12, ax: Axes | None = None) -> Ax
     axes = style.new_axes(ax, "Error added by shuffling", table, height, grid="x")
     spread = {"xerr": rows["spread"].to_numpy(), "ecolor": INK}
     style.bars(axes, rows["family"].tolist(), rows["importance"].to_numpy(), **spread)
-    style.percents(axes.xaxis, 1)
+    style.ticks(axes.xaxis, percent, 1)
     axes.set_xlabel("share of naive's error")
     return axes
 

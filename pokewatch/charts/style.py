@@ -22,8 +22,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pokewatch import formatting
-
 INK, LINE, ACCENT, UP, DOWN = "#5c6673", "#c8ced6", "#2b6cb0", "#1b7f4d", "#b3382c"
 PAPER = "#fffffe"
 COLORS = (ACCENT, "#b7791f", UP, "#7b4b94", DOWN, INK)
@@ -113,13 +111,8 @@ def label(axes: Axes, text: str, at: tuple[Any, Any], offset: tuple[int, int], *
 
 
 def ticks(axis: Axis, write: Callable[..., str], *args: Any, **options: Any) -> None:
-    """Write an axis's ticks with a function of ``formatting`` and its further arguments."""
+    """Write an axis's ticks as ``write(value, ...)`` does, a function of ``formatting``."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(value, *args, **options)))
-
-
-def percents(axis: Axis, digits: int = 0, sign: bool = False) -> None:
-    """Write an axis's ticks, fractions, as percentages."""
-    ticks(axis, formatting.percent, digits, sign=sign)
 
 
 def dated(axes: Axes) -> None:
