@@ -41,6 +41,8 @@ PREDICTION_COLUMNS = [
     "data_version",
 ]
 HORIZONS = (1, 7, 14, 30)
+SIGNAL_HORIZON = 7  # days ahead of the signals that a report shows
+MODEL = "fair_value"
 SIMULATED = "simulated"  # the source whose prices are invented, and labelled so
 
 _utc = pa.timestamp("us", tz="UTC")

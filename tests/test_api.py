@@ -21,11 +21,9 @@ from builders import market
 from matplotlib import pyplot as plt
 
 import pokewatch as pw
-from pokewatch import api
+from pokewatch import api, plot
 from pokewatch.analysis import benchmark, narrative, patterns, permutation_importance, tables
 from pokewatch.analysis import market as markets
-from pokewatch.charts import market as plot
-from pokewatch.charts import scores
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import predictions, registry, training
 from pokewatch.operations import experiment, night, status
@@ -37,7 +35,7 @@ from pokewatch.store.tables import Store
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"
 EVIL = "<script>alert(1)</script>"
-MODULES = (api, markets, patterns, permutation_importance, experiment, training, plot, scores)
+MODULES = (api, markets, patterns, permutation_importance, experiment, training, plot)
 
 
 @pytest.fixture(scope="module")
@@ -308,17 +306,6 @@ class TestTrial:
 class TestWords:
     def test_a_dollar_is_money(self, home):
         assert r"\$" in narrative.market(pw.market()).data
-
-    @pytest.mark.parametrize(
-        ("value", "said"), [(2.0, "2.0 s"), (0.0123, "12.3 ms"), (4.2e-6, "4.2 µs")]
-    )
-    def test_seconds(self, value, said):
-        assert tables.seconds(value) == said
-
-    def test_percent(self):
-        assert tables.percent(-0.0123, 1, True) == "−1.2 %"
-        assert tables.percent(-0.0, 0) == "0 %"
-        assert tables.percent(float("nan")) == "unknown"
 
     def test_tables_escape_names(self):
         table = tables.show(pd.DataFrame({"name": [EVIL], "change": [0.5], "price": [None]}))

@@ -16,6 +16,7 @@ import pandas as pd
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.predictions import predict
+from pokewatch.formatting import usd
 from pokewatch.models.panel import Panel, open_panel, price_sources
 from pokewatch.quality import rules
 from pokewatch.schema import SIMULATED
@@ -397,8 +398,7 @@ class Market:
         if moved.empty:
             return head
         shown = moved.rename(columns={"change": "in a week", "set_name": "set"})
-        money = "${:,.2f}".format
-        formats = {"in a week": "{:+.1%}".format, "before": money, "price": money}
+        formats = {"in a week": "{:+.1%}".format, "before": usd, "price": usd}
         table = shown.to_html(index=False, border=0, formatters=formats, na_rep="")
         return f'{head}<div class="mathjax_ignore">{table}</div>'
 
@@ -495,7 +495,8 @@ class Card:
 
     def _repr_html_(self) -> str:
         """Return its name, set, last price and moves, with the curve of its last 90 days."""
-        from pokewatch.charts import report as charts  # matplotlib takes a while
+        from pokewatch.charts.market import sparkline  # matplotlib takes a while
+        from pokewatch.charts.style import svg
 
         info = self.info
         about = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
@@ -504,10 +505,10 @@ class Card:
             for days in (7, 30)
             if (change := self.change(days)) == change
         )
-        said = f"{charts.dollars(info['last_price'])} on {info['last_date']:%Y-%m-%d}"
+        said = f"{usd(info['last_price'], short=True)} on {info['last_date']:%Y-%m-%d}"
         said += f" ({moved})" if moved else ""
         said += " · <em>simulated</em>" if self.market.simulated else ""
-        line = charts.svg(charts.sparkline(self.prices.tail(90)), "prices of the last 90 days")
+        line = svg(sparkline, self.prices.tail(90), "prices of the last 90 days")
         return (
             f'<div class="mathjax_ignore"><strong>'  # a dollar sign is money
             f"{html.escape(self.title)}</strong> · "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch.evaluation.backtest import MODEL
-from pokewatch.evaluation.predictions import SIGNAL_HORIZON
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import score_frame
+from pokewatch.formatting import days, listed, percent
 from pokewatch.models.intervals import COVERAGE
+from pokewatch.schema import MODEL, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
@@ -26,22 +26,18 @@ def verdict(trained: TrainedModel | None, settings: Settings) -> list[str]:
         return ["Nothing could be scored yet: the history is too short."]
     horizon = SIGNAL_HORIZON if SIGNAL_HORIZON in own.index else own.index[0]
     row = own.loc[horizon]
-    said = [_skill_sentence(row, int(horizon)), *_horizon_sentence(own)]
-    return [*said, *_signal_sentence(row, settings), *_coverage_sentence(row)]
-
-
-def _days(horizon: int) -> str:
-    return f"{horizon} day{'s' * (horizon != 1)}"
+    sentences = [_skill_sentence(row, int(horizon)), *_horizon_sentence(own)]
+    return [*sentences, *_signal_sentence(row, settings), *_coverage_sentence(row)]
 
 
 def _skill_sentence(row: pd.Series, horizon: int) -> str:
-    saved = 100 * (1 - row["rmae"])
+    saved = 1 - row["rmae"]
     low, high = 100 * (1 - row["rmae_high"]), 100 * (1 - row["rmae_low"])
     tested = f"on {row['n']:,.0f} forecasts of {row['dates']:,.0f} days it had not seen"
-    ahead = f"{_days(horizon)} ahead"
+    ahead = f"{days(horizon)} ahead"
     if np.isnan(low):
         return f"Too early to tell: only {row['dates']:.0f} days could be scored {ahead}."
-    size = f"{abs(saved):.1f} % {'smaller' if saved >= 0 else 'larger'}"
+    size = f"{percent(abs(saved))} {'smaller' if saved >= 0 else 'larger'}"
     interval = f"95 % interval {low:+.1f} to {high:+.1f} % saved"
     start = f"{ahead[0].upper()}{ahead[1:]}, the model's error is {size} than that of “no change”"
     if low > 0:
@@ -74,25 +70,19 @@ def _horizon_sentence(own: pd.DataFrame) -> list[str]:
 def _signal_sentence(row: pd.Series, settings: Settings) -> list[str]:
     if not row.get("buy_calls", 0) > 0:
         return ["It gave no BUY in the test."]
-    right, base = 100 * row["buy_precision"], 100 * row["buy_base_rate"]
-    kept, fee = 100 * row["return_after_fees"], 100 * settings.fee
-    result = f"gained {kept:.1f} %" if kept >= 0 else f"lost {-kept:.1f} %"
+    right, base = percent(row["buy_precision"], 0), percent(row["buy_base_rate"], 0)
+    kept = row["return_after_fees"]
     return [
-        f"A BUY was right {right:.0f} % of the time, against {base:.0f} % for any card; buying at "
-        f"each and selling {_days(int(row.name))} later would have {result} on average after the "
-        f"{fee:.0f} % that selling costs."
+        f"A BUY was right {right} of the time, against {base} for any card; buying at each and "
+        f"selling {days(int(row.name))} later would have {'gained' if kept >= 0 else 'lost'} "
+        f"{percent(abs(kept))} on average after the {percent(settings.fee, 0)} that selling costs."
     ]
 
 
 def _coverage_sentence(row: pd.Series) -> list[str]:
-    held = row["coverage"]
-    if abs(held - COVERAGE) <= INTERVAL_SLACK or np.isnan(held):
+    coverage = row["coverage"]
+    if abs(coverage - COVERAGE) <= INTERVAL_SLACK or np.isnan(coverage):
         return []
-    how, promised = "narrow" if held < COVERAGE else "wide", 100 * COVERAGE
-    inside = f"{100 * held:.0f} % of prices ended inside"
-    return [f"Its {promised:.0f} % intervals are too {how}: {inside}."]
-
-
-def listed(parts: list[str]) -> str:
-    """Return parts as a person writes them: a, b and c."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    how = "narrow" if coverage < COVERAGE else "wide"
+    inside = f"{percent(coverage, 0)} of prices ended inside"
+    return [f"Its {percent(COVERAGE, 0)} intervals are too {how}: {inside}."]

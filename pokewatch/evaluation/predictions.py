@@ -15,13 +15,12 @@ from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models import reasons, signals
 from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
 from pokewatch.models.panel import Panel, open_panel
-from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
+from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 
-SIGNAL_HORIZON = 7
 LOOK_BACK = 14  # days over which a call can be kept without being given anew
 
 

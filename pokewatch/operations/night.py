@@ -13,12 +13,13 @@ import pyarrow.dataset as ds
 
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry, training
-from pokewatch.evaluation.predictions import SIGNAL_HORIZON, predict_all
+from pokewatch.evaluation.predictions import predict_all
 from pokewatch.evaluation.registry import TrainedModel, Verdict
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.operations import tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
+from pokewatch.schema import SIGNAL_HORIZON
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import alerts

@@ -20,7 +20,6 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch.charts.training import charts_of, draw
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.backtest import MODEL
 from pokewatch.evaluation.registry import TrainedModel
@@ -276,5 +275,11 @@ def write_artifacts(
     (folder / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     pd.DataFrame(scores).to_html(folder / "scores.html", index=False, float_format="%.4g")
     if len(past):
-        market = " (simulated market)" if SIMULATED in trained.sources else ""
-        draw(charts_of(past), market, folder)
+        from pokewatch.charts import scores as charts
+        from pokewatch.charts.style import png
+
+        past = past.copy(deep=False)
+        past.attrs["simulated"] = SIMULATED in trained.sources
+        png(charts.calibration, past, folder / "interval_reliability.png")
+        png(charts.by_month, past, folder / "skill_by_month.png")
+        png(charts.rank_ic, past, folder / "rank_ic_by_origin.png")

@@ -14,12 +14,12 @@ from pokewatch.analysis.market import MIN_PRICE
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry, track_record
-from pokewatch.evaluation.predictions import SIGNAL_HORIZON, predict_panel
+from pokewatch.evaluation.predictions import predict_panel
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import last_trained
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.quality.completeness import Coverage, latest
-from pokewatch.schema import SIMULATED
+from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import entries as watchlist

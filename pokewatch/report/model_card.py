@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pokewatch.errors import UsageError
-from pokewatch.evaluation.backtest import MODEL, PRICE_BANDS, Backtest, breakdowns
+from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdowns
 from pokewatch.evaluation.registry import code_version, plain
+from pokewatch.files import draft_of
+from pokewatch.formatting import DASH, is_known, number, percent
 from pokewatch.models.panel import Panel
+from pokewatch.schema import MODEL, SIMULATED
 from pokewatch.settings import Settings
 
 START, END = "<!-- figures: start -->", "<!-- figures: end -->"
@@ -66,7 +65,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(card: Path, backtests: Sequence[Path]) -> None:
-    """Replace the figures of a model card by those of stored back-tests, one section a file."""
+    """Replace the figures of a model card by those of stored back-tests, one section a file.
+
+    Raises UsageError for a card without a place for figures and for a file that is no back-test.
+    """
     text = (
         card.read_text(encoding="utf-8") if card.exists() else f"# Model card\n\n{START}\n{END}\n"
     )
@@ -74,9 +76,9 @@ def write(card: Path, backtests: Sequence[Path]) -> None:
         raise UsageError(f"'{card}' needs one line '{START}' and, after it, one line '{END}'")
     before, rest = text.split(START)
     after = rest.split(END)[1]
-    draft = card.with_name(f".{card.name}.tmp")
-    draft.write_text(f"{before}{START}\n{figures(backtests)}{END}{after}", encoding="utf-8")
-    draft.replace(card)
+    written = f"{before}{START}\n{figures(backtests)}{END}{after}"
+    with draft_of(card) as draft:
+        draft.write_text(written, encoding="utf-8")
 
 
 def figures(backtests: Sequence[Path]) -> str:
@@ -85,54 +87,51 @@ def figures(backtests: Sequence[Path]) -> str:
 
 
 def _section(title: str, stored: dict[str, Any]) -> str:
-    simulated = " (simulated)" if "simulated" in stored.get("sources", []) else ""
+    simulated = " (simulated)" if SIMULATED in stored.get("sources", []) else ""
     about = (
-        f"{stored['cards']:,} cards, prices of {_day(stored['first_date'])} to "
-        f"{_day(stored['last_date'])}"
+        f"### {title}{simulated}\n\n{stored['cards']:,} cards, prices of {stored['first_date']} to "
+        f"{stored['last_date']}"
     )
     rows = [row for row in stored["scores"] if row["model"] == MODEL]
     if not rows:
-        return f"### {title}{simulated}\n\n{about}. The history is too short to score anything.\n"
+        return f"{about}. The history is too short to score anything.\n"
     baseline = {row["horizon"]: row for row in stored["scores"] if row["model"] == "baseline"}
     accuracy = [
         {
             "days ahead": row["horizon"],
-            "forecasts": f"{row['n']:,}",
-            "MdAPE": _percent(row["mdape"], 1),
-            "rMAE": _number(row["rmae"], 3),
+            "forecasts": number(row["n"]),
+            "MdAPE": percent(row["mdape"]),
+            "rMAE": number(row["rmae"], 3),
             "95 % interval": _between(row["rmae_low"], row["rmae_high"]),
-            "rolling mean's rMAE": _number(baseline[row["horizon"]]["rmae"], 3),
-            "rank IC": _number(row["rank_ic"], 2),
-            "coverage of 80 %": _percent(row["coverage"], 1),
-            "": _verdict(row),
+            "rolling mean's rMAE": number(baseline[row["horizon"]]["rmae"], 3),
+            "rank IC": number(row["rank_ic"], 2),
+            "coverage of 80 %": percent(row["coverage"]),
+            "": _verdict(row["rmae_low"], row["rmae_high"]),
         }
         for row in rows
     ]
     calls = [
         {
             "days ahead": row["horizon"],
-            "call": side,
-            "calls": f"{int(row[f'{side.lower()}_calls']):,}",
-            "right": _percent(row[f"{side.lower()}_precision"]),
-            "of all cards": _percent(row[f"{side.lower()}_base_rate"], 1),
-            "lift": _number(row[f"{side.lower()}_lift"], 1),
-            "found of all such moves": _percent(row[f"{side.lower()}_recall"]),
-            "bought and sold, after fees": _percent(row["return_after_fees"], 1)
-            if side == "BUY"
-            else "",
-            "calls that changed since the scored day before": _percent(row["flip_rate"], 1),
+            "call": side.upper(),
+            "calls": number(row[f"{side}_calls"]),
+            "right": percent(row[f"{side}_precision"], 0),
+            "of all cards": percent(row[f"{side}_base_rate"]),
+            "lift": number(row[f"{side}_lift"], 1),
+            "found of all such moves": percent(row[f"{side}_recall"], 0),
+            "bought and sold, after fees": percent(row["return_after_fees"]) * (side == "buy"),
+            "calls that changed since the scored day before": percent(row["flip_rate"]),
         }
         for row in rows
-        for side in ("BUY", "SELL")
+        for side in ("buy", "sell")
     ]
     return "\n".join(
         [
-            f"### {title}{simulated}\n",
-            f"{about}; scored are the forecasts made from {_day(stored['scored_from'])} to "
-            f"{_day(stored['scored_to'])}, each by a model that had not seen the days after.\n",
+            f"{about}; scored are the forecasts made from {stored['scored_from']} to "
+            f"{stored['scored_to']}, each by a model that had not seen the days after.\n",
             _table(accuracy),
-            f"A BUY or SELL is right if the price is {_percent(stored['good_move'])} higher or "
-            f"lower at the end of the horizon; selling costs {_percent(stored['fee'])}.\n",
+            f"A BUY or SELL is right if the price is {percent(stored['good_move'], 0)} higher or "
+            f"lower at the end of the horizon; selling costs {percent(stored['fee'], 0)}.\n",
             _table(calls),
             *_groups(stored["by"]),
         ]
@@ -151,20 +150,24 @@ def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
         table = [
             {
                 name: row["group"],
-                "forecasts": f"{row['n']:,}",
-                "rMAE": _number(row["rmae"], 3),
-                "coverage of 80 %": _percent(row["coverage"], 1),
+                "forecasts": number(row["n"]),
+                "rMAE": number(row["rmae"], 3),
+                "coverage of 80 %": percent(row["coverage"]),
             }
             for row in judged
         ]
         worse = [row["group"] for row in judged if row["rmae"] is None or row["rmae"] >= 1]
-        said = f"no better than no change in: {', '.join(worse)}" if worse else "better everywhere"
-        out += [f"By {name}, {GROUP_HORIZON} days ahead ({said}):\n", _table(table)]
+        found = f"no better than no change in: {', '.join(worse)}" if worse else "better everywhere"
+        out += [f"By {name}, {GROUP_HORIZON} days ahead ({found}):\n", _table(table)]
     return out
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    low, high = row["rmae_low"], row["rmae_high"]
+def _between(low: float | None, high: float | None) -> str:
+    known = is_known(low) and is_known(high)
+    return f"{number(low, 3)} to {number(high, 3)}" if known else DASH
+
+
+def _verdict(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "too few days to tell"
     if high < 1:
@@ -173,27 +176,7 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    frame = pd.DataFrame(rows)
-    head = "| " + " | ".join(frame.columns) + " |"
-    lines = ["| " + " | ".join(str(value) for value in row) + " |" for row in frame.to_numpy()]
-    return "\n".join([head, "|---" * len(frame.columns) + "|", *lines]) + "\n"
-
-
-def _day(text: str) -> str:
-    return f"{date.fromisoformat(text):%Y-%m-%d}"
-
-
-def _known(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _number(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if _known(value) else "–"
-
-
-def _percent(value: Any, digits: int = 0) -> str:
-    return f"{value * 100:.{digits}f} %" if _known(value) else "–"
-
-
-def _between(low: Any, high: Any) -> str:
-    return f"{low:.3f} to {high:.3f}" if _known(low) and _known(high) else "–"
+    """Return rows as a Markdown table, with the minus sign that is on every keyboard."""
+    lines = [[*rows[0]], *([f"{value}" for value in row.values()] for row in rows)]
+    text = ["| " + " | ".join(line).replace("−", "-") + " |\n" for line in lines]
+    return "".join([text[0], "|---" * len(rows[0]) + "|\n", *text[1:]])

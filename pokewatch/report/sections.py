@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 from markupsafe import Markup
+from matplotlib.axes import Axes
 
 from pokewatch.analysis import market as markets
 from pokewatch.analysis.market import MIN_PRICE
 from pokewatch.analysis.verdict import verdict
-from pokewatch.charts import report
+from pokewatch.charts.market import market as market_index
+from pokewatch.charts.market import sparkline
+from pokewatch.charts.scores import coverage, skill
+from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
-from pokewatch.evaluation.predictions import SIGNAL_HORIZON
 from pokewatch.evaluation.training import score_frame
+from pokewatch.formatting import is_known, usd
 from pokewatch.report import facts, model_health
 from pokewatch.report.facts import Night
-from pokewatch.report.templating import is_known, read_template, render, usd
-from pokewatch.schema import HORIZONS
+from pokewatch.report.templating import read_template, render
+from pokewatch.schema import HORIZONS, MODEL, SIGNAL_HORIZON
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import entries
 
@@ -74,7 +78,7 @@ def market(night: Night) -> HTML:
         for span in (1, 7, 30)
     }
     label = f"Market index from {index.iloc[0]:.0f} to {index.iloc[-1]:.1f}"
-    chart = Markup(report.svg(report.market_index(index, night.simulated), label))  # noqa: S704 (svg escapes)
+    chart = _draw(night, market_index, index, label, (8.0, 2.1))
     return _render("market", night=night, chart=chart, changes=changes, days=len(index) - 1)
 
 
@@ -195,12 +199,11 @@ def model(night: Night) -> HTML:
     drawings = []
     lines: list[dict[str, Any]] = []
     if len(table):
-        labels = ["Error saved against no change, by horizon", "Interval coverage, by horizon"]
-        drawn = [
-            report.skill(table, night.simulated),
-            report.interval_coverage(table, simulated=night.simulated),
+        size, saved = (4.4, 2.4), "Error saved against no change, by horizon"
+        drawings = [
+            _draw(night, skill, table[table["model"] == MODEL], saved, size),
+            _draw(night, coverage, table, "Interval coverage, by horizon", size),
         ]
-        drawings = [Markup(report.svg(*pair)) for pair in zip(drawn, labels, strict=True)]  # noqa: S704 (svg escapes)
         for horizon, rows in table.groupby("horizon"):
             by_model = rows.set_index("model").to_dict("index")
             lines.append({"horizon": int(horizon), **by_model})
@@ -265,12 +268,23 @@ def _card(night: Night, row: dict[str, Any], spark: bool = True) -> dict[str, An
         known_prices = history.dropna()
         first, last = known_prices.iloc[0], known_prices.iloc[-1]
         label = f"price over {len(known_prices)} days, from {usd(first)} to {usd(last)}"
-        out["spark"] = Markup(report.svg(report.sparkline(history), label))  # noqa: S704 (svg escapes)
+        out["spark"] = _draw(night, sparkline, history, label)
     return out
 
 
 def _mover(night: Night, row: dict[str, Any], span: int) -> dict[str, Any]:
     out = _card(night, row, spark=False)
-    chart = report.price_chart(night.history(row["card_id"]), span, night.simulated)
     label = f"price, {usd(row['before'])} {span} days ago, {usd(row['price'])} now"
-    return out | {"chart": Markup(report.svg(chart, label))}  # noqa: S704 (svg escapes)
+    history = night.history(row["card_id"])
+    return out | {"chart": _draw(night, sparkline, history, label, (2.9, 0.95), days=span)}
+
+
+def _draw(
+    night: Night,
+    chart: Callable[..., Axes],
+    frame: pd.DataFrame | pd.Series,
+    *says: Any,
+    **options: Any,
+) -> Markup:
+    frame.attrs["simulated"] = night.simulated
+    return Markup(svg(chart, frame, *says, **options))  # noqa: S704 (svg escapes)

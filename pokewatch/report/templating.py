@@ -1,17 +1,17 @@
-"""Templates of the report, filled in with every string escaped, and how figures are written."""
+"""The report's templates, filled in with every string escaped."""
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
+
+from pokewatch import formatting
+from pokewatch.formatting import DASH, is_known
 
 FOLDER = Path(__file__).parent / "templates"
-DASH = "–"
 
 
 def read_template(name: str) -> str:
@@ -33,47 +33,27 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = {"usd": usd, "percent": percent, "share": share, "number": number, "day": day}
-    filters["order"] = order
-    environment.filters |= filters
+    environment.filters |= {
+        "usd": formatting.usd,
+        "percent": partial(share, digits=1, sign=True),
+        "share": share,
+        "number": formatting.number,
+        "days": formatting.days,
+        "day": day,
+        "order": order,
+    }
     environment.tests["known"] = is_known
     return environment
 
 
-def is_known(value: Any) -> bool:
-    """Return whether a figure is there."""
-    return value is not None and not pd.isna(value)
-
-
-def usd(value: Any, signed: bool = False) -> str:
-    """Return an amount: $1,234.50, with ``signed`` +$3.00 or −$3.00."""
-    if not is_known(value):
-        return DASH
-    sign = "−" if value < 0 else "+" if signed and value > 0 else ""
-    return f"{sign}${abs(value):,.2f}"
-
-
-def percent(value: Any, digits: int = 1) -> str:
-    """Return a signed change in per cent."""
-    if not is_known(value) or not math.isfinite(value):
-        return DASH
-    text = f"{value * 100:+,.{digits}f}".replace("-", "−")
-    return (text[1:] if float(text.replace(",", "").replace("−", "-")) == 0 else text) + "\u00a0%"
-
-
-def share(value: Any, digits: int = 0) -> str:
-    """Return an unsigned share in per cent."""
-    return f"{value * 100:.{digits}f}\u00a0%" if is_known(value) else DASH
-
-
-def number(value: Any, digits: int = 0) -> str:
-    """Return a figure with thousands separated."""
-    return f"{value:,.{digits}f}".replace("-", "−") if is_known(value) else DASH
+def share(value: Any, digits: int = 0, sign: bool = False) -> str:
+    """Return a percentage that no line break divides."""
+    return formatting.percent(value, digits, sign=sign).replace(" ", "\u00a0")
 
 
 def order(value: Any) -> str:
     """Return a figure as tables sort by it; unknown ones come last in a falling order."""
-    return f"{value:.6g}" if is_known(value) and math.isfinite(value) else "-1e99"
+    return "-1e99" if formatting.number(value) == DASH else f"{value:.6g}"
 
 
 def day(value: Any) -> str:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch.errors import PokewatchError
 from pokewatch.files import draft_of
+from pokewatch.formatting import usd
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import entries as watchlist
@@ -159,9 +160,9 @@ def judge(
 def message(crossing: Crossing, name: str) -> str:
     """Return what the user is told, in one line."""
     text = (
-        f"{' '.join(name.split())} stood at ${crossing.price:,.2f} on {crossing.date}: "
+        f"{' '.join(name.split())} stood at {usd(crossing.price)} on {crossing.date}: "
         f"{'at or above' if crossing.side == 'above' else 'at or below'} your target of "
-        f"${crossing.target:,.2f}."
+        f"{usd(crossing.target)}."
     )
     if crossing.condition == watchlist.Condition.near_mint:
         return text

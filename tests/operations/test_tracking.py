@@ -19,9 +19,11 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 from builders import delivery, market
+from matplotlib.figure import Figure
 
-from pokewatch.charts import training
+from pokewatch.charts import scores
 from pokewatch.evaluation.registry import Verdict
+from pokewatch.formatting import percent
 from pokewatch.operations import night as nightly
 from pokewatch.operations import tracking
 from pokewatch.operations.mlflow_model import CHAMPION, FORECAST_COLUMNS, NEEDED, REGISTERED
@@ -223,15 +225,16 @@ def test_score_table_and_charts_are_artifacts(night):
 
 
 def test_charts_hold_what_the_metrics_say(night):
-    _, trained, tested, _ = night.given
-    own = tested
-    charts = training.charts_of(own)
-    rows = charts["interval_reliability"][0]
-    whole = rows[(rows["x"] == "all") & (rows["series"] == "7 days")]
-    assert whole["y"].item() == pytest.approx(trained.score(7)["coverage"])
-    ic = charts["rank_ic_by_origin"][0]
-    assert ic["x"].diff().dropna().min() >= pd.Timedelta(days=1)
-    assert ic["y"].mean() == pytest.approx(trained.score(7)["rank_ic"], abs=0.1)
+    _, trained, past, _ = night.given
+    axes = scores.calibration(past, ax=Figure().subplots())
+    coverage = trained.score(7)["coverage"]
+    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+    fifths = lines[f"7 days: {percent(coverage)} inside"]
+    assert len(fifths) == 5
+    assert fifths.mean() == pytest.approx(coverage, abs=0.005)  # fifths differ by one forecast
+    _, ic = scores.rank_ic(past, ax=Figure().subplots()).get_lines()
+    assert pd.Series(ic.get_xdata()).diff().dropna().min() >= pd.Timedelta(days=1)
+    assert ic.get_ydata().mean() == pytest.approx(trained.score(7)["rank_ic"], abs=0.1)
 
 
 def test_the_model_is_registered_with_signature_example_and_verdict(night):

@@ -22,7 +22,9 @@ import pytest
 
 from pokewatch.analysis.market import movers
 from pokewatch.analysis.verdict import verdict
-from pokewatch.charts import report as charts
+from pokewatch.charts.market import sparkline
+from pokewatch.charts.scores import coverage, skill
+from pokewatch.charts.style import svg
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.operations import night as nightly
 from pokewatch.quality.completeness import measure
@@ -396,8 +398,9 @@ def test_notebook_names_are_no_paths(settings: Settings, name: str) -> None:
 def test_charts_are_small_inline_svg_with_the_pages_colours() -> None:
     days = pd.date_range("2026-01-01", periods=90)
     prices = pd.Series(np.linspace(10, 12, 90), days)
-    for axes in (charts.sparkline(prices), charts.price_chart(prices, 7, simulated=True)):
-        drawn = charts.svg(axes, IMAGE)
+    prices.attrs["simulated"] = True
+    for options in ({}, {"size": (2.9, 0.95), "days": 7}):
+        drawn = svg(sparkline, prices, IMAGE, **options)
         assert len(drawn) < 6000
         assert "<img" not in drawn
         assert "<style" not in drawn
@@ -411,13 +414,13 @@ def test_charts_take_missing_prices_and_scores() -> None:
     nothing = pd.Series([np.nan] * 3, days)
     row = {"horizon": 7, "model": "fair_value", "rmae": 1.0, "coverage": np.nan}
     scores = pd.DataFrame([row | {"rmae_low": np.nan, "rmae_high": np.nan}])
-    for axes in (
-        charts.sparkline(nothing),
-        charts.price_chart(nothing),
-        charts.skill(scores),
-        charts.interval_coverage(scores),
+    for chart, frame, options in (
+        (sparkline, nothing, {}),
+        (sparkline, nothing, {"days": 7}),
+        (skill, scores, {}),
+        (coverage, scores, {}),
     ):
-        assert charts.svg(axes, "empty").startswith("<svg")
+        assert svg(chart, frame, "empty", **options).startswith("<svg")
 
 
 def test_sets_move_as_their_cards_do(night: Night) -> None:
