@@ -1,86 +1,60 @@
-"""Do the night as a ZenML pipeline: collect, train, validate, promote, predict, report."""
+"""The night as a ZenML pipeline, as cron and ``make run`` start it: its options and its output."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typer import Exit, Option, Typer
 
 if __name__ == "__main__":  # as a script, only this folder is on the path
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from pokewatch import errors
 from pokewatch.allocator import keep_freed_memory
+from pokewatch.cli import options
+from pokewatch.cli.main import execute
 from pokewatch.errors import PokewatchError, UsageError
 
-EPILOG = "exit codes: 0 done, 1 failed, 2 the request was wrong, 3 a gate said no"
+# Without rich, whose boxes hide the cause: of a failed night the last line is what is passed on.
+app = Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=options.HELP_OPTIONS,
+)
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options; a wrong one exits with 2."""
-    parser = argparse.ArgumentParser(
-        prog="ml_pipeline.py", description=__doc__, epilog=EPILOG, allow_abbrev=False
-    )
-    parser.add_argument("--source", default="", help="see 'pokewatch sources'")
-    parser.add_argument("--path", type=Path, help="the file of source 'file'")
-    parser.add_argument("--date", type=_day, metavar="YYYY-MM-DD", help="default: the newest")
-    parser.add_argument(
-        "--horizon", type=int, action="append", metavar="DAYS", help="repeatable; default: all"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel processes")
-    parser.add_argument("--retries", type=int, default=2, help="of a failed collection")
-    parser.add_argument(
-        "--retry-delay", type=int, default=20, metavar="SECONDS", help="before the first retry"
-    )
-    parser.add_argument("--no-cache", action="store_true", help="do every step anew")
-    parser.add_argument(
-        "--strict-gate", action="store_true", help="a gate that says no ends the run with exit 3"
-    )
-    options = parser.parse_args(arguments)
-    if options.jobs < 1 or options.retries < 0 or options.retry_delay < 1:
-        parser.error("--jobs and --retry-delay must be 1 or more, --retries 0 or more")
-    return options
-
-
-def _day(text: str) -> date:
-    try:
-        if len(text) != len("2026-01-31"):
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no date: write YYYY-MM-DD") from error
-
-
-def check(options: argparse.Namespace, source: str) -> None:
-    """Raise UsageError for a request that cannot work, before anything is started."""
-    from pokewatch.schema import HORIZONS
-    from pokewatch.sources import SOURCES
-
-    if source not in SOURCES:
-        raise UsageError(f"unknown source '{source}': choose one of {', '.join(SOURCES)}")
-    unknown = sorted(set(options.horizon or []) - set(HORIZONS))
-    if unknown:
-        listed = ", ".join(str(horizon) for horizon in HORIZONS)
-        raise UsageError(f"--horizon {unknown[0]}: choose among {listed}")
-    if (source == "file") != (options.path is not None):
-        raise UsageError("source 'file' needs --path FILE, and only it takes one")
-    if options.path is not None and not options.path.is_file():
-        raise UsageError(f"--path '{options.path}' is no file")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Run the pipeline, print what each step did; returns the exit code."""
-    from pokewatch.settings import get_settings
-
-    settings = get_settings()
-    check(options, options.source or settings.source)
+@app.command(epilog="exit codes: 0 done, 1 failed, 2 the request was wrong, 3 a gate said no")
+def main(
+    source: Annotated[str, Option(help="See 'pokewatch sources'.")] = "",
+    path: Annotated[Path | None, Option(help="The file of source 'file'.")] = None,
+    date: options.DateOption = None,
+    horizon: Annotated[
+        list[int] | None, Option(metavar="DAYS", help="Repeatable; default: all.")
+    ] = None,
+    jobs: options.JobsOption = options.CORES,
+    retries: Annotated[int, Option(min=0, help="Of a failed collection.")] = 2,
+    retry_delay: Annotated[
+        int, Option(min=1, metavar="SECONDS", help="Before the first retry.")
+    ] = 20,
+    no_cache: Annotated[bool, Option("--no-cache", help="Do every step anew.")] = False,
+    strict_gate: Annotated[
+        bool, Option("--strict-gate", help="A gate that says no ends the run with exit 3.")
+    ] = False,
+) -> None:
+    """Do the night as a ZenML pipeline: collect, train, validate, promote, predict, report."""
+    signal.signal(signal.SIGTERM, _stopped)
+    _log_to_stderr()
+    settings = options.settings()
+    check(source or settings.source, path, horizon or [])
     from pipelines import stack
 
     for line in stack.ensure(settings):
@@ -90,16 +64,23 @@ def run(options: argparse.Namespace) -> int:
     from pipelines.steps import pokewatch_training_pipeline
     from pokewatch.operations import runs
 
+    # What configures a run without being part of a step's cache key.
+    configuration: dict[str, Any] = {"extra": {"jobs": jobs}}
+    if retries:
+        retry = {"max_retries": retries, "delay": retry_delay, "backoff": 3}
+        configuration["steps"] = {"collect_data_step": {"retry": retry}}
+    if no_cache:
+        configuration["enable_cache"] = False
     name = f"night-{datetime.now(tz=UTC):%Y%m%d-%H%M%S-%f}"
-    night = pokewatch_training_pipeline.with_options(run_name=name, **_configuration(options))
+    night = pokewatch_training_pipeline.with_options(run_name=name, **configuration)
     trouble = ""
     try:
         night(
-            source=options.source,
-            path=str(options.path.resolve()) if options.path else "",
-            on=options.date.isoformat() if options.date else "",
-            strict=options.strict_gate,
-            horizons=sorted(set(options.horizon or [])),
+            source=source,
+            path=str(path.resolve()) if path else "",
+            on=date.isoformat() if date else "",
+            strict=strict_gate,
+            horizons=sorted(set(horizon or [])),
         )
     except Exception as error:  # ZenML wraps what a step raised; the cause is with the step
         trouble = f"{type(error).__name__}: {error}"
@@ -108,18 +89,22 @@ def run(options: argparse.Namespace) -> int:
     except KeyError:
         raise PokewatchError(f"the pipeline did not start: {trouble}") from None
     show(runs.row(made))
-    return conclude(made, trouble)
+    raise Exit(conclude(made, trouble))
 
 
-def _configuration(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what configures a run without being part of a step's cache key."""
-    out: dict[str, Any] = {"extra": {"jobs": options.jobs}}
-    if options.retries:
-        retry = {"max_retries": options.retries, "delay": options.retry_delay, "backoff": 3}
-        out["steps"] = {"collect_data_step": {"retry": retry}}
-    if options.no_cache:
-        out["enable_cache"] = False
-    return out
+def check(source: str, path: Path | None, horizons: list[int]) -> None:
+    """Raise UsageError for a request that cannot work, before anything is started."""
+    from pokewatch.schema import HORIZONS
+    from pokewatch.sources import SOURCES
+
+    if source not in SOURCES:
+        raise UsageError(f"unknown source '{source}': choose one of {', '.join(SOURCES)}")
+    for unknown in sorted(set(horizons) - set(HORIZONS)):
+        raise UsageError(f"--horizon {unknown}: choose among {', '.join(map(str, HORIZONS))}")
+    if (source == "file") != (path is not None):
+        raise UsageError("source 'file' needs --path FILE, and only it takes one")
+    if path is not None and not path.is_file():
+        raise UsageError(f"--path '{path}' is no file")
 
 
 def show(row: dict[str, Any]) -> None:
@@ -182,29 +167,13 @@ def _stopped(number: int, _frame: Any) -> None:
     os._exit(1)  # a step's retry must not go on
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    options = parse(arguments)
-    signal.signal(signal.SIGTERM, _stopped)
-    _log_to_stderr()
-    try:
-        return run(options)
-    except PokewatchError as error:
-        said, code = str(error), error.exit_code
-    except Exception as error:
-        if os.environ.get("POKEWATCH_DEBUG"):
-            raise
-        said, code = f"unexpected {type(error).__name__}: {error}", 1
-    except KeyboardInterrupt:
-        said, code = "interrupted: what was committed stays, run it again to go on", 1
-    if code == 1:  # a failing step has told by itself already
-        from pipelines import notify
+def _failed(text: str) -> None:
+    """Tell the recipients of the settings; a failing step has done so by itself already."""
+    from pipelines import notify
 
-        notify.send("PokeWatch: the night failed", said, failed=True)
-    sys.stderr.write(f"error: {' '.join(said.split())}\n")
-    return code
+    notify.send("PokeWatch: the night failed", text, failed=True)
 
 
 if __name__ == "__main__":
     keep_freed_memory()
-    sys.exit(main())
+    execute(app, _failed)

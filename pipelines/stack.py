@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import shlex
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from typer import Option, Typer
+
+from pokewatch.cli.main import execute
+from pokewatch.cli.options import HELP_OPTIONS
 from pokewatch.errors import PokewatchError
 from pokewatch.operations import zenml_env
 from pokewatch.settings import PROJECT, Settings, get_settings
@@ -23,6 +26,12 @@ ARTIFACT_STORE = "local_store"
 ORCHESTRATOR = "local_orchestrator"
 TRACKERS = ("local_mlflow", "dagshub_mlflow")
 SECRET = "pokewatch_mlflow"  # noqa: S105 (the name of a secret, not one itself)
+app = Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_OPTIONS,
+)
 
 
 def ensure(settings: Settings, reset: bool = False) -> list[str]:
@@ -189,31 +198,20 @@ def exports(settings: Settings) -> list[str]:
     return lines
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="setup_zenml.sh", description=__doc__)
-    parser.add_argument("--reset", action="store_true", help="take the stack apart and rebuild it")
-    parser.add_argument(
-        "--env", action="store_true", help="print export lines for the zenml command and stop"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        settings = get_settings()
-        if options.env:
-            sys.stdout.write("\n".join(exports(settings)) + "\n")
-            return 0
-        did = ensure(settings, options.reset)
-    except PokewatchError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except Exception as error:  # whatever ZenML raises, a person gets one line
-        said = " ".join(str(error).split())[:300]
-        sys.stderr.write(f"error: the stack could not be made: {type(error).__name__}: {said}\n")
-        return 1
-    for line in did or [f"stack '{STACK}' is as it should be: nothing changed"]:
-        sys.stdout.write(f"{line}\n")
-    return 0
+@app.command()
+def main(
+    reset: Annotated[
+        bool, Option("--reset", help="Take the stack apart first, and rebuild it.")
+    ] = False,
+    env: Annotated[
+        bool, Option("--env", help="Print export lines for the zenml command, and stop.")
+    ] = False,
+) -> None:
+    """Make ZenML's local stack in the data home; doing it again changes nothing."""
+    nothing = [f"stack '{STACK}' is as it should be: nothing changed"]
+    lines = exports(get_settings()) if env else ensure(get_settings(), reset) or nothing
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    execute(app)

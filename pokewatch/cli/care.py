@@ -1,67 +1,63 @@
-"""The commands that keep an installation well: doctor, export and import."""
+"""Commands that keep an installation healthy: doctor, export and import."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option, Typer
 
-from pokewatch.cli.commands import JsonFlag
+from pokewatch.cli import options
+from pokewatch.cli.options import settings
+from pokewatch.cli.rendering import show
 from pokewatch.errors import PokewatchError
-from pokewatch.settings import get_settings
 
-care = typer.Typer(add_completion=False)
+app = Typer()
 
 
-@care.command()
+@app.command()
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe to mend.")] = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every stored value.")] = False,
-    json: JsonFlag = False,
+    fix: Annotated[bool, Option("--fix", help="Repair what is safe to repair.")] = False,
+    deep: Annotated[bool, Option("--deep", help="Read every stored value.")] = False,
+    json: options.JsonFlag = False,
 ) -> None:
-    """Check home, tables, disk, clock, source, packages and models; say how to mend what is bad."""
-    from pokewatch.cli import rendering
-    from pokewatch.operations.doctor import home as doctors
+    """Check home, tables, disk, clock, source, packages, models; name each repair."""
+    from pokewatch.operations.doctor import home
 
-    settings = get_settings()
-    found = doctors.mend(settings, deep) if fix else doctors.examine(settings, deep)
-    bad = [one.name for one in found if one.state is doctors.State.bad]
-    if json:
-        rendering.show_json({"healthy": not bad, "checks": [one.as_dict() for one in found]})
-    else:
-        width = max(len(one.name) for one in found)
-        for one in found:
-            sys.stdout.write(f"{one.state.value:4}  {one.name:{width}}  {one.seen}\n")
-            for label, text in (("mend", one.mend), ("did", one.did)):
-                if text and (one.state is not doctors.State.ok or label == "did"):
-                    sys.stdout.write(f"{'':{width + 6}}  {label}: {text}\n")
+    found = (home.mend if fix else home.examine)(settings(), deep)
+    bad = [one.name for one in found if one.state is home.State.bad]
+    width = max(len(one.name) for one in found)
+    lines = []
+    for one in found:
+        lines.append(f"{one.state.value:4}  {one.name:{width}}  {one.seen}")
+        if one.mend and one.state is not home.State.ok:
+            lines.append(f"{'':{width + 6}}  mend: {one.mend}")
+        if one.did:
+            lines.append(f"{'':{width + 6}}  did: {one.did}")
+    show({"healthy": not bad, "checks": [one.as_dict() for one in found]}, json, *lines)
     if bad:
         raise PokewatchError(f"{len(bad)} checks are bad: {', '.join(bad)}")
 
 
-@care.command()
+@app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="The archive to write, ending in .tar.")],
-    json: JsonFlag = False,
+    file: Annotated[Path, Argument(help="The archive to write, ending in .tar.")],
+    json: options.JsonFlag = False,
 ) -> None:
-    """Write prices, cards, quarantine, predictions, models and watchlist into one archive."""
-    from pokewatch.cli import rendering
+    """Write all data, models and the watchlist into one archive."""
     from pokewatch.store import backup
 
-    done = backup.export(get_settings(), file)
-    rendering.show_json(done) if json else rendering.show_pairs(backup.shown(done))
+    done = backup.export(settings(), file)
+    show(done, json, backup.shown(done))
 
 
-@care.command("import")
+@app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="An archive that 'export' wrote.")],
-    json: JsonFlag = False,
+    file: Annotated[Path, Argument(help="An archive that 'export' wrote.")],
+    json: options.JsonFlag = False,
 ) -> None:
-    """Restore an archive into an empty data home; everything in it is verified first."""
-    from pokewatch.cli import rendering
+    """Restore an archive, verified first, into an empty data home."""
     from pokewatch.store import backup, restore
 
-    done = restore.restore(get_settings(), file)
-    rendering.show_json(done) if json else rendering.show_pairs(backup.shown(done))
+    done = restore.restore(settings(), file)
+    show(done, json, backup.shown(done))

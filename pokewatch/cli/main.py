@@ -1,55 +1,85 @@
-"""The command line: a thin skin; every command is one call into the package."""
+"""The command line ``pokewatch``: one app, its commands in one file a group."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from pokewatch import __version__
 
+if TYPE_CHECKING:
+    from typer import Typer
+
 
 def main() -> None:
-    """Run the command line; errors of ours become one line on stderr and an exit code."""
+    """Run ``pokewatch`` with the arguments of the process."""
     if sys.argv[1:] == ["--version"]:  # answered before anything heavy is imported
         sys.stdout.write(f"pokewatch {__version__}\n")
         return
-    from typer.main import get_command, get_group
-
     from pokewatch.allocator import keep_freed_memory
-    from pokewatch.cli.care import care
-    from pokewatch.cli.commands import app
-    from pokewatch.cli.scale import scale
-    from pokewatch.cli.sources import sources
-    from pokewatch.cli.watch import watch
-    from pokewatch.errors import PokewatchError
 
     keep_freed_memory()
-    commands = get_group(app)
-    commands.add_command(get_command(watch), "watch")
-    commands.add_command(get_command(sources), "sources")
-    for group in (care, scale):
-        for name, command in get_group(group).commands.items():
-            commands.add_command(command, name)
-
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)
+    execute(build_app())
+
+
+def build_app() -> Typer:
+    """Return the app with all commands, in the panels and the order that ``--help`` shows."""
+    from typer import Typer
+
+    from pokewatch.cli import cards, care, models, options, prices, reports, watch
+
+    app = Typer(
+        callback=options.program,
+        help="Watches Pokémon trading-card prices: fair values, signals and an honest back-test.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=options.HELP_OPTIONS,
+    )
+    panels = {
+        "Every night": reports.app,
+        "Prices": prices.app,
+        "Cards": cards.app,
+        "Models and signals": models.app,
+        "Maintenance": care.app,
+    }
+    for panel, group in panels.items():
+        for command in group.registered_commands:
+            command.rich_help_panel = panel
+        app.add_typer(group)
+        if group is cards.app:
+            app.add_typer(watch.app, name="watch", rich_help_panel=panel)
+    return app
+
+
+def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> NoReturn:
+    """Run an app with the arguments of the process, and exit.
+
+    Exit codes: 0 done, 1 failed, 2 the request was wrong, 3 a gate said no. What failed is one
+    line on stderr. on_failure: called with that line before an exit with 1.
+    """
+    from pokewatch.errors import PokewatchError
+
     try:
-        commands()
+        sys.exit(app())
     except PokewatchError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
+        code, text = error.exit_code, str(error)
+    except SystemExit as ended:
+        if ended.code != 130:  # typer's answer to Ctrl-C
+            raise
+        code, text = 1, "interrupted: what was committed stays, run it again to go on"
     except Exception as error:
         if os.environ.get("POKEWATCH_DEBUG"):
             raise
-        kind = type(error).__name__
-        sys.stderr.write(
-            f"error: unexpected {kind}: {error}; POKEWATCH_DEBUG=1 shows where it came from\n"
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was committed stays, run it again to go on\n")
-        sys.exit(1)
+        code, text = 1, f"unexpected {type(error).__name__}: {error}"
+        text += "; POKEWATCH_DEBUG=1 shows where it came from"
+    text = " ".join(text.split())
+    if code == 1 and on_failure:
+        on_failure(text)
+    sys.stderr.write(f"error: {text}\n")
+    sys.exit(code)

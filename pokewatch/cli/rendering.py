@@ -1,77 +1,70 @@
-"""How the command line shows things: tables for people, JSON for programs."""
+"""How the command line shows results: tables and lines for people, JSON for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from rich.console import Console
-from rich.table import Table
+from pokewatch.files import json_bytes
 
-from pokewatch.evaluation.registry import plain
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def show_json(value: Any) -> None:
-    """Print plain values as JSON; frames become lists of records."""
-    if isinstance(value, pd.DataFrame):
-        value = records(value)
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n")
+def show(value: Any, as_json: bool, *people: Any, limit: int | None = 50) -> None:
+    """Print a result on stdout.
+
+    value: plain values, or a frame, which as JSON is a list of records.
+    people: what to print without --json, one after the other; default: ``value``. A frame becomes
+    a table of at most ``limit`` rows, a dict a line a name, all else is text.
+    """
+    import pandas as pd
+
+    if as_json:
+        plain = records(value) if isinstance(value, pd.DataFrame) else json.loads(json_bytes(value))
+        sys.stdout.write(json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+        return
+    for part in people or (value,):
+        if isinstance(part, pd.DataFrame):
+            show_table(part, limit)
+        elif isinstance(part, dict):
+            width = max(len(name) for name in part)
+            for name, one in part.items():
+                sys.stdout.write(f"{name.ljust(width)}  {cell(one)}\n")
+        else:
+            sys.stdout.write(f"{part}\n")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's rows as plain values, dates as ISO days, missing values as None."""
-    out = frame.copy()
-    for column in out.columns:
-        if pd.api.types.is_datetime64_any_dtype(out[column]):
-            text = out[column].dt.strftime("%Y-%m-%d")
-            out[column] = text.astype("object").where(out[column].notna(), None)
-        else:
-            values = out[column].astype("object")
-            missing = [pd.api.types.is_scalar(value) and pd.isna(value) for value in values]
-            out[column] = values.mask(pd.Series(missing, index=out.index, dtype=bool), None)
-    rows: list[dict[str, Any]] = [
-        {str(key): _json_value(value) for key, value in row.items()}
-        for row in out.to_dict("records")
-    ]
+    """Return a frame's rows as plain values, moments as ISO days, missing values as None."""
+    moments = frame.select_dtypes(["datetime", "datetimetz"])
+    days = {name: moments[name].dt.strftime("%Y-%m-%d") for name in moments}
+    rows: list[dict[str, Any]] = json.loads(json_bytes(frame.assign(**days).to_dict("records")))
     return rows
 
 
-def _json_value(value: Any) -> Any:
-    if isinstance(value, date):
-        return value.isoformat()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value
+def show_table(frame: pd.DataFrame, limit: int | None = None) -> None:
+    """Print a frame as a table: on a terminal as wide as that is, else at most 200 signs."""
+    from pandas.api.types import is_numeric_dtype
+    from rich.console import Console
+    from rich.table import Table
 
-
-def show_table(frame: pd.DataFrame, title: str = "", limit: int | None = None) -> None:
-    """Print a frame as a table; on a terminal with colours and lines, else plain text."""
-    shown = frame if limit is None else frame.head(limit)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    table = Table(title=title or None, box=None, pad_edge=False, header_style="bold")
-    for column in shown.columns:
-        number = pd.api.types.is_numeric_dtype(shown[column])
-        table.add_column(str(column), justify="right" if number else "left")
+    shown = frame.head(len(frame) if limit is None else limit)
+    width = None if sys.stdout.isatty() else 200
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, column in shown.items():
+        table.add_column(str(name), justify="right" if is_numeric_dtype(column) else "left")
     for row in records(shown):
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*map(cell, row.values()))
     console.print(table)
-    if limit is not None and len(frame) > limit:
-        console.print(f"... and {len(frame) - limit:,} more; --json lists all")
+    if len(frame) > len(shown):
+        console.print(f"... and {len(frame) - len(shown):,} more; --json lists all")
 
 
-def show_pairs(pairs: dict[str, Any]) -> None:
-    """Print names and values, a line each."""
-    width = max(len(name) for name in pairs)
-    for name, value in pairs.items():
-        sys.stdout.write(f"{name.ljust(width)}  {_cell(value)}\n")
-
-
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
+def cell(value: Any) -> str:
+    """Return a value as people read it."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -81,7 +74,12 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value) or "none"
+        return printable(", ".join(map(str, value))) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items()) or "none"
-    return escape(str(value)) if not isinstance(value, str) or "[" in value else value
+        return ", ".join(f"{printable(key)} {cell(item)}" for key, item in value.items()) or "none"
+    return printable(value)
+
+
+def printable(value: Any) -> str:
+    """Return a text without signs that a terminal would act on."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(value))

@@ -2,16 +2,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from builders import curve, market
+from typer.main import get_command
 
+from pokewatch.cli.main import build_app
+from pokewatch.cli.rendering import show
 from pokewatch.schema import PREDICTION_COLUMNS
+from pokewatch.settings import PROJECT
 
+README = PROJECT / "README.md"
 QUIET = {"NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
 
 
@@ -21,9 +30,7 @@ def run(home: Path, *arguments: str, **environment: str) -> subprocess.Completed
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        env=os.environ
-        | {"POKEWATCH_HOME": str(home), "NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
-        | environment,
+        env=os.environ | QUIET | {"POKEWATCH_HOME": str(home)} | environment,
         check=False,
     )
 
@@ -172,18 +179,111 @@ def test_simulated_and_real_prices_are_never_mixed(home):
     assert "set POKEWATCH_HOME to another folder" in done.stderr
 
 
+def commands() -> dict[str, Any]:
+    """Return every command of the app by its full name, in the order of ``--help``."""
+
+    def walk(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from walk(command, f"{before}{name} ")
+            else:
+                yield before + name, command
+
+    return dict(walk(get_command(build_app()), ""))
+
+
+def shown_by_help(home: Path, *group: str) -> list[str]:
+    """Return the names in the panels of commands of ``--help``, those of groups in full."""
+    done = run(home, *group, "--help", COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    panels = re.split(r"^╭─ (.+?) ─+╮$", done.stdout, flags=re.M)[1:]
+    names: list[str] = []
+    for title, rows in zip(panels[::2], panels[1::2], strict=True):
+        if title != "Options":
+            names += re.findall(r"^│ (\S+)", rows, re.M)
+    assert "" not in names
+    return [" ".join([*group, name]) for name in names]
+
+
+def test_help_and_the_readme_list_every_command_once(home):
+    listed = shown_by_help(home)
+    at = listed.index("watch")
+    listed[at : at + 1] = shown_by_help(home, "watch")
+    table = re.search(r"^\| command \|.*?\n\n", README.read_text(encoding="utf-8"), re.M | re.S)
+    assert table
+    first_column = re.findall(r"^\| (`.+?`) \|", table[0], re.M)
+    documented = [name for row in first_column for name in re.findall(r"`(.+?)`", row)]
+    assert listed == documented == list(commands())
+
+
 def test_every_command_explains_itself():
-    from typer.main import get_command
-
-    from pokewatch.cli.commands import app
-
-    commands = get_command(app).commands
-    expected = "collect backfill status quarantine train backtest predict signals report cards"
-    assert set(commands) == {*expected.split(), "notebook", "run", "runs", "model-card"}
-    for name, command in commands.items():
+    for name, command in commands().items():
         assert command.help, name
         for parameter in command.params:
             assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
+
+
+def test_what_stops_a_command_is_one_line_and_an_exit_code(home):
+    code = (
+        "import sys; from pokewatch.cli.main import main; from pokewatch.operations import night\n"
+        "def stop(*_): raise {error}\n"
+        "night.status = stop; sys.argv = ['pokewatch', 'status']; main()"
+    )
+    for error, exit_code, words in [
+        ("KeyboardInterrupt", 1, "interrupted: what was committed stays"),
+        ("ValueError('two\\nlines')", 1, "unexpected ValueError: two lines; POKEWATCH_DEBUG=1"),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("{error}", error)],
+            capture_output=True,
+            text=True,
+            env=os.environ | QUIET | {"POKEWATCH_HOME": str(home)},
+            check=False,
+        )
+        assert done.returncode == exit_code
+        assert done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"error: {words}")
+
+
+def test_tables_show_texts_as_they_are_without_signs_that_a_terminal_acts_on(capsys):
+    frame = pd.DataFrame({"name": ["[bold]:fire:\x1b[2J\ntwo"], "usd": [1234.5]})
+    show(frame, False, frame, {"path": "/[x]/\x1b"})
+    out = capsys.readouterr().out
+    assert "[bold]:fire: [2J two" in out
+    assert "1,234.50" in out
+    assert "path  /[x]/ \n" in out
+
+
+def test_json_has_plain_values_and_null_for_what_is_missing(capsys):
+    days = pd.to_datetime(["2025-01-02T10:00:00", None])
+    frame = pd.DataFrame(
+        {
+            "day": days,
+            "utc": days.tz_localize("UTC"),
+            "usd": [1.5, np.inf],
+            "copies": pd.array([3, None], dtype="Int64"),
+            "aliases": [np.array(["a", "ü"]), []],
+            "other": [pd.Timestamp("2025-01-02"), np.int64(7)],
+        }
+    )
+    show(frame, True)
+    show({"rmae": np.float64("nan"), "passed": np.bool_(True), "by": {7: (1, 2)}}, True)
+    out = capsys.readouterr().out
+    first, second = out[: out.index('{\n "rmae')], out[out.index('{\n "rmae') :]
+    assert json.loads(first) == [
+        {
+            "day": "2025-01-02",
+            "utc": "2025-01-02",
+            "usd": 1.5,
+            "copies": 3,
+            "aliases": ["a", "ü"],
+            "other": "2025-01-02T00:00:00",
+        },
+        {"day": None, "utc": None, "usd": None, "copies": None, "aliases": [], "other": 7},
+    ]
+    assert "ü" in first
+    assert json.loads(second) == {"rmae": None, "passed": True, "by": {"7": [1, 2]}}
 
 
 def test_the_version_is_answered_without_heavy_imports(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pokewatch.analysis.market import list_cards
-from pokewatch.cli.commands import app
+from pokewatch.cli.main import build_app
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import predictions as predicting
 from pokewatch.operations import exports
@@ -185,7 +185,7 @@ def test_what_is_typed_is_a_value_and_never_a_path_or_code(settings, night, monk
     try:
         for text in TEXTS:
             words = [word.replace("TEXT", text) for word in command]
-            done = CliRunner().invoke(app, words)
+            done = CliRunner().invoke(build_app(), words)
             assert getattr(done.exception, "exit_code", done.exit_code) == 2, text
     finally:
         get_settings.cache_clear()

@@ -371,19 +371,6 @@ def test_the_list_shows_no_signs_that_a_terminal_acts_on(cli, path: Path) -> Non
     assert "\x1b" not in out + err
 
 
-def test_every_command_explains_itself() -> None:
-    from typer.main import get_command
-
-    from pokewatch.cli.watch import watch
-
-    commands = get_command(watch).commands
-    assert set(commands) == {"add", "remove", "list", "import"}
-    for name, command in commands.items():
-        assert command.help, name
-        for parameter in command.params:
-            assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
-
-
 def test_help_lists_the_commands(cli) -> None:
     assert "import" in cli("--help")[1]
 

@@ -1,4 +1,4 @@
-"""The sources with what each needs and serves, and what came of it so far."""
+"""The price sources: what each needs and serves, and which of its prices are stored."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pokewatch.sources.about import About
 from pokewatch.store.tables import Store
 
 
-def listed(settings: Settings, check: bool = False) -> list[dict[str, Any]]:
-    """Return all sources as plain values, a key as set or not, never itself.
+def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any]]:
+    """Return every source as plain values; its key is only named, never shown.
 
-    rows: accepted prices of it in the store; newest: their last day; collected: the UTC moment of
-    the last of them. check: ask each service once; ``check`` is "ok" or says what fails.
+    rows: its accepted prices in the store; newest: their last day; collected: the UTC moment at
+    which the last of them was collected. check: ask each service once; ``check`` is then "ok" or
+    what fails and what to do about it.
     """
-    rows = Store.from_settings(settings).prices(["date", "source", "collected_at"])
-    stored = rows.groupby("source").agg(
+    prices = Store.from_settings(settings).prices(["date", "source", "collected_at"])
+    stored = prices.groupby("source").agg(
         rows=("date", "size"), newest=("date", "max"), collected=("collected_at", "max")
     )
     found = []
@@ -37,30 +38,27 @@ def listed(settings: Settings, check: bool = False) -> list[dict[str, Any]]:
             "collected": None,
         }
         if name in stored.index:
-            state = stored.loc[name]
-            one["rows"] = int(state["rows"])
-            one["newest"] = f"{state['newest']:%Y-%m-%d}"
-            one["collected"] = state["collected"].isoformat(timespec="seconds")
+            rows, newest, collected = stored.loc[name]
+            one |= {
+                "rows": int(rows),
+                "newest": f"{newest:%Y-%m-%d}",
+                "collected": collected.isoformat(timespec="seconds"),
+            }
         if check:
-            one["check"] = checked(name, settings)
+            try:
+                sources.check(name, settings)
+                one["check"] = "ok"
+            except PokewatchError as error:
+                one["check"] = str(error)
         found.append(one)
     return found
 
 
 def key_state(about: About, settings: Settings) -> str:
-    """Return "none" (it has no keys), "set", "not set" (it does without) or "missing"."""
+    """Return "none" (no key exists), "set", "not set" (it works without) or "missing"."""
     if not about.key_setting:
         return "none"
     key = getattr(settings, about.key_setting.removeprefix("POKEWATCH_").lower())
     if key.get_secret_value():
         return "set"
     return "missing" if about.key_needed else "not set"
-
-
-def checked(source: str, settings: Settings) -> str:
-    """Return "ok" for a source that answers, else what fails and how to mend it."""
-    try:
-        sources.check(source, settings)
-    except PokewatchError as error:
-        return str(error)
-    return "ok"

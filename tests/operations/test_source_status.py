@@ -1,4 +1,4 @@
-"""The command ``pokewatch sources``."""
+"""The state of each price source, and the command ``pokewatch sources`` that shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from builders import curve, delivery
 from pytest_httpserver import HTTPServer
 from test_cli import run
 
-from pokewatch.cli.source_list import listed
+from pokewatch.operations.source_status import source_status
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.sources import SOURCES
@@ -29,7 +29,7 @@ def home(tmp_path):
 
 def test_every_source_is_listed_with_its_key_and_state(home):
     settings = load_settings(home=home, store="", pokemontcg_key=KEY)
-    found = {one["source"]: one for one in listed(settings)}
+    found = {one["source"]: one for one in source_status(settings)}
     assert list(found) == list(SOURCES)
     assert {name: one["key"] for name, one in found.items()} == {
         "simulated": "none",
@@ -44,7 +44,7 @@ def test_every_source_is_listed_with_its_key_and_state(home):
     assert (found["tcgcsv"]["rows"], found["tcgcsv"]["newest"]) == (0, None)
     assert KEY not in json.dumps(found)
     settings = load_settings(home=home, store="", pokemonpricetracker_key=KEY)
-    assert [one["key"] for one in listed(settings)][4:] == ["not set", "set"]
+    assert [one["key"] for one in source_status(settings)][4:] == ["not set", "set"]
 
 
 def test_a_check_asks_each_service_and_says_what_fails(home, httpserver: HTTPServer):
