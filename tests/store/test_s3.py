@@ -173,7 +173,7 @@ WRITER = textwrap.dedent(
     from builders import curve, delivery
     from pokewatch.quality.ingest import ingest
     from pokewatch.settings import load_settings
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     config = load_settings(store=sys.argv[1])
     for day in pd.date_range("2025-01-01", periods=4).strftime("%Y-%m-%d"):
@@ -203,7 +203,7 @@ def test_two_writers_at_once_lose_and_double_nothing(config):
 READER = textwrap.dedent(
     """
     import sys
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     batches = Store(sys.argv[1]).snapshot("prices").dataset.to_batches()
     next(iter(batches))

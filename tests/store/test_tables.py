@@ -229,7 +229,7 @@ KILLED = textwrap.dedent(
     from builders import curve, delivery
     from pokewatch.quality.ingest import ingest
     from pokewatch.settings import load_settings
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     config = load_settings(home=sys.argv[1])
     store = Store.from_settings(config)
