@@ -51,7 +51,7 @@ def export(
     from pokewatch.store import backup
 
     done = backup.export(get_settings(), file)
-    rendering.show_json(done) if json else rendering.show_pairs(backup.shown(done))
+    rendering.show_json(done) if json else rendering.show_pairs(backup.display(done))
 
 
 @care.command("import")
@@ -61,7 +61,7 @@ def import_(
 ) -> None:
     """Restore an archive into an empty data home; everything in it is verified first."""
     from pokewatch.cli import rendering
-    from pokewatch.store import backup, restore
+    from pokewatch.store import backup
 
-    done = restore.restore(get_settings(), file)
-    rendering.show_json(done) if json else rendering.show_pairs(backup.shown(done))
+    done = backup.restore(get_settings(), file)
+    rendering.show_json(done) if json else rendering.show_pairs(backup.display(done))
