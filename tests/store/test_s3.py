@@ -149,7 +149,7 @@ def test_small_files_are_compacted_and_no_row_is_lost(config):
     for night in range(nights):
         row = curve("1:Normal", [5.0], start=f"2025-01-{night + 1:02}", source="file")
         empty = dict.fromkeys(["low_price", "mid_price", "high_price", "volume"])
-        store.upsert_prices(store.snapshot("prices"), row.assign(**empty))
+        store.upsert(store.snapshot("prices"), row.assign(**empty))
     assert len(store.snapshot("prices").handle.file_uris()) == nights
     store.maintain("prices")  # nothing keeps two processes apart here: not by itself
     assert len(store.snapshot("prices").handle.file_uris()) == nights
@@ -277,7 +277,7 @@ def test_a_missing_bucket_is_said(config):
     elsewhere = config.model_copy(update={"store": "s3://nobody/prices"})
     for said in both_ways(elsewhere):
         assert "NoSuchBucket" in said
-        assert "create the bucket, or mend POKEWATCH_STORE" in said
+        assert "create the bucket, or correct POKEWATCH_STORE" in said
 
 
 def test_a_server_that_is_away_is_said(config, monkeypatch):
