@@ -279,7 +279,7 @@ def _ingest(
     superseded = quarantine.superseded(verdict.superseded, now)
     # First the quarantine, then the prices: killed in between, nothing is lost.
     quarantine.settle(store, shelf, stack([refused, superseded]), verdict.requalified)
-    store.upsert_prices(prices, verdict.accepted)
+    store.upsert(prices, verdict.accepted)
     come = set(quarantine.of_the_future(shelf))
     if come:
         come &= set(quarantine.content_ids(fresh)) - set(refused["quarantine_id"])

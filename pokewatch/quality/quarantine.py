@@ -137,7 +137,7 @@ def settle(store: Store, shelf: Snapshot, new: pd.DataFrame, requalified: pd.Dat
         )
         changed = changed[(changed[["reason", "status"]] != old[["reason", "status"]]).any(axis=1)]
     rows = pd.concat([frame for frame in (new, changed) if len(frame)] or [new])
-    store.upsert_quarantine(shelf, rows)
+    store.upsert(shelf, rows)
 
 
 def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
@@ -222,7 +222,7 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
         first, last = rows["date"].min().date(), rows["date"].max().date()
         known = store.read_prices(prices, since=first, until=last)
         settle(store, shelf, superseded(known[has_key(known, rows)], now), rows.iloc[:0])
-        store.upsert_prices(prices, rows)
+        store.upsert(prices, rows)
 
     store.retry(attempt)
     forget(store, rows["quarantine_id"].tolist())
@@ -234,5 +234,5 @@ def drop(store: Store, rows: pd.DataFrame) -> int:
     if rows.empty:
         return 0
     gone = rows.assign(status="dropped")
-    store.retry(lambda: store.upsert_quarantine(store.snapshot("quarantine"), gone))
+    store.retry(lambda: store.upsert(store.snapshot("quarantine"), gone))
     return len(gone)

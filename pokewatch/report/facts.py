@@ -17,7 +17,7 @@ from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.operations import night as nightly
 from pokewatch.quality import rules
-from pokewatch.quality.completeness import Coverage, latest
+from pokewatch.quality.completeness import Completeness, latest
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
@@ -57,7 +57,7 @@ class Night:
     quarantine: pd.DataFrame
     held: pd.DataFrame
     watch_problem: str
-    covered: Coverage | None
+    covered: Completeness | None
 
     @property
     def on(self) -> pd.Timestamp:
