@@ -231,13 +231,13 @@ def quarantine(
 
     from pokewatch.cli import rendering
     from pokewatch.operations import night
-    from pokewatch.quality import quarantine as shelf
+    from pokewatch.quality import quarantine as quarantined
     from pokewatch.store.tables import Store
 
     store = Store.from_settings(get_settings())
     if card is not None and card not in set(store.quarantine()["card_id"]):
         card = night.resolve(get_settings(), [card])[0]
-    rows = shelf.select(store, ids or [], reason, card)
+    rows = quarantined.select(store, ids or [], reason, card)
     if action is QuarantineAction.list:
         shown = rows[
             ["quarantine_id", "card_id", "date", "market_price", "raw", "reason", "status"]
@@ -252,9 +252,9 @@ def quarantine(
     if not ids and reason is None and card is None:
         raise UsageError(f"name what to {action.value}: ids, --reason or --card")
     if action is QuarantineAction.release:
-        done = shelf.release(store, rows, pd.Timestamp.now(tz="UTC"))
+        done = quarantined.release(store, rows, pd.Timestamp.now(tz="UTC"))
     else:
-        done = shelf.drop(store, rows)
+        done = quarantined.drop(store, rows)
     if json:
         rendering.show_json({"action": action.value, "rows": done})
     else:
