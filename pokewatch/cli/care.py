@@ -48,7 +48,7 @@ def export(
     from pokewatch.store import backup
 
     done = backup.export(settings(), file)
-    show(done, json, backup.shown(done))
+    show(done, json, backup.display(done))
 
 
 @app.command("import")
@@ -56,8 +56,8 @@ def import_(
     file: Annotated[Path, Argument(help="An archive that 'export' wrote.")],
     json: options.JsonFlag = False,
 ) -> None:
-    """Restore an archive, verified first, into an empty data home."""
-    from pokewatch.store import backup, restore
+    """Restore an archive into an empty data home; everything in it is verified first."""
+    from pokewatch.store import backup
 
-    done = restore.restore(settings(), file)
-    show(done, json, backup.shown(done))
+    done = backup.restore(settings(), file)
+    show(done, json, backup.display(done))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,28 +14,37 @@ import pyarrow.dataset as ds
 from pokewatch.schema import Wanted
 from pokewatch.store.tables import Snapshot, Store
 
+COLUMNS = ["card_id", "date", "source"]  # of the observations that a day is measured by
 LOOK_BACK = 30  # days
 UNMEASURED = "file"  # files hold whatever a user has; only services are expected to be complete
-PATIENCE = 6  # short days in a row that are mourned; after them the level is the new normal
+PATIENCE = 6  # days in a row may be short; after them their level is the new normal
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """One day's cards against the last good day's.
+class Completeness:
+    """One day's cards against those of the last good day.
 
-    cards: with a price on ``day``; expected: with one on ``reference``, None where no day was
-    before it; covered: how many of the expected ones have a price; missing: those that have none;
-    present: all that have one.
+    reference: that day, None where no day was before it; covered: how many of its cards have a
+    price on ``day``; missing: its cards that have none; present: all cards that have one; floor:
+    the share of its cards that makes a good day.
     """
 
     day: date
-    cards: int
     reference: date | None
-    expected: int
-    covered: int
     floor: float
-    missing: frozenset[str] = field(default=frozenset(), repr=False)
-    present: frozenset[str] = field(default=frozenset(), repr=False)
+    covered: int
+    missing: frozenset[str] = field(repr=False)
+    present: frozenset[str] = field(repr=False)
+
+    @property
+    def cards(self) -> int:
+        """Number of cards with a price on the day."""
+        return len(self.present)
+
+    @property
+    def expected(self) -> int:
+        """Number of cards with a price on the reference day."""
+        return self.covered + len(self.missing)
 
     @property
     def share(self) -> float:
@@ -55,7 +64,7 @@ class Coverage:
 
     @property
     def complaint(self) -> str:
-        """What to say of a day below the floor and what to do, "" for one that is not."""
+        """What a day below the floor lacks and what to do, "" for a good one."""
         if self.enough:
             return ""
         return (
@@ -65,106 +74,97 @@ class Coverage:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
-        return {
-            "day": self.day.isoformat(),
-            "reference": self.reference.isoformat() if self.reference else None,
-            "cards": self.cards,
-            "expected": self.expected,
-            "covered": self.covered,
-            "floor": self.floor,
-            "share": self.share,
-            "enough": self.enough,
-        }
+        days = {"day": str(self.day), "reference": str(self.reference) if self.reference else None}
+        names = ("cards", "expected", "covered", "floor", "share", "enough")
+        return days | {name: getattr(self, name) for name in names}
 
 
-def of_day(store: Store, day: date, floor: float) -> Coverage:
-    """Return a day's coverage by all services together.
+def of_day(store: Store, day: date, floor: float) -> Completeness:
+    """Return how complete a stored day is by all services together.
 
     A day is good if it reaches ``floor`` of the last good day before it; the first one is.
     """
-    since = day - timedelta(LOOK_BACK)
-    return measure(store.prices(["card_id", "date", "source"], since=since, until=day), day, floor)
+    return measure(store.prices(COLUMNS, since=day - timedelta(LOOK_BACK), until=day), day, floor)
 
 
-def measure(rows: pd.DataFrame, day: date, floor: float) -> Coverage:
-    """Return a day's coverage from observations (columns card_id, date, source) up to it."""
+def measure(rows: pd.DataFrame, day: date, floor: float) -> Completeness:
+    """Return how complete a day is, from observations (columns ``COLUMNS``) up to it."""
     rows = rows[(rows["source"] != UNMEASURED) & (rows["date"] <= pd.Timestamp(day))]
-    *_, (found, good) = _walk(rows, floor, until=day)
-    present = rows.loc[rows["date"] == pd.Timestamp(day), "card_id"]
-    expected = pd.Index(pd.factorize(rows["card_id"])[1])[good]
-    return replace(
-        found,
-        missing=frozenset(expected.difference(pd.Index(present))),
-        present=frozenset(present),
-    )
+    card, ids = pd.factorize(rows["card_id"])
+    *_, (_, reference, expected, present) = _walk(card, rows["date"], floor, until=day)
+    missing = np.setdiff1d(expected, present)
+    covered = len(expected) - len(missing)
+    named = [frozenset(ids[codes]) for codes in (missing, present)]
+    return Completeness(day, reference, floor, covered, *named)
 
 
 def latest(
     store: Store, snapshot: Snapshot, floor: float, until: date | None = None
-) -> Coverage | None:
-    """Return the coverage of the last day with prices of a service; None without one."""
+) -> Completeness | None:
+    """Return how complete the last day with prices of a service is; None without one."""
     day = store.last_day(until, [ds.field("source") != UNMEASURED], snapshot)
     if day is None:
         return None
     since = day - timedelta(LOOK_BACK)
-    columns = ["card_id", "date", "source"]
-    return measure(store.read_prices(snapshot, columns, since=since, until=day), day, floor)
+    return measure(store.read_prices(snapshot, COLUMNS, since=since, until=day), day, floor)
 
 
-def lacking(covered: Coverage, cards: pd.DataFrame) -> Wanted:
+def lacking(found: Completeness, cards: pd.DataFrame) -> Wanted:
     """Return what to ask for to complete a day; cards: all known ones, ``CARD_COLUMNS``.
 
     A set is complete if enough of its expected cards have a price or, where none was expected,
     any has one.
     """
-    sets = _by_set(covered, cards)
-    gaps = sets["missing"] > (1 - covered.floor) * sets.sum(axis=1)
+    sets = _by_set(found, cards)
+    gaps = sets["missing"] > (1 - found.floor) * sets.sum(axis=1)
     complete = sets.index[(sets["present"] > 0) & ~gaps]
-    return Wanted(cards[cards["card_id"].isin(list(covered.missing))], frozenset(complete))
+    return Wanted(cards[cards["card_id"].isin(list(found.missing))], frozenset(complete))
 
 
-def silent_sets(covered: Coverage, cards: pd.DataFrame) -> list[str]:
+def silent_sets(found: Completeness, cards: pd.DataFrame) -> list[str]:
     """Return the sets of which cards were expected and none has a price."""
-    sets = _by_set(covered, cards)
+    sets = _by_set(found, cards)
     return list(sets.index[(sets["missing"] > 0) & (sets["present"] == 0)])
 
 
-def _by_set(covered: Coverage, cards: pd.DataFrame) -> pd.DataFrame:
+def _by_set(found: Completeness, cards: pd.DataFrame) -> pd.DataFrame:
     counted = {
         name: cards["card_id"].isin(list(ids)).groupby(cards["set_name"]).sum()
-        for name, ids in (("missing", covered.missing), ("present", covered.present))
+        for name, ids in (("missing", found.missing), ("present", found.present))
     }
     return pd.DataFrame(counted)
 
 
 def short_days(rows: pd.DataFrame, floor: float) -> list[date]:
-    """Return the days of observations that lie below the floor."""
+    """Return the days of observations (columns ``COLUMNS``) that lie below the floor."""
     rows = rows[rows["source"] != UNMEASURED]
-    return [found.day for found, _ in _walk(rows, floor) if not found.enough]
+    days = _walk(pd.factorize(rows["card_id"])[0], rows["date"], floor)
+    return [day for day, _, expected, present in days if _share(expected, present) < floor]
 
 
 def _walk(
-    rows: pd.DataFrame, floor: float, until: date | None = None
-) -> Iterator[tuple[Coverage, np.ndarray]]:
-    """Yield each day's coverage and the codes (of ``pd.factorize``) of its expected cards.
+    card: np.ndarray, dates: pd.Series, floor: float, until: date | None = None
+) -> Iterator[tuple[date, date | None, np.ndarray, np.ndarray]]:
+    """Yield each day, the good one before it and the cards of that one and of the day itself.
 
-    until: a day that is measured whether it has prices or not.
+    card: a code of each observation's card; until: a day that counts though it has no prices.
     """
-    codes = pd.Series(pd.factorize(rows["card_id"])[0], index=rows.index)
-    days = {when.date(): part.to_numpy() for when, part in codes.groupby(rows["date"])}
+    days = {when.date(): part.to_numpy() for when, part in pd.Series(card).groupby(dates.array)}
     if until is not None:
         days.setdefault(until, np.empty(0, dtype=int))
     reference: date | None = None
     before = date.min
     good, short = np.empty(0, dtype=int), 0
-    for when in sorted(days):
+    for day, present in sorted(days.items(), key=lambda one: one[0]):
         if short == PATIENCE:  # the market is this size now
             reference, good, short = before, days[before], 0
-        covered = int(np.isin(good, days[when]).sum())
-        found = Coverage(when, len(days[when]), reference, len(good), covered, floor)
-        yield found, good
-        if found.enough:
-            reference, good, short = when, days[when], 0
+        yield day, reference, good, present
+        if _share(good, present) >= floor:
+            reference, good, short = day, present, 0
         else:
             short += 1
-        before = when
+        before = day
+
+
+def _share(expected: np.ndarray, present: np.ndarray) -> float:
+    return float(np.isin(expected, present).mean()) if len(expected) else 1.0

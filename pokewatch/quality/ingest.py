@@ -1,8 +1,9 @@
-"""From a delivery to the store: quality decides, then one commit a table."""
+"""From a source to the store: fetch, check against what is known, one commit a table."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -14,18 +15,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from pandas.api.types import CategoricalDtype
 from tqdm import tqdm
 
 from pokewatch import sources
 from pokewatch.cards import catalog as card_frames
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.quality import completeness, quarantine, rules
+from pokewatch.quality.completeness import Completeness
 from pokewatch.quality.jumps import RECENT
 from pokewatch.schema import (
     CARD_COLUMNS,
     CARDS_SCHEMA,
     KEY,
     OBSERVATION_COLUMNS,
+    SIMULATED,
     VALUES,
     Delivery,
     Wanted,
@@ -43,9 +47,10 @@ MANY_CARDS = 2000  # above it cards are picked in memory instead of by name
 class Counts:
     """What became of a delivery: received = accepted + quarantined + unchanged.
 
-    accepted and quarantined count rows that are new to the store; unchanged rows were known to it
-    already. released counts rows held back by earlier nights that are accepted now. incomplete
-    says what a snapshot below the coverage floor lacks.
+    accepted and quarantined count rows that are new to the store, unchanged those it had already;
+    released counts rows held by earlier nights that are accepted now, superseded stored rows that
+    made room for others. reasons: why rows were quarantined, with their number; dates: days
+    (YYYY-MM-DD) of accepted rows; incomplete: what a day below the coverage floor lacks.
     """
 
     source: str
@@ -69,8 +74,7 @@ class Counts:
         """Add the counts of a later delivery."""
         for name in ("received", "accepted", "quarantined", "unchanged", "released", "superseded"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for reason, count in other.reasons.items():
-            self.reasons[reason] = self.reasons.get(reason, 0) + count
+        self.reasons = dict(Counter(self.reasons) + Counter(other.reasons))
         self.dates = sorted({*self.dates, *other.dates})
         self.data_version = other.data_version
         self.notes += other.notes
@@ -87,32 +91,37 @@ def collect(
     """Fetch one delivery from a source and bring it into the store; see ``sources.fetch``.
 
     fallbacks (default: ``settings.fallback``): asked in turn for the cards that the last good day
-    had and this day still lacks. Of a day that is stored already only the rest is asked for.
-    A source that fails is noted if another one delivers; ``incomplete`` tells of a day below the
-    coverage floor. Raises SourceError where no source delivers.
+    had and this day still lacks. Of a day that is stored already only the rest is asked for. A
+    source that fails is noted if another one delivers. Raises SourceError where no source
+    delivers, UsageError for a source that is named twice.
     """
     name = source or settings.source
     others = list(settings.fallback if fallbacks is None else fallbacks)
     if len({name, *others}) <= len(others):
         raise UsageError(f"{', '.join([name, *others])} names a source twice: name each once")
-    store = Store.from_settings(settings)
+    store, floor = Store.from_settings(settings), settings.coverage_floor
     if name == "file" and options.get("path") is not None and options["path"].is_dir():
         return collect_folder(store, settings, on=on, **options)
     counts = Counts(name, data_version=store.data_version)
-    troubles: list[SourceError] = []
+    errors: list[SourceError] = []
     failed, day = 0, on
     for one in [name, *others]:
         try:
             day = day or newest_day(settings, one)
-            wanted = asked_for(store, settings, one, day, first=one == name)
-            if isinstance(wanted, str):
-                counts.notes.append(wanted)
-                log.info("%s: %s", one, wanted)
-                continue
-            known = store.cards() if one in sources.BY_ALIAS else None
+            wanted: Wanted | None = None
+            cards = store.cards() if one in sources.SELECTIVE else None
+            if cards is not None:
+                found = completeness.of_day(store, day or datetime.now(tz=UTC).date(), floor)
+                asked = what_to_ask(found, cards, one, first=one == name)
+                if isinstance(asked, str):
+                    counts.notes.append(asked)
+                    log.info("%s: %s", one, asked)
+                    continue
+                wanted = asked
+            known = cards if one in sources.BY_ALIAS else None
             delivery = sources.fetch(one, settings, on=on, wanted=wanted, known=known, **options)
         except SourceError as error:
-            troubles.append(error)
+            errors.append(error)
             counts.notes.append(f"{one} failed: {error}")
             log.warning("%s failed: %s", one, error)
             continue
@@ -121,10 +130,16 @@ def collect(
         if day is None:
             days = rules.parse_dates(delivery.observations["date"]).dropna()
             day = days.max().date() if len(days) else None
-    if len(troubles) > len(others):
-        raise SourceError("; ".join(map(str, troubles))) from troubles[0]
+    if len(errors) > len(others):
+        raise SourceError("; ".join(map(str, errors))) from errors[0]
     if day is not None and name != completeness.UNMEASURED:
-        counts.incomplete = complaint(store, settings, day, failed)
+        found = completeness.of_day(store, day, floor)
+        counts.incomplete = found.complaint
+        if failed and not found.expected:
+            counts.incomplete = (
+                f"{failed} groups or cards did not come on the first day, {day}: what arrived is "
+                "stored; run it again to get the rest"
+            )
     return counts
 
 
@@ -154,39 +169,25 @@ def newest_day(settings: Settings, source: str) -> date | None:
     return tcgcsv.last_updated(settings).date()
 
 
-def asked_for(
-    store: Store, settings: Settings, source: str, day: date | None, first: bool
+def what_to_ask(
+    found: Completeness, cards: pd.DataFrame, source: str, first: bool
 ) -> Wanted | str | None:
     """Return what to ask a source for: None for all it has, a text that says why nothing.
 
-    first: it is the main source, which is asked for all that a day without prices should hold.
+    found: of the day; cards: all known ones; first: it is the main source, which is asked for all
+    that a day without prices should hold.
     """
-    if source not in sources.SELECTIVE:
-        return None
-    day = day or datetime.now(tz=UTC).date()
-    found = completeness.of_day(store, day, settings.coverage_floor)
     if not found.cards and (first or not found.expected):
         return None
-    cards, by_set = store.cards(), source == "tcgcsv"
-    if not found.expected and not by_set:  # nothing tells what the first day should hold
-        return None if first else f"nothing tells what {day} lacks: not asked"
+    by_set = source == "tcgcsv"
+    if not found.expected and not by_set:  # the first day: there is none to compare it with
+        return None if first else f"it is not known what {found.day} lacks: not asked"
     done = not found.missing or (
         by_set and found.enough and not completeness.silent_sets(found, cards)
     )
     if found.expected and done:
-        return f"the snapshot of {day} is stored already: nothing was pulled"
+        return f"the snapshot of {found.day} is stored already: nothing was pulled"
     return completeness.lacking(found, cards)
-
-
-def complaint(store: Store, settings: Settings, day: date, failed: int) -> str:
-    """Return what a day lacks below the coverage floor, "" for a good one."""
-    found = completeness.of_day(store, day, settings.coverage_floor)
-    if failed and not found.expected:
-        return (
-            f"{failed} groups or cards did not come on the first day, {day}: what arrived is "
-            "stored; run it again to get the rest"
-        )
-    return found.complaint
 
 
 def backfill(
@@ -220,7 +221,7 @@ def stored_days(
 ) -> set[date]:
     """Return the days that ``source`` has delivered and that reach the coverage floor."""
     lead = since - timedelta(completeness.LOOK_BACK)
-    rows = store.prices(["card_id", "date", "source"], since=lead, until=until)
+    rows = store.prices(completeness.COLUMNS, since=lead, until=until)
     seen = rows.loc[(rows["source"] == source) & (rows["date"] >= pd.Timestamp(since)), "date"]
     short = completeness.short_days(rows, settings.coverage_floor)
     return set(seen.drop_duplicates().dt.date) - set(short)
@@ -229,13 +230,16 @@ def stored_days(
 def ingest(
     store: Store, delivery: Delivery, settings: Settings, now: pd.Timestamp | None = None
 ) -> Counts:
-    """Bring a delivery through quality into the store; doing it again changes nothing."""
+    """Check a delivery and commit the verdict; doing it again changes nothing.
+
+    now: the moment of collection of rows that carry none, and of the decisions.
+    """
     now = now or pd.Timestamp.now(tz="UTC")
     rows = rules.normalise(delivery.observations, delivery.source, now)
     rows["copy"] = quarantine.count_copies(rows)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, delivery.cards, rows))
-    counts = store.retry(lambda: _ingest(store, delivery, rows, settings, now))
+    counts = store.retry(lambda: _check_and_commit(store, delivery, rows, settings, now))
     if counts.accepted or counts.quarantined or counts.released:
         store.maintain("prices")
         store.maintain("quarantine")
@@ -246,46 +250,38 @@ def ingest(
     return counts
 
 
-def _ingest(
-    store: Store,
-    delivery: Delivery,
-    rows: pd.DataFrame,
-    settings: Settings,
-    now: pd.Timestamp,
+def _check_and_commit(
+    store: Store, delivery: Delivery, rows: pd.DataFrame, settings: Settings, now: pd.Timestamp
 ) -> Counts:
-    prices, shelf = store.snapshot("prices"), store.snapshot("quarantine")
+    """Decide about normalised rows by what is stored; ConflictError if that changes meanwhile."""
+    prices, quarantined = store.snapshot("prices"), store.snapshot("quarantine")
     refuse_mixture(prices, rows)
     touched = pc.unique(pa.array(rows["card_id"].dropna(), pa.string()))
-    held = quarantine.held(shelf, touched)
-    # Compared, sorted and grouped as numbers are.
-    ids = category_of_each(touched.take(pc.array_sort_indices(touched)))
-    rows, held = (
-        frame.assign(
-            card_id=ids.take(ids.categories.get_indexer(frame["card_id"]), allow_fill=True)
-        )
-        for frame in (rows, held)
-    )
-    known = known_rows(prices, rows, held, ids)
+    pending = quarantine.pending(quarantined, touched)
+    # As categories card ids are compared, sorted and grouped as numbers are.
+    cards = CategoricalDtype(touched.take(pc.array_sort_indices(touched)).to_pandas())
+    rows, pending = (frame.astype({"card_id": cards}) for frame in (rows, pending))
+    known = recent_prices(prices, rows, pending, cards)
     same, later = already_stored(rows, known)
     rows = rows.assign(refresh=later)
     fresh = rows[~same | later]
-    fresh = fresh[~quarantine.contains(shelf, fresh)]
-    if fresh.empty and not half_released(held, known):
+    fresh = fresh[~quarantine.contains(quarantined, fresh)]
+    if fresh.empty and not half_released(pending, known):
         return Counts(delivery.source, received=len(rows), unchanged=len(rows))
     named = delivery.cards.reindex(columns=["card_id", "set_name"]).dropna()
     sets = dict(zip(named["card_id"], named["set_name"], strict=True))
-    verdict = rules.check(fresh, known, held, settings, sets)
+    verdict = rules.check(fresh, known, pending, settings, sets)
     refused = quarantine.shape(verdict.refused, now)
     superseded = quarantine.superseded(verdict.superseded, now)
     # First the quarantine, then the prices: killed in between, nothing is lost.
-    quarantine.settle(store, shelf, stack([refused, superseded]), verdict.requalified)
-    store.upsert_prices(prices, verdict.accepted)
-    come = set(quarantine.of_the_future(shelf))
-    if come:
-        come &= set(quarantine.content_ids(fresh)) - set(refused["quarantine_id"])
-    quarantine.forget(store, [*verdict.released, *come])
-    news = verdict.accepted[verdict.accepted["refresh"].eq(False)]
-    accepted = len(news) - len(verdict.released)
+    quarantine.settle(store, quarantined, stack([refused, superseded]), verdict.requalified)
+    store.upsert(prices, verdict.accepted)
+    due = set(quarantine.of_the_future(quarantined))
+    if due:
+        due &= set(quarantine.content_ids(fresh)) - set(refused["quarantine_id"])
+    quarantine.forget(store, [*verdict.released, *due])
+    new = verdict.accepted[verdict.accepted["refresh"].eq(False)]
+    accepted = len(new) - len(verdict.released)
     return Counts(
         source=delivery.source,
         received=len(rows),
@@ -295,36 +291,26 @@ def _ingest(
         released=len(verdict.released),
         superseded=len(superseded),
         reasons={str(name): int(n) for name, n in refused["reason"].value_counts().items()},
-        dates=sorted(day.strftime("%Y-%m-%d") for day in news["date"].unique()),
+        dates=sorted(day.strftime("%Y-%m-%d") for day in new["date"].unique()),
     )
 
 
-def category_of_each(names: pa.Array) -> pd.Categorical:
-    """Return names as categories, each once: what is taken from it shares one type.
-
-    pandas knows the same type again at once; of an equal one it compares all names.
-    """
-    return pd.Categorical.from_codes(
-        np.arange(len(names)), pd.Index(names.to_numpy(zero_copy_only=False), dtype="object")
-    )
-
-
-def half_released(held: pd.DataFrame, known: pd.DataFrame) -> bool:
-    """Return whether a run was killed between accepting held rows and taking them off the shelf."""
+def half_released(pending: pd.DataFrame, known: pd.DataFrame) -> bool:
+    """Return whether a run was killed between accepting held rows and forgetting them."""
     row = [*KEY, "market_price", "source"]
-    return not held[row].merge(known[row], on=row).empty
+    return not pending[row].merge(known[row], on=row).empty
 
 
 def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     """Raise UsageError before simulated prices get into a store of real ones, or the reverse."""
     if prices.handle is None or rows.empty:
         return
-    incoming = bool((rows["source"] == "simulated").any())
+    incoming = bool((rows["source"] == SIMULATED).any())
     # One stored row speaks for all: none of the other kind ever got in.
     files = prices.dataset.get_fragments()
     heads = (one.head(1, columns=["source"])["source"].to_pylist() for one in files)
     stored = next((head for head in heads if head), None)
-    if stored and (stored[0] == "simulated") != incoming:
+    if stored and (stored[0] == SIMULATED) != incoming:
         new, old = ("simulated", "real") if incoming else ("real", "simulated")
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "
@@ -332,16 +318,16 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
         )
 
 
-def known_rows(
-    prices: Snapshot, rows: pd.DataFrame, held: pd.DataFrame, ids: pd.Categorical
+def recent_prices(
+    prices: Snapshot, rows: pd.DataFrame, pending: pd.DataFrame, cards: CategoricalDtype
 ) -> pd.DataFrame:
     """Return the accepted rows of the touched cards from a while before the first new one on.
 
-    Of cards of which nothing is held only what makes their level is needed from before it: the
-    last rows. ids: the touched cards, each once, of whose type the card ids of all frames are.
+    Of cards of which nothing is pending only what makes their level is needed from before it: the
+    last rows. cards: the touched ones, each once; the type of ``card_id`` in all frames.
     """
-    touched = pa.array(ids.categories, pa.string())
-    waiting = held.loc[held["reason"] != "shared_curve", "date"]
+    touched = pa.array(cards.categories, pa.string())
+    waiting = pending.loc[pending["reason"] != "shared_curve", "date"]
     first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
@@ -352,7 +338,7 @@ def known_rows(
     found = prices.read(OBSERVATION_COLUMNS, where)
     card = pc.index_in(found["card_id"], value_set=touched).fill_null(-1).to_numpy()
     ago = (first - pd.Timestamp(0)).days - found["date"].cast(pa.int32()).to_numpy()
-    awaited = np.isin(np.arange(len(touched)), held["card_id"].cat.codes)
+    awaited = np.isin(np.arange(len(touched)), pending["card_id"].cat.codes)
     keep = (ago <= 0) | np.append(awaited, False)[card]
     # Counted back from the first new one, day after day; at most HISTORY_DAYS, so small numbers.
     old = np.flatnonzero((ago > 0) & (card >= 0))
@@ -363,14 +349,14 @@ def known_rows(
         counted[card[here]] += 1
     keep &= card >= 0
     known = to_frame(found.drop_columns("card_id").filter(pa.array(keep)))
-    known.insert(0, "card_id", ids.take(card[keep]))
+    known.insert(0, "card_id", pd.Categorical.from_codes(card[keep], dtype=cards))
     return known
 
 
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return which rows say what the store says, and which of these were collected later.
+    """Return which rows repeat the stored ones, and which of these were collected later.
 
-    A value left out contradicts nothing. A later collection of the same price, or one of a source
+    A missing value contradicts nothing. A later collection of the same price, or one of a source
     that is trusted more, is worth its timestamp: it must win over what was collected in between.
     """
     columns = [*KEY, *VALUES, "collected_at", "source"]
@@ -391,13 +377,13 @@ def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, 
 
 
 def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Add what the delivery says about its cards; every delivered card_id gets a row."""
+    """Add what a delivery says about its cards; every delivered card_id gets a row."""
     snapshot = store.snapshot("cards")
     table = snapshot.read(CARD_COLUMNS)
-    told = [
+    given = [
         name for name in CARD_COLUMNS[1:] if name in described and described[name].notna().any()
     ]
-    stored = table.select(["card_id", *told]).to_pandas()
+    stored = table.select(["card_id", *given]).to_pandas()
     more = card_frames.tidy(described[card_frames.differs(described, stored)])
     delivered = pc.unique(pa.array(rows.loc[rows["problem"] == "", "card_id"], pa.string()))
     absent = delivered.filter(pc.invert(pc.is_in(delivered, value_set=table["card_id"])))
@@ -410,6 +396,5 @@ def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> Non
     fresh = pd.concat([bare, more[more["card_id"].isin(ids)]])
     touched = pc.is_in(table["card_id"], value_set=pa.array(list(ids), pa.string()))
     merged = card_frames.merge(table.filter(touched).to_pandas(), fresh)
-    others = table.filter(pc.invert(touched))
-    whole = pa.concat_tables([others, to_table(merged, CARDS_SCHEMA)])
-    store.replace(snapshot, whole.sort_by("card_id"), None)
+    cards = pa.concat_tables([table.filter(pc.invert(touched)), to_table(merged, CARDS_SCHEMA)])
+    store.replace(snapshot, cards.sort_by("card_id"), None)

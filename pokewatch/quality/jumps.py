@@ -1,4 +1,4 @@
-"""Is this price plausible for this card? Jumps are held back, spikes refused."""
+"""Implausible prices: jumps against a card's recent level are held, spikes refused."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ RECENT = 5  # accepted prices whose median is a card's own level
 SAME_LEVEL = np.log(1.25)  # two held prices this close confirm each other
 
 
-def judge(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def find_jumps(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Return ``rows`` with ``reason`` "", "jump" (held) or "isolated_spike", day after day.
 
     A price further than ``jump_factor`` from the median of the card's last ``RECENT`` accepted
     prices starts a chain of held rows; ``jump_confirmations`` later observations at the same
     level release the chain, an observation back at the old level makes it an isolated spike.
     """
-    marks = np.zeros(len(known) + len(rows), dtype=bool)
-    marks[len(known) :] = True
     columns = [*KEY, "market_price", "low_price", "mid_price", "collected_at"]
-    both = stack([known[columns], rows[columns]]).assign(new=marks)
+    both = stack([known[columns], rows[columns]])
     both["row"] = np.arange(len(both))
+    both["new"] = both["row"] >= len(known)
     both = both.sort_values(["date", "new", "collected_at"], kind="stable")
     both["card"] = pd.factorize(both["card_id"])[0]
     # An accepted row and its would-be replacement stand on one date: they take separate turns.
@@ -42,8 +41,8 @@ def judge(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.Dat
         here = slice(first, last)
         levels.observe(day[first], card[here], price[here], trusted[here], row[here])
     reason = np.full(len(both), "", dtype=object)
-    reason[levels.rows("held")] = "jump"
-    reason[levels.rows("spike")] = "isolated_spike"
+    reason[levels.held_rows()] = "jump"
+    reason[levels.spikes] = "isolated_spike"
     return rows.assign(reason=reason[len(known) :])
 
 
@@ -54,10 +53,10 @@ def quotes_agree(rows: pd.DataFrame) -> np.ndarray:
 
 
 class Levels:
-    """Each card's own level and the chain of prices held back against it."""
+    """Each card's level and the chains of prices that are held against it."""
 
     def __init__(self, cards: int, settings: Settings):
-        """Start ``cards`` cards without any observation."""
+        """Start with ``cards`` cards that have no observation."""
         self.settings = settings
         self.recent = np.full((RECENT, cards), np.nan)
         self.count = np.zeros(cards, dtype=np.int64)
@@ -66,20 +65,16 @@ class Levels:
         self.chains: dict[int, list[list[tuple[int, float]]]] = {}
         self.spikes: list[int] = []
 
-    def rows(self, state: str) -> np.ndarray:
-        """Return the row numbers that are ``held`` or ``spike`` after the last observation."""
-        if state == "spike":
-            return np.array(self.spikes, dtype=np.int64)
-        held = [row for chains in self.chains.values() for chain in chains for row, _ in chain]
-        return np.array(held, dtype=np.int64)
+    def held_rows(self) -> list[int]:
+        """Return the row numbers that are held after the last observation."""
+        return [row for chains in self.chains.values() for chain in chains for row, _ in chain]
 
     def level(self, card: np.ndarray) -> np.ndarray:
         """Return the median log price of the last accepted observations (NaN: none)."""
         ordered = np.sort(self.recent[:, card], axis=0)
         filled = np.minimum(self.count[card], RECENT)
         column = np.arange(len(card))
-        low = ordered[np.maximum(filled - 1, 0) // 2, column]
-        return (low + ordered[filled // 2 if RECENT > 1 else 0, column]) / 2
+        return (ordered[np.maximum(filled - 1, 0) // 2, column] + ordered[filled // 2, column]) / 2
 
     def observe(
         self, day: int, card: np.ndarray, price: np.ndarray, trusted: np.ndarray, row: np.ndarray

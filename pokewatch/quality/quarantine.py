@@ -1,4 +1,4 @@
-"""The quarantine: what was refused or held back, and how a person overrules it."""
+"""The quarantine: rows that were held or refused, and how a person overrules that."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pyarrow.dataset as ds
 
 from pokewatch.errors import UsageError
 from pokewatch.quality import rules
-from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES, has_key
+from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES, has_key, stack
 from pokewatch.store.tables import Snapshot, Store, to_frame
 
 MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
 
 
-def held(shelf: Snapshot, touched: pa.Array) -> pd.DataFrame:
-    """Return what is still open about these cards, as ``quality.normalise`` shapes rows.
+def pending(quarantined: Snapshot, touched: pa.Array) -> pd.DataFrame:
+    """Return the rows of these cards that are not decided for good, shaped as new ones are.
 
-    Rows held back, and rows refused for a shared curve, which may go on; ``reason`` tells which.
+    They are held rows, and rows refused for a shared curve, which may go on; ``reason`` says which.
     """
     curve = (ds.field("status") == "refused") & (ds.field("reason") == "shared_curve")
-    found = shelf.read(where=[(ds.field("status") == "held") | curve])
+    found = quarantined.read(where=[(ds.field("status") == "held") | curve])
     rows = to_frame(found.filter(pc.is_in(found["card_id"], value_set=touched)))
     return rows[["quarantine_id", "reason", *OBSERVATION_COLUMNS]].assign(
         dated=True,
@@ -37,13 +37,12 @@ def held(shelf: Snapshot, touched: pa.Array) -> pd.DataFrame:
     )
 
 
-def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
-    """Return which rows lie in the quarantine already, whatever was decided about them.
+def contains(quarantined: Snapshot, rows: pd.DataFrame) -> pd.Series:
+    """Return which rows are in the quarantine already, whatever was decided about them.
 
-    Not those that were refused as of the future only, and are not any more: the clock that said
-    so was wrong, or is right by now.
+    Not those that were refused only because their day had not come, and has now.
     """
-    if shelf.handle is None or rows.empty:
+    if quarantined.handle is None or rows.empty:
         return pd.Series(False, index=rows.index)
     # The date is part of a row's content: only rows of these days, or of none, can be the same.
     where = ds.field("date").is_null()
@@ -51,24 +50,24 @@ def contains(shelf: Snapshot, rows: pd.DataFrame) -> pd.Series:
     if len(days):
         day = ds.field("date")
         where = where | ((day >= days.min().date()) & (day <= days.max().date()))
-    known = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
+    known = quarantined.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
     if known.empty:
         return pd.Series(False, index=rows.index)
-    premature = set(of_the_future(shelf))
+    premature = set(of_the_future(quarantined))
     ids = content_ids(rows)
     return ids.isin(set(known)) & ~(ids.isin(premature) & (rows["problem"] == ""))
 
 
-def of_the_future(shelf: Snapshot) -> list[str]:
+def of_the_future(quarantined: Snapshot) -> list[str]:
     """Return the ids of rows that were refused because their day had not come yet."""
     where = (ds.field("status") == "refused") & (ds.field("reason") == "date_in_future")
-    ids: list[str] = shelf.read(["quarantine_id"], [where])["quarantine_id"].to_pylist()
+    ids: list[str] = quarantined.read(["quarantine_id"], [where])["quarantine_id"].to_pylist()
     return ids
 
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:
-    """Return an id of each row's content; ``copy`` tells identical rows of a delivery apart."""
-    # Beside rows of the shelf, which have no copies, the counts turn to fractions.
+    """Return an id of each row's content; ``copy`` keeps identical rows of a delivery apart."""
+    # Beside rows of the quarantine, which have no copies, the counts turn to fractions.
     text = content(rows) + rows["copy"].astype(int).astype(str)
 
     def digest(value: str) -> str:  # an id, not a protection; another hash would change all ids
@@ -78,7 +77,7 @@ def content_ids(rows: pd.DataFrame) -> pd.Series:
 
 
 def content(rows: pd.DataFrame) -> pd.Series:
-    """Return all that a row says as one text; a value that cannot be used stands as received."""
+    """Return each row's values as one text; a value that cannot be used stands as received."""
     text = pd.Series("", index=rows.index)
     day = rows["date"].dt.strftime("%Y-%m-%d").fillna(rows["raw_date"].astype("string"))
     usable = rows["market_price"].notna()
@@ -122,26 +121,22 @@ def shape(refused: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     return out.reindex(columns=QUARANTINE_SCHEMA.names)
 
 
-def settle(store: Store, shelf: Snapshot, new: pd.DataFrame, requalified: pd.DataFrame) -> None:
-    """Add rows to the quarantine and give held ones their final reason, in one commit."""
-    changed = pd.DataFrame(columns=QUARANTINE_SCHEMA.names)
+def settle(
+    store: Store, quarantined: Snapshot, new: pd.DataFrame, requalified: pd.DataFrame
+) -> None:
+    """Add rows to the quarantine and give pending ones their final reason, in one commit."""
+    changed = new.iloc[:0]
     if len(requalified):
-        old = to_frame(
-            shelf.read(
-                where=[ds.field("quarantine_id").isin(requalified["quarantine_id"].tolist())]
-            )
-        )
         decided = requalified.set_index("quarantine_id")
-        changed = old.assign(
-            **{name: old["quarantine_id"].map(decided[name]) for name in decided.columns}
-        )
+        where = ds.field("quarantine_id").isin(decided.index.tolist())
+        old = to_frame(quarantined.read(where=[where]))
+        changed = old.assign(**{name: old["quarantine_id"].map(decided[name]) for name in decided})
         changed = changed[(changed[["reason", "status"]] != old[["reason", "status"]]).any(axis=1)]
-    rows = pd.concat([frame for frame in (new, changed) if len(frame)] or [new])
-    store.upsert_quarantine(shelf, rows)
+    store.upsert(quarantined, stack([new, changed]))
 
 
 def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-    """Return rows that left the store in the shape of the quarantine table.
+    """Return rows that left the prices in the shape of the quarantine table.
 
     rows: columns ``OBSERVATION_COLUMNS`` and, if it is not simply superseded, ``reason``.
     """
@@ -155,14 +150,14 @@ def forget(store: Store, ids: list[str]) -> None:
         return
 
     def attempt() -> None:
-        shelf = store.snapshot("quarantine")
+        quarantined = store.snapshot("quarantine")
         rest, predicate = QUARANTINE_SCHEMA.empty_table(), None
         if len(ids) <= MANY_IDS:
             quoted = ", ".join(f"'{identifier}'" for identifier in ids)  # hex digits of our own
             predicate = f"quarantine_id in ({quoted})"
         else:
-            rest = shelf.read(where=[~ds.field("quarantine_id").isin(ids)])
-        store.replace(shelf, rest, predicate)
+            rest = quarantined.read(where=[~ds.field("quarantine_id").isin(ids)])
+        store.replace(quarantined, rest, predicate)
 
     store.retry(attempt)
 
@@ -218,11 +213,11 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
         return 0
 
     def attempt() -> None:
-        prices, shelf = store.snapshot("prices"), store.snapshot("quarantine")
+        prices, quarantined = store.snapshot("prices"), store.snapshot("quarantine")
         first, last = rows["date"].min().date(), rows["date"].max().date()
         known = store.read_prices(prices, since=first, until=last)
-        settle(store, shelf, superseded(known[has_key(known, rows)], now), rows.iloc[:0])
-        store.upsert_prices(prices, rows)
+        settle(store, quarantined, superseded(known[has_key(known, rows)], now), rows.iloc[:0])
+        store.upsert(prices, rows)
 
     store.retry(attempt)
     forget(store, rows["quarantine_id"].tolist())
@@ -230,9 +225,9 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
 
 
 def drop(store: Store, rows: pd.DataFrame) -> int:
-    """Put rows away for good; return how many. Collected again, they stay away."""
+    """Refuse rows for good; return how many. Collected again, they stay refused."""
     if rows.empty:
         return 0
     gone = rows.assign(status="dropped")
-    store.retry(lambda: store.upsert_quarantine(store.snapshot("quarantine"), gone))
+    store.retry(lambda: store.upsert(store.snapshot("quarantine"), gone))
     return len(gone)

@@ -1,8 +1,8 @@
-"""What is accepted into the store, what is quarantined, and why.
+"""The rules of quality: what is accepted into the store, what is quarantined, and why.
 
 Every received row ends in exactly one place. The rules that look at one row alone come first;
-then rows of one (card, date) are settled among each other; then a price is compared with the
-card's own recent accepted prices, day after day, never with a later one.
+then one row of each (card, date) is chosen; then a price is compared with the card's recent
+accepted prices, day after day, never with a later one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from pokewatch.quality.jumps import judge
+from pokewatch.quality.jumps import find_jumps
 from pokewatch.quality.shared_curves import shared_curves
 from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, has_key, stack
 from pokewatch.settings import Settings
@@ -55,7 +55,7 @@ class Verdict:
     refused: rows for the quarantine, with ``reason``, ``detail`` and ``status`` (held | refused).
     superseded: rows of the store that an accepted row replaces, with ``reason``.
     released: ids of held rows that are in ``accepted`` now.
-    requalified: frame quarantine_id, reason, detail, status of held rows with a final reason now.
+    requalified: quarantine_id, reason, detail and status of pending rows that are refused now.
     """
 
     accepted: pd.DataFrame
@@ -66,7 +66,7 @@ class Verdict:
 
 
 def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.DataFrame:
-    """Return received rows with typed columns, nothing dropped.
+    """Return received rows with typed columns and the first problem of each, nothing dropped.
 
     observations: as delivered, any of ``OBSERVATION_COLUMNS`` and ``currency`` (default USD).
     Returns card_id (str or None), date (datetime64, NaT if unusable), market_price and the other
@@ -88,16 +88,14 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
         currency = given["currency"].astype("string").str.strip().str.upper().fillna("")
         foreign = (~currency.isin(["", "USD"]) & out["raw_price"].notna()).astype(bool)
         raw = out["raw_price"].astype("object")
-        # With its currency beside it the price is no number any more: nobody releases it as USD.
+        # With its currency beside it the price is no number: nobody can release it as USD.
         out["raw_price"] = raw.mask(foreign, raw.astype("string") + " " + currency)
     for name in VALUES:
         out[name] = parse_numbers(given[name]).mask(foreign) if name in given else np.nan
     for name in [*OPTIONAL_PRICES, "volume"]:
         out[name] = out[name].where(out[name] >= 0)
     out["source"] = given.get("source", absent).fillna(source).astype("string").astype("object")
-    collected = parse_times(given["collected_at"]) if "collected_at" in given else None
-    if collected is None:
-        collected = pd.Series(pd.NaT, index=index, dtype="datetime64[us, UTC]")
+    collected = parse_times(given.get("collected_at", absent))
     out["dated"] = collected.notna()
     out["collected_at"] = collected.fillna(now)
     day_collected = out["collected_at"].dt.tz_localize(None).dt.normalize()
@@ -183,31 +181,31 @@ def parse_times(values: pd.Series) -> pd.Series:
 def check(
     rows: pd.DataFrame,
     known: pd.DataFrame,
-    held: pd.DataFrame,
+    pending: pd.DataFrame,
     settings: Settings,
     sets: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """Decide about new rows and about those held back before.
+    """Decide about new rows and about those that are pending.
 
     rows: ``normalise`` output that is neither in the store nor in the quarantine yet.
     known: accepted rows of the same cards from ``HISTORY_DAYS`` before the first of ``rows`` on.
-    held: rows held back before (``quarantine_id`` set), and those refused for a shared curve that
+    pending: rows held before (``quarantine_id`` set), and those refused for a shared curve that
         may go on (``reason`` shared_curve).
     sets: card_id -> set name, where known: boxes of one set may share a curve.
     """
     rows = rows.assign(quarantine_id="")
     absurd = (rows["problem"] == "") & (rows["market_price"] > settings.max_price)
     rows.loc[absurd, "problem"] = "price_absurd"
-    faulty = rows[rows["problem"] != ""]
-    refused = [refuse(faulty, faulty["problem"])]
-    candidates = rows[rows["problem"] == ""]
-    candidates = candidates.sort_values("collected_at", kind="stable")
+    faulty = rows["problem"] != ""
+    refused = [refuse(rows[faulty], rows.loc[faulty, "problem"])]
+    candidates = rows[~faulty].sort_values("collected_at", kind="stable")
     twice = candidates.duplicated([*KEY, *VALUES], keep="last")
     refused.append(refuse(candidates[twice], "duplicate"))
-    seen = held["reason"] == "shared_curve"
-    candidates = stack([candidates[~twice], held[~seen].drop(columns="reason")])
-    with_seen = stack([candidates, held[seen].drop(columns="reason")])
-    shared = shared_curves(with_seen, known, settings, sets or {})[: len(candidates)]
+    on_curve = pending["reason"] == "shared_curve"
+    pending = pending.drop(columns="reason")
+    candidates = stack([candidates[~twice], pending[~on_curve]])
+    with_curves = stack([candidates, pending[on_curve]])
+    shared = shared_curves(with_curves, known, settings, sets or {})[: len(candidates)]
     refused.append(refuse(candidates[shared], "shared_curve"))
     candidates = candidates[~shared]
 
@@ -217,37 +215,35 @@ def check(
     before = known[~near]
     settled = known[near].assign(stored=True, quarantine_id="", refresh=False)
     replaced = [settled.iloc[:0]]
-    order = candidates.assign(trust=trust(candidates["source"])).sort_values(
+    order = candidates.assign(trust=trust(candidates["source"]), stored=False).sort_values(
         ["trust", "collected_at", "market_price"], ascending=[True, True, False]
     )
-    order = order.drop(columns="trust")
-    layer = copies(order)
-    for _, chosen in order.assign(stored=False).groupby(layer):
+    # One row of each card and date at a time, the best last.
+    for _, chosen in order.drop(columns="trust").groupby(copies(order)):
         beaten = is_beaten(chosen, settled)
         refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
-        judged = judge(chosen[~beaten], stack([before, settled]), settings)
-        wrong = judged[judged["reason"] != ""]
-        refused.append(refuse(wrong, wrong["reason"]))
-        good = judged[judged["reason"] == ""]
-        gone = has_key(settled, good)
+        checked = find_jumps(chosen[~beaten], stack([before, settled]), settings)
+        jumped = checked["reason"] != ""
+        refused.append(refuse(checked[jumped], checked.loc[jumped, "reason"]))
+        gone = has_key(settled, checked[~jumped])
         replaced.append(settled[gone])
-        settled = stack([settled[~gone], good])
-    lost = stack(replaced)
+        settled = stack([settled[~gone], checked[~jumped]])
     accepted = settled[~settled["stored"]]
+    lost = stack(replaced)
     lost = lost.assign(reason=beaten_by(lost, settled, settings))
     never_stored = lost[~lost["stored"]]
     refused.append(refuse(never_stored, never_stored["reason"]))
     out = stack(refused)
-    was_held = out["quarantine_id"] != ""
+    was_pending = out["quarantine_id"] != ""
     stored = lost[lost["stored"]].merge(accepted[[*KEY, *VALUES]], on=KEY, suffixes=("", "_new"))
     old, new = stored[VALUES], stored[[f"{name}_new" for name in VALUES]].set_axis(VALUES, axis=1)
     other = ((old != new) & (old.notna() | new.notna())).any(axis=1)
     return Verdict(
         accepted=accepted,
-        refused=out[~was_held],
+        refused=out[~was_pending],
         superseded=stored[other],
         released=accepted.loc[accepted["quarantine_id"] != "", "quarantine_id"].tolist(),
-        requalified=out.loc[was_held, ["quarantine_id", "reason", "detail", "status"]],
+        requalified=out.loc[was_pending, ["quarantine_id", "reason", "detail", "status"]],
     )
 
 
@@ -275,8 +271,8 @@ def trust(sources: pd.Series) -> pd.Series:
 def is_beaten(rows: pd.DataFrame, settled: pd.DataFrame) -> np.ndarray:
     """Return which rows lose against the settled row of the same card and date.
 
-    The less trusted source does, of one trust the earlier collection, and of two collected at
-    once the higher price: which came first does not matter.
+    The less trusted source loses; of equally trusted ones the earlier collection; of two collected
+    at once the higher price: the order in which they come does not matter.
     """
     if settled.empty:
         return np.zeros(len(rows), dtype=bool)

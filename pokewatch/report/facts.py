@@ -18,7 +18,7 @@ from pokewatch.evaluation.predictions import predict_panel
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import last_trained
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
-from pokewatch.quality.completeness import Coverage, latest
+from pokewatch.quality.completeness import Completeness, latest
 from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
@@ -55,7 +55,7 @@ class Night:
     quarantine: pd.DataFrame
     held: pd.DataFrame
     watch_problem: str
-    covered: Coverage | None
+    covered: Completeness | None
 
     @property
     def on(self) -> pd.Timestamp:

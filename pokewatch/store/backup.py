@@ -1,4 +1,8 @@
-"""One archive with everything that cannot be had again; ``restore`` brings it back."""
+"""Back-ups: one archive with everything that cannot be had again, verified before it comes back.
+
+A content hash of each table proves that what is restored is what was exported: it is the same for
+the same rows, in whatever order and files.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,23 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pokewatch import __version__
 from pokewatch.errors import PokewatchError, StoreError, UsageError
 from pokewatch.settings import Settings
-from pokewatch.store.content import hash_rows
 from pokewatch.store.tables import TABLES, Snapshot, Store
 
 FORMAT = 1
@@ -35,13 +42,20 @@ MEMBER = re.compile(
     r"|models/\w[\w.+-]*/\w[\w.+-]*|alerts\.json|watchlist\.yaml",
     re.ASCII,
 )
+MANIFEST_LIMIT = 64 * 2**20
+MEMBERS_LIMIT = 100_000
+FILE_LIMIT = 2**30
+ROWS_LIMIT = 10**9
+NULL = np.uint64(0x9E3779B97F4A7C15)
 
 
 def export(settings: Settings, target: Path) -> dict[str, Any]:
-    """Write the back-up archive, complete or not at all; return its manifest without the files.
+    """Write the back-up archive, complete or not at all; return its summary.
 
-    It holds the current version of every table, models, champion, told alerts and watchlist. It
+    It holds the current version of every table, models, champion, sent alerts and watchlist. It
     holds no secrets: neither .env nor what ZenML and MLflow keep, nor reports and downloads.
+    Raises UsageError without prices or for a name that does not end in .tar, PokewatchError where
+    it cannot be written.
     """
     if target.suffix != ".tar":
         raise UsageError(f"'{target}' must end in .tar")
@@ -65,10 +79,12 @@ def export(settings: Settings, target: Path) -> dict[str, Any]:
                     for name in RESTORED:
                         path = Path(folder) / f"{name}.parquet"
                         manifest["tables"][name] = _write_table(pinned[name], path)
-                        _add(tar, manifest, f"tables/{name}.parquet", path)
+                        manifest["files"][f"tables/{name}.parquet"] = _add(
+                            tar, f"tables/{name}.parquet", path
+                        )
                         path.unlink()
                     for member, path in _files(settings):
-                        _add(tar, manifest, member, path)
+                        manifest["files"][member] = _add(tar, member, path)
                     text = json.dumps(manifest, indent=1).encode()
                     tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
                 file.flush()
@@ -78,7 +94,7 @@ def export(settings: Settings, target: Path) -> dict[str, Any]:
         raise PokewatchError(
             f"'{target}' could not be written: {error}; what was there before is untouched"
         ) from error
-    return told(manifest, target)
+    return _summary(manifest, target)
 
 
 def _write_table(snapshot: Snapshot, path: Path) -> dict[str, Any]:
@@ -87,19 +103,17 @@ def _write_table(snapshot: Snapshot, path: Path) -> dict[str, Any]:
 
     def written() -> Iterator[pa.RecordBatch]:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            if snapshot.handle is not None:
-                for batch in snapshot.dataset.to_batches(columns=schema.names):
-                    batch = batch.cast(schema)
-                    writer.write_batch(batch)
-                    yield batch
+            for batch in _batches(snapshot):
+                writer.write_batch(batch)
+                yield batch
 
     try:
-        found, rows = hash_rows(written())
+        content, rows = hash_rows(written())
     except pa.ArrowException as error:
         raise StoreError(
             f"table '{snapshot.name}' cannot be read ({error}): 'pokewatch doctor' says what to do"
         ) from error
-    return {"version": snapshot.version, "rows": rows, "content": found}
+    return {"version": snapshot.version, "rows": rows, "content": content}
 
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -117,14 +131,15 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _add(tar: tarfile.TarFile, manifest: dict[str, Any], name: str, path: Path) -> None:
+def _add(tar: tarfile.TarFile, name: str, path: Path) -> dict[str, Any]:
+    """Add a file to the archive; return what the manifest says of it."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
         file.seek(0)
         # Models are known by when they were written.
         tar.addfile(_member(name, size, path.stat().st_mtime), file)
-    manifest["files"][name] = {"bytes": size, "sha256": digest}
+    return {"bytes": size, "sha256": digest}
 
 
 def _member(name: str, size: int, written: float = 0) -> tarfile.TarInfo:
@@ -133,16 +148,246 @@ def _member(name: str, size: int, written: float = 0) -> tarfile.TarInfo:
     return out
 
 
-def told(manifest: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return what 'export' and 'import' answer: the manifest without its list of files."""
-    kept = {name: value for name, value in manifest.items() if name != "files"}
-    return {"file": str(path), "files": len(manifest["files"]), **kept}
+def _summary(manifest: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what 'export' and 'import' answer: the manifest with the number of its files."""
+    return {"file": str(path), **manifest, "files": len(manifest["files"])}
 
 
-def shown(told: dict[str, Any]) -> dict[str, Any]:
-    """Return what 'export' and 'import' print for people."""
+def display(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what 'export' and 'import' print for people, from what they return."""
     tables = {
-        name: f"{said['rows']:,} rows, content {said['content']}"
-        for name, said in told["tables"].items()
+        name: f"{about['rows']:,} rows, content {about['content']}"
+        for name, about in summary["tables"].items()
     }
-    return {"file": told["file"], **tables, "files": told["files"], "notes": told.get("notes", [])}
+    counted = {"files": summary["files"], "notes": summary.get("notes", [])}
+    return {"file": summary["file"], **tables, **counted}
+
+
+def restore(settings: Settings, source: Path) -> dict[str, Any]:
+    """Restore an archive into an empty data home; return its summary, with ``notes``.
+
+    All of it is verified before anything is written. What is there with the same content is left
+    alone, so that an interrupted import goes on when it is run again. Raises UsageError for a home
+    that holds something else, PokewatchError for an archive that is cut, damaged or not ours.
+    """
+    store = Store.from_settings(settings)
+    with _opened(source) as tar:
+        members = _checked_members(tar, source)
+        manifest = _manifest(tar, members, source)
+        for name, about in manifest["files"].items():
+            with _content(tar, members[name]) as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            if digest != about["sha256"]:
+                raise PokewatchError(f"'{name}' in '{source}' is damaged: take another back-up")
+        missing = _missing_tables(store, manifest)
+        settings.make_home()
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=settings.home) as folder:
+            staged = Path(folder)
+            for name in members.keys() - {MANIFEST}:
+                _unpack(tar, members[name], staged / name)
+            for name, about in manifest["tables"].items():
+                _verify_table(staged / "tables" / f"{name}.parquet", name, about)
+            notes = _place_files(settings, staged)
+            for name in missing:
+                _commit(store, name, staged / "tables" / f"{name}.parquet")
+    for name, about in manifest["tables"].items():
+        if (found := content_hash(store, name)) != about["content"]:
+            raise StoreError(
+                f"table '{name}' has content {found} after the import, the archive says "
+                f"{about['content']}: somebody else wrote to it meanwhile"
+            )
+    return _summary(manifest, source) | {"notes": notes}
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(source, "r:") as tar:  # "r:" takes no compression, so nothing inflates
+            yield tar
+    except tarfile.TarError as error:
+        raise PokewatchError(
+            f"'{source}' is no complete archive ({error}): take another one"
+        ) from error
+    except OSError as error:
+        raise PokewatchError(f"'{source}' cannot be imported: {error}") from error
+
+
+def _checked_members(tar: tarfile.TarFile, source: Path) -> dict[str, tarfile.TarInfo]:
+    """Return the members by name; only plain files of names that we write ourselves."""
+    out: dict[str, tarfile.TarInfo] = {}
+    for member in tar:
+        name = member.name
+        if member.type != tarfile.REGTYPE or member.issparse():
+            raise PokewatchError(f"'{source}' holds '{name}', which is no plain file: not imported")
+        if name in out or not (name == MANIFEST or MEMBER.fullmatch(name)):
+            raise PokewatchError(f"'{source}' holds '{name}', which 'export' never writes")
+        if len(out) == MEMBERS_LIMIT:
+            raise PokewatchError(f"'{source}' holds more than {MEMBERS_LIMIT:,} files")
+        if member.size > FILE_LIMIT and not name.startswith("tables/"):
+            raise PokewatchError(f"'{source}' holds '{name}' of {member.size:,} bytes: too large")
+        out[name] = member
+    return out
+
+
+def _manifest(
+    tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], source: Path
+) -> dict[str, Any]:
+    """Return the manifest, if it names exactly what is there."""
+    try:
+        if members[MANIFEST].size > MANIFEST_LIMIT:
+            raise ValueError("its manifest is too large")
+        found: dict[str, Any] = json.loads(_content(tar, members[MANIFEST]).read())
+        if found["format"] != FORMAT:
+            raise ValueError(f"its format is {found['format']!r}, this version reads {FORMAT}")
+        files, tables = found["files"], found["tables"]
+        if set(files) != members.keys() - {MANIFEST} or set(tables) != set(TABLES):
+            raise ValueError("its manifest and its files differ")
+        if {f"tables/{name}.parquet" for name in TABLES} - members.keys():
+            raise ValueError("a table is missing")
+        rows = [about["rows"] for about in tables.values() if about["content"]]
+        digests = [about["sha256"] for about in files.values()]
+        if not all(isinstance(one, str) for one in digests) or sum(rows) > ROWS_LIMIT:
+            raise ValueError("its manifest is malformed")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PokewatchError(f"'{source}' is no back-up of PokeWatch ({error})") from error
+    return found
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    file = tar.extractfile(member)
+    if file is None:
+        raise KeyError(member.name)
+    return file
+
+
+def _missing_tables(store: Store, manifest: dict[str, Any]) -> list[str]:
+    """Return the tables to write; UsageError where the store holds other rows."""
+    out = []
+    for name in RESTORED:
+        about = manifest["tables"][name]
+        there = store.snapshot(name)
+        if there.handle is not None and there.dataset.count_rows():
+            if content_hash(store, name) != about["content"]:
+                raise UsageError(
+                    f"'{store.root}' holds other {name}: import into an empty home, as in "
+                    "POKEWATCH_HOME=data/restored pokewatch import ..."
+                )
+        elif about["rows"]:
+            out.append(name)
+    return out
+
+
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        shutil.copyfileobj(_content(tar, member), file)
+    os.utime(target, (member.mtime, member.mtime))
+
+
+def _verify_table(path: Path, name: str, about: dict[str, Any]) -> None:
+    """Refuse a Parquet file whose rows are not those of the manifest."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(TABLES[name]):
+                raise ValueError("its columns are not those of this version")
+            if file.metadata.num_rows != about["rows"]:
+                raise ValueError(f"it has {file.metadata.num_rows:,} rows, not {about['rows']:,}")
+            if hash_rows(file.iter_batches())[0] != about["content"]:
+                raise ValueError("its content hash is another one")
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise PokewatchError(f"table '{name}' of the archive is damaged: {error}") from error
+
+
+def _commit(store: Store, name: str, path: Path) -> None:
+    rows = pq.read_table(path)
+    store.retry(lambda: store.replace(store.snapshot(name), rows, None))
+
+
+def _place_files(settings: Settings, staged: Path) -> list[str]:
+    """Move models, sent alerts and watchlist to their places; return what was there and stays."""
+    models, notes = settings.models_dir, []
+    models.mkdir(exist_ok=True)
+    folders = sorted(path for path in (staged / "models").glob("*") if path.is_dir())
+    places = {path: models / path.name for path in [*folders, staged / "models" / "champion.json"]}
+    places[staged / "alerts.json"] = settings.home / "alerts.json"
+    places[staged / "watchlist.yaml"] = settings.watchlist
+    for path, target in places.items():
+        if not path.exists():
+            continue
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, target)
+        elif not _same(path, target):
+            notes.append(f"'{target}' was there and is left as it is")
+    return notes
+
+
+def _same(path: Path, target: Path) -> bool:
+    if not path.is_dir():
+        return target.is_file() and path.read_bytes() == target.read_bytes()
+    return all(_same(one, target / one.name) for one in path.iterdir())
+
+
+def content_hash(store: Store, table: str = "prices", version: int | None = None) -> str:
+    """Return the hash of a stored table's rows, that of no rows while it does not exist."""
+    return hash_rows(_batches(store.snapshot(table, version)))[0]
+
+
+def _batches(snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
+    """Yield all of a pinned table in its own schema."""
+    schema = TABLES[snapshot.name]
+    if snapshot.handle is not None:
+        for batch in snapshot.dataset.to_batches(columns=schema.names):
+            yield batch.cast(schema)
+
+
+def hash_rows(batches: Iterable[pa.RecordBatch]) -> tuple[str, int]:
+    """Return hash and number of rows.
+
+    Each row becomes 64 bits, and rows are added up in two ways, so that their order is of no
+    account but how often each comes is. Finds damage and loss; it is no signature. NumPy and
+    pandas may change their own hashes, and back-ups outlive them: hence this one.
+    """
+    total, mixed, count = np.uint64(0), np.uint64(0), 0
+    with np.errstate(over="ignore"):
+        for batch in batches:
+            rows = np.zeros(len(batch), dtype=np.uint64)
+            for column in batch.columns:
+                rows = _mix(rows * np.uint64(31) + _bits(column))
+            total += rows.sum(dtype=np.uint64)
+            mixed += _mix(rows ^ NULL).sum(dtype=np.uint64)
+            count += len(rows)
+    return f"{count}-{int(total):016x}{int(mixed):016x}", count
+
+
+def _bits(column: pa.Array) -> np.ndarray:
+    """Return 64 bits of each value; equal values of a type have equal bits."""
+    kind = column.type
+    missing = pc.is_null(column).to_numpy(zero_copy_only=False)
+    if pa.types.is_list(kind):  # only the aliases of the cards
+        texts = [None if value is None else "\x1f".join(value) for value in column.to_pylist()]
+        column, kind = pa.array(texts, pa.string()), pa.string()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        coded = column.dictionary_encode()
+        known = [_text_bits(value) for value in coded.dictionary.to_pylist()] or [0]
+        codes = pc.fill_null(coded.indices, 0).to_numpy(zero_copy_only=False)
+        bits = np.array(known, dtype=np.uint64)[codes]
+    elif pa.types.is_floating(kind):
+        numbers = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False).astype(np.float64)
+        bits = np.where(np.isnan(numbers), np.nan, numbers + 0.0).view(np.uint64)
+    else:
+        width = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+        integers = pc.fill_null(column.cast(width), 0).to_numpy(zero_copy_only=False)
+        bits = integers.astype(np.int64).view(np.uint64)
+    return np.where(missing, NULL, _mix(bits))
+
+
+def _text_bits(value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little")
+
+
+def _mix(bits: np.ndarray) -> np.ndarray:
+    """Scatter 64 bits (the finaliser of splitmix64, Steele and others 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

@@ -16,9 +16,9 @@ from deltalake.fs import DeltaStorageHandler
 from pokewatch.errors import UsageError
 
 SCHEMES = ("s3", "s3a")
-# What the error of an object store contains, and the mend; the first that fits.
-MENDS = {
-    "NoSuchBucket": "create the bucket, or mend POKEWATCH_STORE",
+# What the error of an object store contains, and what to do about it; the first that fits.
+REMEDIES = {
+    "NoSuchBucket": "create the bucket, or correct POKEWATCH_STORE",
     r"\b40[13]\b|AccessDenied|privileges|ACCESS_DENIED|169.254": "check AWS_ACCESS_KEY_ID, "
     "AWS_SECRET_ACCESS_KEY and AWS_REGION, and what they may do in the bucket",
     "scheme is not allowed": "set AWS_ALLOW_HTTP=true, or use https in AWS_ENDPOINT_URL",
@@ -33,7 +33,7 @@ def is_url(root: str) -> bool:
 
 
 def options(root: str) -> dict[str, str] | None:
-    """Return what Delta must be told about a root; None for a folder.
+    """Return Delta's storage options for a root; None for a folder.
 
     Raises UsageError for a URL that is not s3://bucket/prefix, or that holds credentials.
     """
@@ -54,7 +54,7 @@ def options(root: str) -> dict[str, str] | None:
 
 
 def file_system(location: str) -> fs.FileSystem:
-    """Return Arrow's own view of a folder on S3, from the same environment as Delta's.
+    """Return Arrow's file system of a folder on S3, set up by the same environment as Delta.
 
     deltalake's calls Python from Arrow's threads: a process that ends while one of them reads
     ahead crashes or hangs.
@@ -76,7 +76,7 @@ def holds_files(location: str) -> bool:
     return any(info.is_file for info in below.get_file_info_selector(everything))
 
 
-def said(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return an error of Delta or Arrow as one line without colours."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     if answer := re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", text, re.DOTALL):
@@ -84,7 +84,7 @@ def said(error: Exception) -> str:
     return " ".join(text.replace("↳", ": ").split()).replace(" : ", ": ")
 
 
-def mend(error: Exception, otherwise: str) -> str:
+def remedy(error: Exception, otherwise: str) -> str:
     """Return what to do about an error; ``otherwise`` where the object store is not its cause."""
     text = str(error)
-    return next((what for sign, what in MENDS.items() if re.search(sign, text)), otherwise)
+    return next((what for sign, what in REMEDIES.items() if re.search(sign, text)), otherwise)

@@ -50,7 +50,7 @@ PACKED = WriterProperties(compression="GZIP", compression_level=0)
 
 
 class ConflictError(Exception):
-    """Another writer committed first; the whole read-judge-write must be done again."""
+    """Another writer committed first: read, decide and write anew."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ class Snapshot:
         """The table for scanning; only while it exists."""
         if self.handle is None:
             raise StoreError(f"table '{self.name}' is empty: collect prices first")
-        # Not deltalake's own file system, for the reason object_store names.
-        if folder := local_folder(self.handle.table_uri):
-            own: fs.FileSystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
+        location = self.handle.table_uri
+        # Not deltalake's own file system, for the reason that ``s3.file_system`` names.
+        if folder := local_folder(location):
+            files: fs.FileSystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         else:
-            own = s3.file_system(self.handle.table_uri)
-        return self.handle.to_pyarrow_dataset(filesystem=own)
+            files = s3.file_system(location)
+        return self.handle.to_pyarrow_dataset(filesystem=files)
 
     def months(self) -> list[str]:
         """Return the months (YYYY-MM) of a table that is kept by month, in their order."""
@@ -87,7 +88,7 @@ class Snapshot:
     def by_month(self, columns: list[str], until: date | None = None) -> Iterator[pa.Table]:
         """Yield prices month after month, in the order of the files, ``card_id`` as codes.
 
-        The whole table never is in memory; until is inclusive.
+        Only one month is in memory at a time; until is inclusive.
         """
         for month in self.months():
             if until is None or month <= f"{until:%Y-%m}":
@@ -120,10 +121,10 @@ class Snapshot:
         return found.cast(pa.schema([table_schema.field(name) for name in names]))
 
     def _unreadable(self, dataset: ds.Dataset, error: Exception) -> StoreError:
-        """Say which file is damaged and which version does without it."""
+        """Return the error that names the damaged file and the version that does without it."""
         start = f"table '{self.name}' at version {self.version} cannot be read"
-        if mend := s3.mend(error, ""):
-            return StoreError(f"{start}: {s3.said(error)}; {mend}")
+        if remedy := s3.remedy(error, ""):
+            return StoreError(f"{start}: {s3.one_line(error)}; {remedy}")
         for fragment in dataset.get_fragments():
             try:
                 check_columns(fragment, TABLES[self.name])
@@ -138,7 +139,7 @@ class Snapshot:
                 )
                 return StoreError(
                     f"{start}: its file '{fragment.path}' is damaged or missing "
-                    f"({s3.said(trouble)[:200]}); restore it from a back-up; {older}"
+                    f"({s3.one_line(trouble)[:200]}); restore it from a back-up; {older}"
                 )
         return StoreError(f"{start}: {error}; restore its files from a back-up")
 
@@ -173,13 +174,12 @@ class Store:
         try:
             if folder := local_folder(location):
                 delta_log.check(table, folder, version)
-            handle = DeltaTable(location, version=version, storage_options=self._options)
+            return Snapshot(table, DeltaTable(location, version, storage_options=self._options))
         except TableNotFoundError as error:
             if self._has_files(location):
                 with suppress(DeltaError):  # another writer made it between the two looks
-                    return Snapshot(
-                        table, DeltaTable(location, version, storage_options=self._options)
-                    )
+                    pinned = DeltaTable(location, version, storage_options=self._options)
+                    return Snapshot(table, pinned)
                 raise StoreError(
                     f"'{location}' holds files but no readable Delta log: restore its _delta_log "
                     "from a back-up, or move the folder away to start an empty table"
@@ -196,12 +196,10 @@ class Store:
                     f"{self.snapshot(table).version}, versions are kept for "
                     f"{self.retention_days} days"
                 ) from error
-            otherwise = "restore its _delta_log from a back-up"
+            remedy = s3.remedy(error, "restore its _delta_log from a back-up")
             raise StoreError(
-                f"table '{location}' cannot be opened: {s3.said(error)}; "
-                f"{s3.mend(error, otherwise)}"
+                f"table '{location}' cannot be opened: {s3.one_line(error)}; {remedy}"
             ) from error
-        return Snapshot(table, handle)
 
     @staticmethod
     def _has_files(location: str) -> bool:
@@ -328,11 +326,10 @@ class Store:
         except CommitFailedError as error:
             raise ConflictError(str(error)) from error
         except (DeltaError, OSError) as error:
-            otherwise = "check free space and permissions, then run it again"
+            remedy = s3.remedy(error, "check free space and permissions, then run it again")
             raise StoreError(
                 f"table '{self.location(snapshot.name)}' could not be written: "
-                f"{s3.said(error)}; the last committed state is intact: "
-                f"{s3.mend(error, otherwise)}"
+                f"{s3.one_line(error)}; the last committed state is intact: {remedy}"
             ) from error
 
     def _create(self, name: str) -> DeltaTable:
@@ -356,38 +353,25 @@ class Store:
                 raise ConflictError(str(error)) from error
             raise
 
-    def upsert_prices(self, prices: Snapshot, rows: pd.DataFrame) -> None:
-        """Write observations over those of the same card and date, in one commit."""
-        if rows.empty:
-            return
-        days, predicate = on_days(rows["date"])
-        old = prices.read(schema.PRICES_SCHEMA.names, list(date_range(days[0], days[-1])))
-        old = old.filter(pc.is_in(old["date"], value_set=pa.array(days, pa.date32())))
-        gone = schema.has_key(to_frame(old.select(schema.KEY)), rows)
-        tables = [old.filter(pa.array(~gone)), to_table(rows, schema.PRICES_SCHEMA)]
-        order = [("date", "ascending"), ("card_id", "ascending")]
-        self.replace(prices, pa.concat_tables(tables).sort_by(order), predicate)
+    def upsert(self, snapshot: Snapshot, rows: pd.DataFrame) -> None:
+        """Write rows over those of the same key, in one commit.
 
-    def upsert_quarantine(self, shelf: Snapshot, rows: pd.DataFrame) -> None:
-        """Write quarantined rows over those of the same id, in one commit.
-
-        The date is part of what makes an id, so what is written over lies on the same days.
+        snapshot: of the prices, whose key is card and date, or of the quarantine, whose key is the
+        id; the date is part of what makes an id, so what is written over lies on the same days.
         """
         if rows.empty:
             return
-        undated = rows["date"].isna()
-        predicates, where = [], ds.scalar(False)
-        if not undated.all():
-            days, predicate = on_days(rows.loc[~undated, "date"])
-            predicates.append(f"({predicate})")
-            where = where | ds.field("date").isin(pa.array(days, pa.date32()))
-        if undated.any():
-            predicates.append("date is null")
-            where = where | ds.field("date").is_null()
-        old = shelf.read(where=[where])
-        again = pc.is_in(old["quarantine_id"], value_set=pa.array(rows["quarantine_id"]))
-        tables = [old.filter(pc.invert(again)), to_table(rows, schema.QUARANTINE_SCHEMA)]
-        self.replace(shelf, pa.concat_tables(tables), " or ".join(predicates))
+        table_schema, prices = TABLES[snapshot.name], snapshot.name == "prices"
+        where, predicate = on_days(rows["date"])
+        old = snapshot.read(table_schema.names, [where])
+        if prices:
+            again = schema.has_key(to_frame(old.select(schema.KEY)), rows)
+        else:
+            again = old["quarantine_id"].to_pandas().isin(rows["quarantine_id"]).to_numpy()
+        new = pa.concat_tables([old.filter(pa.array(~again)), to_table(rows, table_schema)])
+        if prices:
+            new = new.sort_by([("date", "ascending"), ("card_id", "ascending")])
+        self.replace(snapshot, new, predicate)
 
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
         """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""
@@ -437,24 +421,19 @@ class Store:
         handle = self.snapshot(table).handle  # pinned after the lock: not before another compaction
         if handle is None:
             return
-        files = pa.table(handle.get_add_actions(flatten=True)).to_pandas()
-        partitioned = "partition.month" in files
-        groups = files["partition.month"] if partitioned else pd.Series(0, index=files.index)
-        small = files["size_bytes"] < SMALL_FILE_BYTES
-        crowded = groups[small].value_counts()
-        crowded = crowded[crowded > COMPACT_ABOVE_FILES]
-        if crowded.empty:
+        files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
+        small = [one for one in files if one["size_bytes"] < SMALL_FILE_BYTES]
+        counted = Counter(one.get("partition.month") for one in small)
+        crowded = [month for month, count in counted.items() if count > COMPACT_ABOVE_FILES]
+        if not crowded:
             return
+        months = None if crowded == [None] else [("month", "in", crowded)]
         try:
-            if partitioned:
-                months = [str(month) for month in crowded.index]
-                handle.optimize.compact([("month", "in", months)], writer_properties=writing(table))
-            else:
-                handle.optimize.compact(writer_properties=writing(table))
+            handle.optimize.compact(months, writer_properties=writing(table))
             handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
-            log.warning("table '%s' was not compacted this time: %s", table, s3.said(error))
+            log.warning("table '%s' was not compacted this time: %s", table, s3.one_line(error))
 
 
 def writing(table: str) -> WriterProperties:
@@ -499,14 +478,22 @@ def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:
         raise ValueError(f"column {', '.join(wrong)} is missing or of another type")
 
 
-def on_days(dates: pd.Series) -> tuple[list[date], str]:
-    """Return the days among dates, ascending, and the SQL predicate of rows on these days."""
-    days = sorted(day.date() for day in dates.unique())
-    predicate = f"date >= '{days[0]}' and date <= '{days[-1]}'"
-    if len(days) <= (days[-1] - days[0]).days:
+def on_days(dates: pd.Series) -> tuple[pc.Expression, str]:
+    """Return the condition that a row lies on one of these days, for Arrow and as SQL.
+
+    A missing date is one of them where ``dates`` has one.
+    """
+    days = sorted(day.date() for day in dates.dropna().unique())
+    where, sql = ds.field("date").isin(pa.array(days, pa.date32())), []
+    if days:
         listed = ", ".join(f"'{day}'" for day in days)
-        predicate += f" and date in ({listed})"
-    return days, predicate
+        gaps = len(days) <= (days[-1] - days[0]).days
+        every = f"date >= '{days[0]}' and date <= '{days[-1]}'"
+        sql.append(f"{every} and date in ({listed})" if gaps else every)
+    if dates.isna().any():
+        where |= ds.field("date").is_null()
+        sql.append("date is null")
+    return where, " or ".join(f"({part})" for part in sql)
 
 
 def date_range(since: date | None, until: date | None) -> Iterable[pc.Expression]:

@@ -22,7 +22,7 @@ from pokewatch.operations.doctor import home, stack
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
-from pokewatch.store.content import content_hash
+from pokewatch.store.backup import content_hash
 from pokewatch.store.tables import TABLES, Store
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX systems")

@@ -25,7 +25,7 @@ def days(*sizes: int) -> pd.DataFrame:
     return frame.assign(source="tcgcsv")
 
 
-def of_last(*sizes: int, floor: float = 0.9) -> completeness.Coverage:
+def of_last(*sizes: int, floor: float = 0.9) -> completeness.Completeness:
     last = (FIRST + pd.Timedelta(days=len(sizes) - 1)).date()
     return completeness.measure(days(*sizes), last, floor)
 

@@ -17,8 +17,8 @@ from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation.registry import names
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store import backup, restore
-from pokewatch.store.content import content_hash, hash_rows
+from pokewatch.store import backup
+from pokewatch.store.backup import content_hash, hash_rows
 from pokewatch.store.tables import TABLES, Store
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -72,7 +72,7 @@ def archive(full: Settings, tmp_path: Path) -> Path:
 
 def test_a_backup_comes_back_with_the_same_content(full, archive, tmp_path):
     empty = settings_in(tmp_path / "empty")
-    told = restore.restore(empty, archive)
+    told = backup.restore(empty, archive)
     assert hashes(empty) == hashes(full)
     assert {name: said["content"] for name, said in told["tables"].items()} == hashes(full)
     old, new = Store.from_settings(full), Store.from_settings(empty)
@@ -84,7 +84,7 @@ def test_a_backup_comes_back_with_the_same_content(full, archive, tmp_path):
         assert (empty.home / path).read_bytes() == (full.home / path).read_bytes()
     assert empty.watchlist.read_text() == "- card: 0:Normal\n"
     assert empty.home.stat().st_mode & 0o777 == 0o700
-    assert restore.restore(empty, archive)["notes"] == []
+    assert backup.restore(empty, archive)["notes"] == []
     assert new.data_version == 1
     assert not list(empty.home.glob(".import-*"))
 
@@ -104,26 +104,26 @@ def test_a_home_with_other_prices_is_left_alone(archive, tmp_path):
     ingest(store, delivery(curve("1:Normal", [3.0])), other)
     before = hashes(other)
     with pytest.raises(UsageError, match="holds other cards: import into an empty home"):
-        restore.restore(other, archive)
+        backup.restore(other, archive)
     assert hashes(other) == before
     assert not other.models_dir.exists()
 
 
 def test_an_interrupted_import_shows_no_prices_and_goes_on(full, archive, tmp_path, monkeypatch):
     empty = settings_in(tmp_path / "empty")
-    commit = restore._commit
+    commit = backup._commit
 
     def killed(store: Store, name: str, path: Path) -> None:
         if name == "prices":
             raise KeyboardInterrupt
         commit(store, name, path)
 
-    monkeypatch.setattr(restore, "_commit", killed)
+    monkeypatch.setattr(backup, "_commit", killed)
     with pytest.raises(KeyboardInterrupt):
-        restore.restore(empty, archive)
+        backup.restore(empty, archive)
     assert Store.from_settings(empty).data_version == -1
     monkeypatch.undo()
-    restore.restore(empty, archive)
+    backup.restore(empty, archive)
     assert hashes(empty) == hashes(full)
 
 
@@ -190,7 +190,7 @@ def test_what_no_export_writes_is_refused_before_anything_is_written(
     changed = rewritten(archive, lambda members: [(member, b""), *members])
     empty = settings_in(tmp_path / "empty")
     with pytest.raises(PokewatchError, match=said):
-        restore.restore(empty, changed)
+        backup.restore(empty, changed)
     assert not empty.home.exists()
     assert not (tmp_path / "outside").exists()
 
@@ -207,7 +207,7 @@ def test_a_damaged_member_is_named_before_anything_is_written(archive, tmp_path,
 
     empty = settings_in(tmp_path / "empty")
     with pytest.raises(PokewatchError, match=f"'{name}' in .* is damaged"):
-        restore.restore(empty, rewritten(archive, damage))
+        backup.restore(empty, rewritten(archive, damage))
     assert not empty.home.exists()
 
 
@@ -227,7 +227,7 @@ def test_rows_that_differ_from_the_manifest_are_refused_though_the_files_fit(arc
 
     empty = settings_in(tmp_path / "empty")
     with pytest.raises(PokewatchError, match="'prices' of the archive is damaged: its content"):
-        restore.restore(empty, rewritten(archive, other_prices, resign=True))
+        backup.restore(empty, rewritten(archive, other_prices, resign=True))
     assert Store.from_settings(empty).data_version == -1
     assert not empty.models_dir.exists()
 
@@ -236,8 +236,8 @@ def test_rows_that_differ_from_the_manifest_are_refused_though_the_files_fit(arc
 def test_a_cut_archive_and_what_is_none_are_refused(archive, tmp_path, share):
     data = archive.read_bytes()
     archive.write_bytes(data[: int(len(data) * share)] or b"<html>" * 200)
-    with pytest.raises(PokewatchError, match=r"no whole archive|no back-up"):
-        restore.restore(settings_in(tmp_path / "empty"), archive)
+    with pytest.raises(PokewatchError, match=r"no complete archive|no back-up"):
+        backup.restore(settings_in(tmp_path / "empty"), archive)
 
 
 def test_the_hash_is_of_the_rows_and_of_nothing_else():

@@ -150,7 +150,7 @@ def test_small_files_are_compacted_and_no_row_is_lost(config):
     for night in range(nights):
         row = curve("1:Normal", [5.0], start=f"2025-01-{night + 1:02}", source="file")
         empty = dict.fromkeys(["low_price", "mid_price", "high_price", "volume"])
-        store.upsert_prices(store.snapshot("prices"), row.assign(**empty))
+        store.upsert(store.snapshot("prices"), row.assign(**empty))
     assert len(store.snapshot("prices").handle.file_uris()) == nights
     store.maintain("prices")  # nothing keeps two processes apart here: not by itself
     assert len(store.snapshot("prices").handle.file_uris()) == nights
@@ -174,7 +174,7 @@ WRITER = textwrap.dedent(
     from builders import curve, delivery
     from pokewatch.quality.ingest import ingest
     from pokewatch.settings import load_settings
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     config = load_settings(store=sys.argv[1])
     for day in pd.date_range("2025-01-01", periods=4).strftime("%Y-%m-%d"):
@@ -204,7 +204,7 @@ def test_two_writers_at_once_lose_and_double_nothing(config):
 READER = textwrap.dedent(
     """
     import sys
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     batches = Store(sys.argv[1]).snapshot("prices").dataset.to_batches()
     next(iter(batches))
@@ -278,7 +278,7 @@ def test_a_missing_bucket_is_said(config):
     elsewhere = config.model_copy(update={"store": "s3://nobody/prices"})
     for said in both_ways(elsewhere):
         assert "NoSuchBucket" in said
-        assert "create the bucket, or mend POKEWATCH_STORE" in said
+        assert "create the bucket, or correct POKEWATCH_STORE" in said
 
 
 def test_a_server_that_is_away_is_said(config, monkeypatch):

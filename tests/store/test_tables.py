@@ -216,7 +216,7 @@ def test_giving_up_against_other_writers_is_said(config):
         stale = store.snapshot("prices")
         price = 5.0 - store.data_version / 100
         ingest(store, delivery(curve("1:Normal", [price], start="2025-01-02")), config)
-        store.upsert_prices(stale, store.prices().assign(market_price=price + 0.5))
+        store.upsert(stale, store.prices().assign(market_price=price + 0.5))
 
     with pytest.raises(StoreError, match=r"other writers changed .* 3 times"):
         store.retry(always_late, tries=3)
@@ -229,7 +229,7 @@ KILLED = textwrap.dedent(
     from builders import curve, delivery
     from pokewatch.quality.ingest import ingest
     from pokewatch.settings import load_settings
-    from pokewatch.store import Store
+    from pokewatch.store.tables import Store
 
     config = load_settings(home=sys.argv[1])
     store = Store.from_settings(config)

@@ -156,15 +156,15 @@ class WildMachine(Machine):
         assert (self.stored(), self.shelved()) == before
 
     def shelved(self) -> set[tuple[str, str, str]]:
-        shelf = self.store.quarantine()[["quarantine_id", "reason", "status"]]
-        return set(shelf.itertuples(index=False, name=None))
+        quarantined = self.store.quarantine()[["quarantine_id", "reason", "status"]]
+        return set(quarantined.itertuples(index=False, name=None))
 
     @rule(which=st.integers(0), release=st.booleans())
     def overrule(self, which: int, release: bool) -> None:
-        shelf = quarantine.select(self.store)
-        shelf = shelf[shelf["market_price"] > 0]
-        if len(shelf):
-            one = shelf.iloc[[which % len(shelf)]]
+        quarantined = quarantine.select(self.store)
+        quarantined = quarantined[quarantined["market_price"] > 0]
+        if len(quarantined):
+            one = quarantined.iloc[[which % len(quarantined)]]
             if release:
                 quarantine.release(self.store, one, NOW)
             else:
@@ -172,11 +172,11 @@ class WildMachine(Machine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        shelf = self.store.quarantine()
-        assert shelf["quarantine_id"].is_unique
-        days = (shelf["date"] - pd.Timestamp("2025-01-01")).dt.days
+        quarantined = self.store.quarantine()
+        assert quarantined["quarantine_id"].is_unique
+        days = (quarantined["date"] - pd.Timestamp("2025-01-01")).dt.days
         here = {(*key, price) for key, price in self.stored().items()}
-        here |= set(zip(shelf["card_id"], days, shelf["market_price"], strict=True))
+        here |= set(zip(quarantined["card_id"], days, quarantined["market_price"], strict=True))
         assert self.received == here
 
 

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from pokewatch.errors import StoreError
 from pokewatch.operations.doctor.home import MIB, Finding, State
 from pokewatch.settings import Settings
+from pokewatch.store import log as delta_log
 from pokewatch.store import repair
 from pokewatch.store.tables import TABLES, Store
 
@@ -37,12 +38,12 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
 
     def fix() -> str:
         rescued = repair.rescue_folder(settings.home)
-        done = [repair.mend_log(store, name, rescued)]
-        done.append(repair.mend_files(store, name, rescued, deep))
+        done = [repair.restore_log(store, name, rescued)]
+        done.append(repair.restore_files(store, name, rescued, deep))
         said = "; ".join(text for text in done if text)
         return f"{said}; damaged files are in '{rescued}'" if rescued.exists() else said
 
-    log = repair.check_log(folder)
+    log = delta_log.examine(folder)
     if log.denied:
         seen = f"{', '.join(log.denied[:3])} may not be read by this user"
         yield Finding(title, State.bad, seen, "mend owner and permissions of the data home")
@@ -64,7 +65,7 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
     if handle is None:
         yield Finding(title, State.ok, "empty: nothing was stored yet")
         return
-    if damaged := repair.check_files(folder, handle, deep):
+    if damaged := repair.damaged_files(folder, handle, deep):
         one = damaged[0]
         back = repair.last_readable(store, name, handle.version())
         until = f"; the last whole version is {back}" if back is not None else ""
@@ -78,13 +79,13 @@ def _check_table(settings: Settings, store: Store, name: str, deep: bool) -> Ite
             fix if mendable else None,
         )
         return
-    if deep and (twice := repair.doubled(store, name)):
+    if deep and (twice := repair.count_duplicates(store, name)):
         yield Finding(
             title,
             State.bad,
             f"{twice:,} rows stand there twice, as two compactions at once left them",
             "pokewatch doctor --deep --fix keeps one of each",
-            lambda: repair.undouble(store, name),
+            lambda: repair.drop_duplicates(store, name),
         )
         return
     files = len(handle.file_uris())
