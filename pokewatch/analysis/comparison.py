@@ -35,7 +35,7 @@ from steps window w as (partition by card_id order by date)
 
 
 def one_card(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what ``features.own``, ``sales`` and ``quotes`` say of a card, as pandas is written.
+    """Return what ``features.prices``, ``sales``, ``quotes`` say of a card, as pandas is written.
 
     rows: one card's observations, a row a day; the day's median, which needs all cards, is left
     out.
@@ -84,7 +84,7 @@ def feature_loop(panel: Panel, cards: int = 40) -> float:
 
 
 def ours(panel: Panel) -> dict[str, np.ndarray]:
-    """Return the features of ``QUERY`` as matrices, float64, made as ``features.own`` does."""
+    """Return the features of ``QUERY`` as matrices, float64, made as ``features.prices`` does."""
     rows = np.arange(len(panel.dates))
     price = np.log(panel.price)
     step = np.nan_to_num(features.change(price, 1, rows))
