@@ -11,15 +11,13 @@ import pandas as pd
 from pokewatch.analysis.market import Day, Market, as_day, marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as walk_forward
-from pokewatch.evaluation import metrics, registry
+from pokewatch.evaluation import registry
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.operations import night
 from pokewatch.report import facts
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
-
-BY = ("month", "price_band", "kind", "set_name")
 
 
 def market(
@@ -152,19 +150,8 @@ def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.Da
     simulated = bool(rows.attrs.get("simulated"))
     if by is None:
         return marked(walk_forward.score_table(rows, settings), simulated)
-    own = rows[rows["model"] == walk_forward.MODEL]
-    group = _groups(own, by, settings)
-    table = walk_forward.breakdown(own, group)
-    calls = [
-        metrics.signal_scores(part, settings.good_move, settings.fee)
-        for _, part in own.groupby([own["horizon"], group])
-    ]
-    joined = pd.concat([table, pd.DataFrame(calls)], axis=1)
-    if by == "price_band" and len(joined):
-        rank = {name: number for number, name in enumerate(walk_forward.PRICE_BANDS)}
-        order = joined.assign(rank=joined["group"].map(rank)).sort_values(["horizon", "rank"])
-        joined = joined.loc[order.index]
-    return marked(joined.reset_index(drop=True), simulated)
+    cards = Store.from_settings(settings).cards().set_index("card_id")
+    return marked(walk_forward.breakdown(rows, by, cards, settings), simulated)
 
 
 def train(as_of: Day = None, data_version: int | None = None, jobs: int = 1) -> TrainedModel:
@@ -204,16 +191,3 @@ def _trained(settings: Settings, name: str | None) -> str:
 
 def _simulated(settings: Settings, version: int | None = None) -> bool:
     return SIMULATED in night.sources(settings, version)
-
-
-def _groups(own: pd.DataFrame, by: str, settings: Settings) -> pd.Series:
-    if by == "month":
-        return own["date"].dt.strftime("%Y-%m")
-    if by == "price_band":
-        edges = [*walk_forward.PRICE_BANDS.values(), np.inf]
-        return pd.cut(own["price"], edges, labels=list(walk_forward.PRICE_BANDS)).astype(str)
-    if by not in BY:
-        raise UsageError(f"by={by!r} is unknown: choose among {', '.join(BY)}")
-    cards = Store.from_settings(settings).cards().set_index("card_id")
-    column = "product_kind" if by == "kind" else by
-    return own["card_id"].map(cards[column]).fillna("unknown")

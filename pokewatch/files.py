@@ -1,4 +1,4 @@
-"""Files that are complete or not there: written beside their place, put there in one step."""
+"""Files that are complete or not there, and JSON as it is written everywhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from pokewatch.errors import PokewatchError
 
@@ -34,3 +37,34 @@ def unwritable(path: Path, error: OSError) -> PokewatchError:
         f"'{path}' could not be written: {error}; what was there is intact: check free space and "
         "permissions, then run it again"
     )
+
+
+def json_bytes(value: Any, indent: bool = False) -> bytes:
+    """Return a value as JSON: NaN, infinity and missing values become null.
+
+    NumPy's and pandas' values are written as plain ones, days as YYYY-MM-DD, a frame as a list of
+    records. Raises TypeError for anything else that JSON does not know.
+    """
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    options |= orjson.OPT_INDENT_2 if indent else 0
+    return orjson.dumps(value, _json_value, options)
+
+
+def json_values(value: Any) -> Any:
+    """Return a value as ``json_bytes`` writes it: dictionaries, lists, texts and numbers."""
+    return orjson.loads(json_bytes(value))
+
+
+def _json_value(value: Any) -> Any:
+    """Return what orjson can write in place of what it cannot."""
+    import pandas as pd
+
+    if value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}" if value == value.normalize() else value.isoformat()
+    if isinstance(value, pd.DataFrame):
+        return value.to_dict("records")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"no JSON value: {value!r}")

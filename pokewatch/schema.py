@@ -41,6 +41,7 @@ PREDICTION_COLUMNS = [
     "data_version",
 ]
 HORIZONS = (1, 7, 14, 30)
+MODEL = "fair_value"  # the forecasts that are ours, in tables of several models
 SIMULATED = "simulated"  # the source whose prices are invented, and labelled so
 
 _utc = pa.timestamp("us", tz="UTC")

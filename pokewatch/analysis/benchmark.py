@@ -14,13 +14,13 @@ import pandas as pd
 
 from pokewatch import api
 from pokewatch.analysis.market import columns, marked
-from pokewatch.evaluation import backtest
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
 from pokewatch.operations import night
 from pokewatch.report.facts import FLOOR
+from pokewatch.schema import MODEL
 from pokewatch.settings import get_settings
 from pokewatch.store.tables import Store
 
@@ -72,7 +72,7 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
         "DampedETS": lambda: AutoETS(season_length=1, damped=True, alias="DampedETS"),
     }
     panel, _ = night.open_panel(get_settings())
-    own = rows[rows["model"] == backtest.MODEL]
+    own = rows[rows["model"] == MODEL]
     blank = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
     frames, seconds = [rows], {}
     horizon = int(own["horizon"].iloc[0])

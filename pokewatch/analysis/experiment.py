@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from pokewatch.analysis.market import Day, as_day, marked
-from pokewatch.evaluation import backtest, registry
-from pokewatch.evaluation.registry import TrainedModel, Verdict
+from pokewatch.evaluation import backtest, gate, registry
+from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.operations import night, tracking
 from pokewatch.report import verdict as report_verdict
-from pokewatch.schema import SIMULATED
+from pokewatch.schema import MODEL, SIMULATED
 from pokewatch.settings import Settings, get_settings
 
 FOLDER = "trials"  # in the data home: models and MLflow's files of trials
@@ -36,7 +36,7 @@ class Trial:
 
     trained: TrainedModel
     forecasts: pd.DataFrame
-    verdict: Verdict
+    verdict: GateVerdict
     logged: str
 
     @property
@@ -66,13 +66,13 @@ def trial(
     days = [horizons] if isinstance(horizons, int) else sorted(set(horizons))
     panel, version = night.open_panel(settings, as_day(as_of, "as_of"))
     tested = backtest.walk_forward(panel, settings, days, jobs=jobs)
-    own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
+    own = tested.forecasts[tested.forecasts["model"] == MODEL]
     last = panel.dates[-1]
     model = FairValueModel(days, settings.seed).fit(panel, jobs=jobs, intervals=False)
     model.learn_from_past(own, last, panel)
     sources = night.sources(settings, version)
     scores = tested.scores(settings)
-    verdict = registry.judge(scores, own, panel, registry.champion(settings))
+    verdict = gate.check(scores, own, panel, registry.champion(settings))
     trained = TrainedModel(
         name=f"trial-{last:%Y-%m-%d}-v{version}",
         model=model,

@@ -13,10 +13,10 @@ from pokewatch.analysis.experiment import Trial
 from pokewatch.analysis.market import Market
 from pokewatch.analysis.tables import percent, seconds
 from pokewatch.charts.report import dollars
-from pokewatch.evaluation import backtest
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.report import verdict as report_verdict
 from pokewatch.report.verdict import listed
+from pokewatch.schema import MODEL
 from pokewatch.settings import get_settings
 
 CLEAR = 0.05  # rank correlation from which on past moves tell something about the next ones
@@ -203,7 +203,7 @@ def importance(frame: pd.DataFrame) -> Markdown:
 
 def calibration(frame: pd.DataFrame) -> Markdown:
     """Say whether intervals hold what they promise; frame: a score table."""
-    own = frame[frame["model"] == backtest.MODEL] if len(frame) else frame
+    own = frame[frame["model"] == MODEL] if len(frame) else frame
     parts = [
         f"{percent(row.coverage, 0)} at {row.horizon} day{'s' * (row.horizon != 1)}"
         for row in own.itertuples()
@@ -260,7 +260,7 @@ def equity(frame: pd.DataFrame) -> Markdown:
 
 def record(frame: pd.DataFrame, table: pd.DataFrame) -> Markdown:
     """Say how the calls did; frame: a track record, table: the score table of its forecasts."""
-    own = table[table["model"] == backtest.MODEL].iloc[0]
+    own = table[table["model"] == MODEL].iloc[0]
     good = get_settings().good_move
     said = []
     for side, verb in (("BUY", "rose"), ("SELL", "fell")):
@@ -312,7 +312,7 @@ def methods(frame: pd.DataFrame, rows: pd.DataFrame) -> Markdown:
     """Say which method erred least; frame: the score table of the forecasts ``rows``."""
     order = frame.sort_values("rmae")
     first = order.iloc[0]
-    place = order["model"].tolist().index(backtest.MODEL) + 1
+    place = order["model"].tolist().index(MODEL) + 1
     names = order.loc[order["rmae"] < 1, "model"].str.replace("_", " ").tolist()
     text = (
         f"On {rows['card_id'].nunique()} cards and {rows['date'].nunique()} dates, "
@@ -348,7 +348,7 @@ def cost(frame: pd.DataFrame) -> Markdown:
 
 def source(forecasts: pd.DataFrame) -> Markdown:
     """Say which forecasts are looked at."""
-    own = forecasts[forecasts["model"] == backtest.MODEL]
+    own = forecasts[forecasts["model"] == MODEL]
     if own.empty:
         return _say("Nothing could be scored yet: the history is too short.")
     origin = "**These prices are simulated.** " if forecasts.attrs.get("simulated") else ""

@@ -17,7 +17,7 @@ from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
 from pokewatch.operations import night
 from pokewatch.report.facts import FLOOR
-from pokewatch.schema import SIMULATED
+from pokewatch.schema import MODEL, SIMULATED
 from pokewatch.settings import get_settings
 from pokewatch.store.tables import Store
 
@@ -120,7 +120,7 @@ def importance(horizon: int = 7, days: int = 42, repeats: int = 3) -> pd.DataFra
 
     def error(inputs: features.Features) -> tuple[float, float]:
         forecast = model.predict_days(part, rows.tolist(), [horizon], inputs)
-        scored = backtest.attach_truth(forecast, part, [horizon])
+        scored = backtest.attach_truth(forecast, part)
         naive = metrics.log_error(scored.assign(y_hat=scored["price"])).mean()
         return float(metrics.log_error(scored).mean()), float(naive)
 
@@ -170,7 +170,7 @@ def following(
     """
     settings = get_settings()
     rows = api.backtest(horizons=horizon) if forecasts is None else forecasts
-    own = rows[(rows["model"] == backtest.MODEL) & (rows["horizon"] == horizon)]
+    own = rows[(rows["model"] == MODEL) & (rows["horizon"] == horizon)]
     own = own[own["price"] >= least_price]
     days: list[pd.Timestamp] = []
     step = pd.Timedelta(days=horizon)
@@ -213,7 +213,7 @@ def track_record(
     """
     settings = get_settings()
     rows = api.backtest(horizons=horizon) if forecasts is None else forecasts
-    mine = (rows["model"] == backtest.MODEL) & (rows["horizon"] == horizon)
+    mine = (rows["model"] == MODEL) & (rows["horizon"] == horizon)
     own = rows[mine & (rows["signal"] != "HOLD")]
     buy = own["signal"] == "BUY"
     move = own["y"] / own["price"] - 1

@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from pokewatch.charts.report import dollars
-from pokewatch.evaluation import backtest
+from pokewatch.schema import MODEL
 
 MONEY = {"price", "y", "before", "value", "last_price", "market_price", "fair_value"}
 MONEY |= {"lower", "upper"}
@@ -69,7 +69,7 @@ def scores(frame: pd.DataFrame) -> HTML:
 
 def calls(frame: pd.DataFrame) -> HTML:
     """Return how BUY and SELL did, from a score table or a breakdown of it."""
-    own = frame[frame["model"] == backtest.MODEL] if "model" in frame else frame
+    own = frame[frame["model"] == MODEL] if "model" in frame else frame
     names = ["horizon", "group", "n", "buy_calls", "buy_precision", "buy_base_rate", "buy_lift"]
     names += ["return_after_fees", "sell_calls", "sell_precision", "sell_base_rate", "sell_lift"]
     counts = {name: own[name].astype(int) for name in ("buy_calls", "sell_calls") if name in own}

@@ -24,8 +24,8 @@ from pokewatch.charts.style import (
     percent,
     styled,
 )
-from pokewatch.evaluation import backtest
 from pokewatch.models.intervals import COVERAGE
+from pokewatch.schema import MODEL
 
 
 @styled
@@ -44,11 +44,11 @@ def skill(scores: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
     if not names:
         return nothing(axes, "nothing could be scored yet")
     shown = {}
-    for model in (backtest.MODEL, "baseline"):
+    for model in (MODEL, "baseline"):
         rows = table[table["model"] == model].set_index("horizon").reindex(names)
         figures = rows[["rmae", "rmae_high", "rmae_low"]].to_numpy(dtype=float)
         shown[model] = 1 - figures.T
-    reach = 1.4 * max(0.1, float(np.nanmax(np.abs(shown[backtest.MODEL]), initial=0.0)))
+    reach = 1.4 * max(0.1, float(np.nanmax(np.abs(shown[MODEL]), initial=0.0)))
     for (model, (saved, low, high)), color in zip(shown.items(), (ACCENT, INK), strict=True):
         place = np.arange(len(names)) + (0.18 if model == "baseline" else 0)
         inside = saved > -reach  # the baseline can be so much worse that all else would shrink
@@ -101,7 +101,7 @@ def _lines(
 ) -> Axes:
     rows = api.backtest() if forecasts is None else forecasts
     axes = new_axes(ax, title, is_simulated(rows))
-    own = rows[rows["model"] == backtest.MODEL]
+    own = rows[rows["model"] == MODEL]
     points = training.charts_of(own).get(chart) if len(own) else None
     if points is None:
         return nothing(axes, "nothing could be scored yet")
@@ -197,10 +197,10 @@ def methods(scores: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows = scores.sort_values("rmae")
     axes = new_axes(ax, "Error relative to “no change”", is_simulated(scores), 1 + 0.35 * len(rows))
     names = [str(name).replace("_", " ") for name in rows["model"]]
-    color = np.where(rows["model"] == backtest.MODEL, ACCENT, LINE)
+    color = np.where(rows["model"] == MODEL, ACCENT, LINE)
     axes.barh(range(len(rows)), rows["rmae"], height=0.7, color=color)
     for place, (name, value) in enumerate(zip(rows["model"], rows["rmae"], strict=True)):
-        ink = "white" if name == backtest.MODEL else INK
+        ink = "white" if name == MODEL else INK
         axes.text(0.015, place, f"{value:.2f}", va="center", color=ink, weight="bold")
     axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     axes.set_yticks(range(len(rows)), names)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.evaluation import metrics
-from pokewatch.evaluation.registry import GATE_HORIZON
+from pokewatch.evaluation.gate import GATE_HORIZON
 from pokewatch.models.intervals import COVERAGE
 
 

@@ -11,14 +11,14 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pokewatch.evaluation.registry import plain
+from pokewatch.files import json_values
 
 
 def show_json(value: Any) -> None:
     """Print plain values as JSON; frames become lists of records."""
     if isinstance(value, pd.DataFrame):
         value = records(value)
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n")
+    sys.stdout.write(json.dumps(json_values(value), ensure_ascii=False, indent=1) + "\n")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

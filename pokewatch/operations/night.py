@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.evaluation import backtest, registry
-from pokewatch.evaluation.registry import TrainedModel, Verdict
+from pokewatch.evaluation import backtest, gate, registry
+from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.files import draft_of
 from pokewatch.models import reasons as advice
 from pokewatch.models import signals
@@ -24,7 +24,7 @@ from pokewatch.models.panel import PANEL_COLUMNS, Panel
 from pokewatch.operations import tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
-from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
+from pokewatch.schema import HORIZONS, MODEL, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import alerts
@@ -128,7 +128,7 @@ def fit(
 def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bool) -> TrainedModel:
     panel = panel.until(panel.last_priced())
     tested = backtest.walk_forward(panel, settings, HORIZONS, jobs=jobs, progress=progress)
-    own = tested.forecasts[tested.forecasts["model"] == backtest.MODEL]
+    own = tested.forecasts[tested.forecasts["model"] == MODEL]
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = signals.as_given(signals.learn(own, settings), own, settings)
     model = FairValueModel(HORIZONS, settings.seed).fit(panel, jobs=jobs, intervals=False)
@@ -141,7 +141,7 @@ def _fit(settings: Settings, panel: Panel, version: int, jobs: int, progress: bo
         data_version=version,
         sources=sources(settings, version),
         scores=tested.scores(settings).to_dict("records"),
-        verdict=Verdict(False, ["not judged yet"]),
+        verdict=GateVerdict(False, ["not judged yet"]),
         code_version=registry.code_version(),
     )
     registry.save(settings, trained, own)
@@ -154,7 +154,7 @@ def validate(settings: Settings, name: str, panel: Panel | None = None) -> Train
     panel: the one it was fitted on, where the caller has it. The verdict is kept with the model.
     """
     trained = registry.load(settings, name)
-    verdict = registry.judge(
+    verdict = gate.check(
         pd.DataFrame(trained.scores),
         registry.past_forecasts(settings, name),
         _panel_of(settings, trained, panel),
@@ -387,7 +387,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
         }
     if present is not None:
-        row = present.score(registry.GATE_HORIZON)
+        row = present.score(gate.GATE_HORIZON)
         out["champion"] = {
             "name": present.name,
             "as_of": present.as_of,
@@ -430,7 +430,7 @@ def run(
         counts.quarantined,
         counts.unchanged,
     )
-    verdict, model = Verdict(False, ["nothing was trained tonight"]), None
+    verdict, model = GateVerdict(False, ["nothing was trained tonight"]), None
     if training:
         trained = train(settings, on, jobs=jobs, progress=progress)
         verdict, model = trained.verdict, trained.name

@@ -37,7 +37,7 @@ def by_month(night: Night) -> pd.DataFrame:
     past = past[past["date"] + pd.Timedelta(days=nightly.SIGNAL_HORIZON) <= night.on]
     if past.empty:
         return empty
-    months = backtest.breakdown(past, past["date"].dt.strftime("%Y-%m"))
+    months = backtest.breakdown(past, "month")
     return months[months["n"] >= LEAST].tail(MONTHS).reset_index(drop=True)
 
 

@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.evaluation.backtest import MODEL, PRICE_BANDS, Backtest, breakdowns
-from pokewatch.evaluation.registry import code_version, plain
+from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdown
+from pokewatch.evaluation.registry import code_version
+from pokewatch.files import json_values
 from pokewatch.models.panel import Panel
+from pokewatch.schema import MODEL
 from pokewatch.settings import Settings
 
 START, END = "<!-- figures: start -->", "<!-- figures: end -->"
@@ -30,7 +32,7 @@ def record(
     """Return a back-test as JSON values: scores, breakdowns, and what they were computed from."""
     own = tested.forecasts[tested.forecasts["model"] == MODEL]
     dates = own["date"]
-    return plain(
+    return json_values(
         {
             "data_version": data_version,
             "sources": list(sources),
@@ -44,7 +46,10 @@ def record(
             "good_move": settings.good_move,
             "fee": settings.fee,
             "scores": tested.scores(settings).to_dict("records"),
-            "by": breakdowns(tested.forecasts, panel),
+            "by": {
+                by: breakdown(own, by, panel.cards).to_dict("records")
+                for by in (GROUPS if len(own) else ())
+            },
             "unscored_horizons": tested.unscored(),
         }
     )

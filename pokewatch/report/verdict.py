@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch.evaluation.backtest import MODEL
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.operations import night
+from pokewatch.schema import MODEL
 from pokewatch.settings import Settings
 
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
