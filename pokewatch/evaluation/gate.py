@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pokewatch.evaluation import metrics
 from pokewatch.evaluation.backtest import attach_truth
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel
@@ -69,6 +70,5 @@ def error_ratio(forecasts: pd.DataFrame, champion: TrainedModel, panel: Panel) -
     forecast = champion.model.predict_days(panel, rows, [GATE_HORIZON])
     other = attach_truth(forecast, panel)[["card_id", "date", "y_hat"]]
     both = challenger.merge(other, on=["card_id", "date"], suffixes=("", "_champion"))
-    error = np.log(both["y"] / both["y_hat"]).abs().mean()
-    champions = np.log(both["y"] / both["y_hat_champion"]).abs().mean()
-    return float(error / champions) if champions > 0 else None
+    champions = metrics.log_error(both.assign(y_hat=both["y_hat_champion"])).mean()
+    return float(metrics.log_error(both).mean() / champions) if champions > 0 else None

@@ -30,6 +30,7 @@ from pokewatch.settings import PROJECT, Settings
 
 log = logging.getLogger(__name__)
 
+PLAIN = ("name", "as_of", "data_version", "sources", "code_version", "scores")
 ABOUT, BACKTEST, CHAMPION = "about.json", "backtest.parquet", "champion.json"
 DRAFT = ".draft-"
 KEEP_BACKTESTS = 10  # models whose back-test stays on disk; the champion's stays as well
@@ -149,14 +150,9 @@ def _tidy(settings: Settings, saved: Path) -> None:
 
 def _write_about(folder: Path, trained: TrainedModel) -> None:
     about = {
-        "name": trained.name,
-        "as_of": trained.as_of,
-        "data_version": trained.data_version,
-        "sources": trained.sources,
-        "code_version": trained.code_version,
+        **{name: getattr(trained, name) for name in PLAIN},
         "verdict": asdict(trained.verdict),
         "rules": [rule.as_dict() for rule in trained.rules.values()],
-        "scores": trained.scores,
     }
     with draft_of(folder / ABOUT) as draft:
         draft.write_bytes(json_bytes(about, indent=True))
@@ -189,17 +185,12 @@ def load(settings: Settings, name: str) -> TrainedModel:
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
-        date.fromisoformat(about["as_of"])  # compared with days later on
+        date.fromisoformat(about["as_of"]), int(about["data_version"])  # compared with others later
         return TrainedModel(
-            name=about["name"],
             model=model,
             rules={(rule.side, rule.horizon): rule for rule in rules},
-            as_of=about["as_of"],
-            data_version=int(about["data_version"]),
-            sources=about["sources"],
-            scores=about["scores"],
             verdict=GateVerdict(**about["verdict"]),
-            code_version=about["code_version"],
+            **{name: about[name] for name in PLAIN},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PokewatchError(
