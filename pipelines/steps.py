@@ -14,7 +14,8 @@ from zenml.types import HTMLString
 
 from pipelines import notify
 from pokewatch.errors import GateError
-from pokewatch.evaluation import predictions, registry, training
+from pokewatch.evaluation import gate, predictions, training
+from pokewatch.files import json_values
 from pokewatch.operations import night as nightly
 from pokewatch.operations import runs, zenml_env
 from pokewatch.report import page
@@ -61,7 +62,7 @@ def train_model_step(
     jobs = int(get_step_context().pipeline_run.config.extra.get("jobs", 1))
     trained = training.fit(get_settings(), _day(on), data_version, jobs)
     _remember(model=trained.name)
-    metrics = _known(trained.score(registry.GATE_HORIZON))
+    metrics = _known(trained.score(gate.GATE_HORIZON))
     log_metadata({"model": trained.name, "as_of": trained.as_of, **metrics})
     _new_version(trained.name, {"data_version": data_version, "as_of": trained.as_of, **metrics})
     return trained.name, metrics, HTMLString(pd.DataFrame(trained.scores).to_html(index=False))
@@ -139,7 +140,7 @@ def _day(text: str) -> date | None:
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in registry.plain(values).items() if value is not None}
+    return {name: value for name, value in json_values(values).items() if value is not None}
 
 
 def _remember(**values: Any) -> None:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pokewatch.analysis import patterns
 from pokewatch.analysis.market import MIN_PRICE, Day, as_day, marked, market
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as backtests
-from pokewatch.evaluation import metrics, predictions, registry, track_record
+from pokewatch.evaluation import predictions, registry, track_record
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import last_trained
 from pokewatch.models.panel import open_panel, price_sources
@@ -26,8 +25,6 @@ from pokewatch.operations import status as states
 from pokewatch.schema import HORIZONS, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
-
-BY = ("month", "price_band", "kind", "set_name")
 
 
 def fair_value(
@@ -131,19 +128,8 @@ def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.Da
     simulated = bool(rows.attrs.get("simulated"))
     if by is None:
         return marked(backtests.score_table(rows, settings), simulated)
-    own = rows[rows["model"] == backtests.MODEL]
-    group = _groups(own, by, settings)
-    table = backtests.breakdown(own, group)
-    calls = [
-        metrics.signal_scores(part, settings.good_move, settings.fee)
-        for _, part in own.groupby([own["horizon"], group])
-    ]
-    joined = pd.concat([table, pd.DataFrame(calls)], axis=1)
-    if by == "price_band" and len(joined):
-        rank = {name: number for number, name in enumerate(backtests.PRICE_BANDS)}
-        order = joined.assign(rank=joined["group"].map(rank)).sort_values(["horizon", "rank"])
-        joined = joined.loc[order.index]
-    return marked(joined.reset_index(drop=True), simulated)
+    cards = Store.from_settings(settings).cards().set_index("card_id")
+    return marked(backtests.breakdown(rows, by, cards, settings), simulated)
 
 
 def train(as_of: Day = None, data_version: int | None = None, jobs: int = 1) -> TrainedModel:
@@ -186,8 +172,8 @@ def with_default(function: Callable[..., Any], fetch: Callable[[], Any]) -> Call
     return filled
 
 
-momentum = with_default(patterns.momentum, market)
-seasons = with_default(patterns.seasons, market)
+momentum: Callable[..., pd.DataFrame] = with_default(patterns.momentum, market)
+seasons: Callable[..., pd.DataFrame] = with_default(patterns.seasons, market)
 
 
 def equity_curve(
@@ -245,16 +231,3 @@ def _trained(settings: Settings, name: str | None) -> str:
 
 def _simulated(settings: Settings, version: int | None = None) -> bool:
     return SIMULATED in price_sources(settings, version)
-
-
-def _groups(own: pd.DataFrame, by: str, settings: Settings) -> pd.Series:
-    if by == "month":
-        return own["date"].dt.strftime("%Y-%m")
-    if by == "price_band":
-        edges = [*backtests.PRICE_BANDS.values(), np.inf]
-        return pd.cut(own["price"], edges, labels=list(backtests.PRICE_BANDS)).astype(str)
-    if by not in BY:
-        raise UsageError(f"by={by!r} is unknown: choose among {', '.join(BY)}")
-    cards = Store.from_settings(settings).cards().set_index("card_id")
-    column = "product_kind" if by == "kind" else by
-    return own["card_id"].map(cards[column]).fillna("unknown")

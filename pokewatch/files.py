@@ -1,11 +1,10 @@
-"""Files that are complete or not there: written beside their place, put there in one step."""
+"""Files that are complete or not there, and JSON as it is written everywhere."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +40,31 @@ def unwritable(path: Path, error: OSError) -> PokewatchError:
 
 
 def json_bytes(value: Any, indent: bool = False) -> bytes:
-    """Return plain values as JSON in UTF-8.
+    """Return a value as JSON: NaN, infinity and missing values become null.
 
-    NaN, infinity and pandas' missing values become null, NumPy's numbers and arrays plain ones,
-    days and moments ISO text, keys text. indent: two blanks a level. Raises TypeError for a value
-    that JSON has no form for.
+    NumPy's and pandas' values are written as plain ones, days as YYYY-MM-DD, a frame as a list of
+    records. Raises TypeError for anything else that JSON does not know.
     """
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(value, _plain, options | orjson.OPT_INDENT_2 * indent)
+    options |= orjson.OPT_INDENT_2 if indent else 0
+    return orjson.dumps(value, _json_value, options)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value that orjson knows, for one that it does not."""
-    if type(value).__name__ in ("NAType", "NaTType"):
+def json_values(value: Any) -> Any:
+    """Return a value as ``json_bytes`` writes it: dictionaries, lists, texts and numbers."""
+    return orjson.loads(json_bytes(value))
+
+
+def _json_value(value: Any) -> Any:
+    """Return what orjson can write in place of what it cannot."""
+    import pandas as pd
+
+    if value is pd.NaT or value is pd.NA:
         return None
-    if isinstance(value, date):  # pandas' Timestamp
-        return value.isoformat()
-    if hasattr(value, "tolist"):  # NumPy's arrays of objects, pandas' columns
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}" if value == value.normalize() else value.isoformat()
+    if isinstance(value, pd.DataFrame):
+        return value.to_dict("records")
+    if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"no JSON value: {value!r}")

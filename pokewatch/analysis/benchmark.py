@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.analysis.market import MIN_PRICE, columns, marked
-from pokewatch.evaluation import backtest
 from pokewatch.evaluation.predictions import predict
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel, open_panel, price_sources
+from pokewatch.schema import MODEL
 from pokewatch.settings import PROJECT, get_settings
 from pokewatch.store.tables import Store
 
@@ -72,7 +72,7 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
         "DampedETS": lambda: AutoETS(season_length=1, damped=True, alias="DampedETS"),
     }
     panel, _ = open_panel(get_settings())
-    own = rows[rows["model"] == backtest.MODEL]
+    own = rows[rows["model"] == MODEL]
     blank = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
     frames, seconds = [rows], {}
     horizon = int(own["horizon"].iloc[0])

@@ -54,7 +54,7 @@ def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -
 
     def error(inputs: features.Features) -> tuple[float, float]:
         forecast = model.predict_days(part, rows.tolist(), [horizon], inputs)
-        scored = backtest.attach_truth(forecast, part, [horizon])
+        scored = backtest.attach_truth(forecast, part)
         naive = metrics.log_error(scored.assign(y_hat=scored["price"])).mean()
         return float(metrics.log_error(scored).mean()), float(naive)
 

@@ -16,7 +16,7 @@ from pokewatch.charts import style
 from pokewatch.charts.style import ACCENT, COLORS, DASHED, DOWN, INK, LINE, PAPER, UP
 from pokewatch.evaluation import metrics
 from pokewatch.evaluation.backtest import breakdown
-from pokewatch.evaluation.registry import GATE_HORIZON
+from pokewatch.evaluation.gate import GATE_HORIZON
 from pokewatch.formatting import days, number, percent
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.schema import MODEL
@@ -125,7 +125,7 @@ def by_month(forecasts: pd.DataFrame, ax: Axes | None = None) -> Axes:
     'Skill against “no change” by month'
     """
     axes = style.new_axes(ax, "Skill against “no change” by month", forecasts)
-    points = breakdown(forecasts, forecasts["date"].dt.strftime("%Y-%m"))
+    points = breakdown(forecasts, "month")
     if len(points):
         points = points.assign(x=points["group"], y=1 - points["rmae"])
     _lines(axes, points, 0.0)

@@ -1,4 +1,4 @@
-"""Walk-forward back-test: fitted on what was known, scored on what came after."""
+"""The walk-forward back-test: models fitted on what was known, scored on what came after."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from pokewatch.evaluation import metrics
 from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.fair_value import (
+    VOLATILITY,
     Cases,
     FairValueModel,
     cases_at,
     forecast_frame,
     inputs,
 )
-from pokewatch.models.intervals import Bands
+from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel
-from pokewatch.schema import HORIZONS
+from pokewatch.schema import HORIZONS, MODEL
 from pokewatch.settings import Settings
 
-MODEL = "fair_value"
 STEP = 14  # days between two fits
 FIRST = 0.4  # share of the history before the first fit
-ORIGINS_AT_LEAST = 6
-MAX_SCORED = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
-MOST_SCORED = 300_000  # forecasts a horizon; beyond it only a drawn part of the cards is scored
+MIN_ORIGINS = 6
+EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
+EVERY_CARD = 300_000  # forecasts a horizon; beyond it only a random sample of cards is scored
 PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}  # USD, from
+GROUPS = ("month", "price_band", "kind", "set_name")  # that ``breakdown`` knows
+COLUMNS = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper", "volatility"]
 MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
 
 
@@ -81,46 +83,38 @@ def walk_forward(
             panel.day(day)  # says what the store covers where the day lies outside
     horizons = sorted(set(horizons))
     total = len(panel.dates)
-    first = (
-        int(total * FIRST)
-        if since is None
-        else max(panel.dates.searchsorted(pd.Timestamp(since)), 2)
-    )
-    last = (
-        total - 1 if until is None else int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
-    )
-    step = int(np.clip((last - first) // ORIGINS_AT_LEAST, 1, STEP))
-    origins = list(range(int(first), last, step))
-    alive = (~np.isnan(panel.price[first:last])).sum()
-    stride = int(np.ceil(alive / MAX_SCORED)) if len(origins) else 1
-    stride = min(stride, step)
-    days = {
-        origin: [
-            row for row in range(origin, min(origin + step, last)) if not (row - first) % stride
-        ]
-        for origin in origins
-    }
-    days = {origin: rows for origin, rows in days.items() if rows}
-    if not days:
-        return Backtest(_no_forecasts(), list(horizons))
-    scored = _scored_cards(panel, [row for rows in days.values() for row in rows], settings.seed)
-    parts = _forecasts(panel, days, scored, list(horizons), settings, jobs, progress)
-    frames = [part for part in parts if len(part)]
-    if not frames:
-        return Backtest(_no_forecasts(), list(horizons))
-    own = with_intervals(pd.concat(frames, ignore_index=True), panel, horizons)
-    return Backtest(beside_naive(with_signals(own, settings), panel), list(horizons))
+    first, last = int(total * FIRST), total - 1
+    if since is not None:
+        first = max(int(panel.dates.searchsorted(pd.Timestamp(since))), 2)
+    if until is not None:
+        last = int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
+    step = int(np.clip((last - first) // MIN_ORIGINS, 1, STEP))
+    alive = int((~np.isnan(panel.price[first:last])).sum())
+    stride = min(max(-(-alive // EVERY_DAY), 1), step)
+    rows = list(range(first, last, stride))
+    days: dict[int, list[int]] = {}  # the same by the origin of their forecasts
+    for row in rows:
+        days.setdefault(row - (row - first) % step, []).append(row)
+    forecasts = pd.DataFrame(columns=[*COLUMNS, "origin", "model", "signal", "strength"])
+    if rows:
+        scored = _scored_cards(panel, rows, settings.seed)
+        parts = _forecasts(panel, days, scored, horizons, settings, jobs, progress)
+        frames = [part for part in parts if len(part)]
+        if frames:
+            own = with_intervals(pd.concat(frames, ignore_index=True), panel, horizons)
+            forecasts = beside_naive(with_signals(own, settings), panel)
+    return Backtest(forecasts, horizons)
 
 
 def _scored_cards(panel: Panel, rows: list[int], seed: int) -> np.ndarray:
-    """Return which cards are scored: all, or a drawn part where even one day an origin is much.
+    """Return which cards are scored: all, or a random sample where there are too many.
 
     Cards move together: more of them than this tell next to nothing that the others do not.
     """
     cards = np.ones(len(panel.card_ids), dtype=bool)
     forecasts = int((~np.isnan(panel.price[rows])).sum())
-    if forecasts > MOST_SCORED:
-        size = int(len(cards) * MOST_SCORED / forecasts)
+    if forecasts > EVERY_CARD:
+        size = int(len(cards) * EVERY_CARD / forecasts)
         chosen = np.random.default_rng([seed, len(cards)]).choice(len(cards), size, replace=False)
         cards[:] = False
         cards[chosen] = True
@@ -140,31 +134,32 @@ def _forecasts(
 
     What all origins learn from and forecast is looked up in one pass over the features.
     """
-    drawn = [cases_at(panel, horizon, list(days), settings.seed) for horizon in horizons]
+    samples = [cases_at(panel, horizon, list(days), settings.seed) for horizon in horizons]
     used = [
         {horizon: one for horizon, one in zip(horizons, of_origin, strict=True) if one is not None}
-        for of_origin in zip(*drawn, strict=True)
+        for of_origin in zip(*samples, strict=True)
     ]
     pairs = []
     for rows in days.values():
         position, card = np.nonzero(~np.isnan(panel.price[rows]) & scored)
         pairs.append((np.asarray(rows)[position], card))
-    flat = [sample for of_origin in used for sample in of_origin.values()]
-    asked = [Cases(day, card, card, card, 0) for day, card in pairs]
-    found = inputs(panel, [*flat, *asked], jobs)
-    learnt, ahead = iter(found[: len(flat)]), found[len(flat) :]
+    learnt = [(one.day, one.card) for of_origin in used for one in of_origin.values()]
+    found = inputs(panel, [*learnt, *pairs], jobs)
+    known, ahead = iter(found[: len(learnt)]), found[len(learnt) :]
     tasks = [
         delayed(_origin)(
-            horizons, settings.seed, of_origin, {horizon: next(learnt) for horizon in of_origin}, x
+            horizons, settings.seed, of_origin, {horizon: next(known) for horizon in of_origin}, x
         )
         for of_origin, x in zip(used, ahead, strict=True)
     ]
     with parallel.pool(settings, jobs) as pool:
         fits = pool.run(tasks)
         centers = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
+    volatility = features.names().index(VOLATILITY)
     for origin, (day, card), x, center in zip(days, pairs, ahead, centers, strict=True):
-        forecast = forecast_frame(panel, day, card, x, dict(zip(horizons, center.T, strict=True)))
-        truth = attach_truth(forecast.assign(lower=np.nan, upper=np.nan), panel, horizons)
+        by_horizon = dict(zip(horizons, center.T, strict=True))
+        forecast = forecast_frame(panel, day, card, x[:, volatility], by_horizon)
+        truth = attach_truth(forecast.assign(lower=np.nan, upper=np.nan), panel)
         yield truth.assign(origin=panel.dates[origin], model=MODEL)
 
 
@@ -181,11 +176,6 @@ def _origin(
     return np.stack([model.center(horizon, x) for horizon in horizons], axis=1)
 
 
-def _no_forecasts() -> pd.DataFrame:
-    names = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper"]
-    return pd.DataFrame(columns=[*names, "volatility", "origin", "model", "signal", "strength"])
-
-
 def finished(forecasts: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     """Return the forecasts whose outcome was known at the end of a day."""
     return forecasts[forecasts["date"] + pd.to_timedelta(forecasts["horizon"], unit="D") <= day]
@@ -197,18 +187,19 @@ def with_intervals(own: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> 
     Horizons without enough finished forecasts take the spread of the price changes before.
     """
     out = own.copy()
-    usual: np.ndarray | None = None
+    volatility: np.ndarray | None = None
     for origin, rows in own.groupby("origin"):
-        bands = Bands().learn(finished(own, origin), origin)
-        missing = sorted(set(rows["horizon"]) - set(bands.bands))
+        learnt = ConformalIntervals().learn(finished(own, origin), origin)
+        missing = sorted(set(rows["horizon"]) - set(learnt.quantiles))
+        start = learnt
         if missing:
-            usual = features.volatility(panel) if usual is None else usual
+            volatility = features.volatility(panel) if volatility is None else volatility
             row = panel.day(origin)
-            known, before = panel.until(row), usual[: row + 1]
-            start = Bands.from_changes(known, before, missing)
-            if set(missing) - set(start.bands):  # then the other horizons' widths are needed
-                start = Bands.from_changes(known, before, horizons)
-        for part, found in ((False, bands), (True, start if missing else bands)):
+            known, before = panel.until(row), volatility[: row + 1]
+            start = ConformalIntervals.from_changes(known, before, missing)
+            if set(missing) - set(start.quantiles):  # then the other horizons' widths are needed
+                start = ConformalIntervals.from_changes(known, before, horizons)
+        for part, found in ((False, learnt), (True, start)):
             here = rows[rows["horizon"].isin(missing) == part]
             if len(here):
                 bounds = found.apply(here.rename(columns={"y_hat": "fair_value"}))
@@ -230,7 +221,7 @@ def beside_naive(own: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def attach_truth(forecast: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
+def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Return forecasts whose price at the end of the horizon is known, with it as ``y``.
 
     Only rows count whose price at the origin was observed that very day and whose later price
@@ -245,9 +236,7 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel, horizons: Sequence[int]) 
     )
     out = forecast.assign(y=truth)
     out = out[(out["age"] == 0) & out["y"].notna()]
-    out = out.rename(columns={"market_price": "price", "fair_value": "y_hat"})
-    names = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper", "volatility"]
-    return out[names]
+    return out.rename(columns={"market_price": "price", "fair_value": "y_hat"})[COLUMNS]
 
 
 def with_signals(own: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -271,39 +260,41 @@ def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             if model == MODEL:
                 row |= metrics.signal_scores(group, settings.good_move, settings.fee)
             rows.append(row)
-    table = pd.DataFrame(rows)
-    if table.empty:
-        return table
-    rank = table["model"].map({MODEL: 0, "naive": 1, "baseline": 2})
-    ordered = table.assign(rank=rank).sort_values(["horizon", "rank"])
-    return ordered.drop(columns="rank").reset_index(drop=True)
+    rank = {MODEL: 0, "naive": 1, "baseline": 2}
+    rows.sort(key=lambda row: (row["horizon"], rank.get(row["model"], len(rank))))
+    return pd.DataFrame(rows)
 
 
-def breakdown(forecasts: pd.DataFrame, by: pd.Series) -> pd.DataFrame:
-    """Return rMAE and coverage of the model for every group of ``by`` (aligned) and horizon."""
+def breakdown(
+    forecasts: pd.DataFrame,
+    by: str | pd.Series,
+    cards: pd.DataFrame | None = None,
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """Return the model's scores for every horizon and group of forecasts.
+
+    by: one of ``GROUPS``, or a group for each forecast; cards: indexed by card_id, with
+    product_kind and set_name, which the last two need. Columns horizon, group, n, rmae, coverage
+    and, given settings, those of ``metrics.signal_scores``; price bands (USD) in their order.
+    Raises UsageError for another by.
+    """
     own = forecasts[forecasts["model"] == MODEL]
-    keys = by.reindex(own.index)
-    return pd.DataFrame(
-        [
-            {
-                "horizon": int(horizon),
-                "group": str(name),
-                "n": len(rows),
-                "rmae": metrics.rmae(rows),
-                "coverage": metrics.coverage(rows),
-            }
-            for (horizon, name), rows in own.groupby([own["horizon"], keys])
-        ]
-    )
-
-
-def breakdowns(forecasts: pd.DataFrame, panel: Panel) -> dict[str, list[dict[str, object]]]:
-    """Return rMAE and coverage by month, price band (USD) and product kind."""
-    edges = [*PRICE_BANDS.values(), np.inf]
-    band = pd.cut(forecasts["price"], edges, labels=list(PRICE_BANDS)).astype(str)
-    kind = forecasts["card_id"].map(panel.cards["product_kind"]).fillna("unknown")
-    groups = {"month": forecasts["date"].dt.strftime("%Y-%m"), "price_band": band, "kind": kind}
-    return {
-        name: breakdown(forecasts, by).to_dict("records")
-        for name, by in (groups.items() if len(forecasts) else ())
-    }
+    if isinstance(by, pd.Series):
+        group = by.reindex(own.index)
+    elif by == "month":
+        group = own["date"].dt.strftime("%Y-%m")
+    elif by == "price_band":
+        group = pd.cut(own["price"], [*PRICE_BANDS.values(), np.inf], labels=list(PRICE_BANDS))
+    elif by in GROUPS and cards is not None:
+        column = "product_kind" if by == "kind" else by
+        group = own["card_id"].map(cards[column]).fillna("unknown")
+    else:
+        raise UsageError(f"by={by!r} is unknown: choose among {', '.join(GROUPS)}")
+    rows = []
+    for (horizon, name), part in own.groupby([own["horizon"], group], observed=True):
+        row = {"horizon": int(horizon), "group": str(name), "n": len(part)}
+        row |= {"rmae": metrics.rmae(part), "coverage": metrics.coverage(part)}
+        if settings is not None:
+            row |= metrics.signal_scores(part, settings.good_move, settings.fee)
+        rows.append(row)
+    return pd.DataFrame(rows)

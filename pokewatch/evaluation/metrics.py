@@ -19,19 +19,24 @@ def log_error(rows: pd.DataFrame) -> pd.Series:
     return np.log(rows["y"] / rows["y_hat"]).abs()
 
 
+def naive_error(rows: pd.DataFrame) -> pd.Series:
+    """Return the absolute errors of log prices that "no change" would have made."""
+    return np.log(rows["y"] / rows["price"]).abs()
+
+
 def mape(rows: pd.DataFrame) -> float:
     """Return the mean absolute percentage error, a fraction of the later price."""
     return float(((rows["y"] - rows["y_hat"]).abs() / rows["y"]).mean())
 
 
 def mdape(rows: pd.DataFrame) -> float:
-    """Return the median absolute percentage error."""
+    """Return the median absolute percentage error, a fraction of the later price."""
     return float(((rows["y"] - rows["y_hat"]).abs() / rows["y"]).median())
 
 
 def rmae(rows: pd.DataFrame) -> float:
     """Return MAE relative to naive on log prices (below 1 is better than "no change")."""
-    naive = np.log(rows["y"] / rows["price"]).abs().mean()
+    naive = naive_error(rows).mean()
     return float(log_error(rows).mean() / naive) if naive > 0 else float("nan")
 
 
@@ -41,20 +46,13 @@ def rmae_interval(rows: pd.DataFrame, seed: int = 7, level: float = 0.95) -> tup
     A block is as long as the horizon, shorter where that would leave fewer than ``MIN_BLOCKS``;
     (nan, nan) with fewer than ``MIN_BLOCKS`` dates.
     """
-    daily = pd.DataFrame(
-        {
-            "date": rows["date"].to_numpy(),
-            "model": log_error(rows).to_numpy(),
-            "naive": np.log(rows["y"] / rows["price"]).abs().to_numpy(),
-        }
-    )
-    sums = daily.groupby("date")[["model", "naive"]].sum().sort_index()
+    errors = pd.DataFrame({"model": log_error(rows), "naive": naive_error(rows)})
+    sums = errors.groupby(rows["date"]).sum()
     count = len(sums)
     if count < MIN_BLOCKS or not sums["naive"].sum() > 0:
         return float("nan"), float("nan")
-    spacing = max(
-        int(np.median(np.diff(sums.index.to_numpy()).astype("timedelta64[D]").astype(int))), 1
-    )
+    between = np.diff(sums.index.to_numpy()).astype("timedelta64[D]").astype(int)
+    spacing = max(int(np.median(between)), 1)
     length = int(np.clip(int(rows["horizon"].iloc[0]) // spacing, 1, count // MIN_BLOCKS))
     rng = np.random.default_rng(seed)
     blocks = int(np.ceil(count / length))
@@ -76,12 +74,11 @@ def rank_ic(rows: pd.DataFrame) -> float:
         if (day - chosen[-1]) >= np.timedelta64(horizon, "D"):
             chosen.append(day)
     part = rows[rows["date"].isin(chosen)]
-    forecast = np.log(part["y_hat"] / part["price"])
-    real = np.log(part["y"] / part["price"])
-    table = pd.DataFrame({"date": part["date"], "forecast": forecast, "real": real})
+    forecast, real = (np.log(part[name] / part["price"]) for name in ("y_hat", "y"))
+    table = pd.DataFrame({"forecast": forecast, "real": real})
     each = [
         group["forecast"].corr(group["real"], method="spearman")
-        for _, group in table.groupby("date")
+        for _, group in table.groupby(part["date"])
         if group["forecast"].nunique() > 1 and group["real"].nunique() > 1
     ]
     return float(np.mean(each)) if each else float("nan")

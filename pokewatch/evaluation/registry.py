@@ -1,4 +1,9 @@
-"""Trained models on disk, the champion among them, and the gate that guards its place."""
+"""Trained models on disk, and which of them is the champion.
+
+A training never overwrites another: each gets a folder, NAME or, where that is taken, NAME+2,
+NAME+3, ..., put in place complete by one rename. The file ``champion.json`` names the champion's
+folder and is replaced in one step as well.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +13,33 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.evaluation.backtest import MODEL, attach_truth
-from pokewatch.files import draft_of, unwritable
+from pokewatch.files import draft_of, json_bytes, unwritable
 from pokewatch.models.fair_value import FairValueModel
-from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
+from pokewatch.schema import MODEL
 from pokewatch.settings import PROJECT, Settings
 
 log = logging.getLogger(__name__)
 
-GATE_HORIZON = 7
-TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
-COMPARED_DATES = 5
+PLAIN = ("name", "as_of", "data_version", "sources", "code_version", "scores")
+ABOUT, BACKTEST, CHAMPION = "about.json", "backtest.parquet", "champion.json"
+DRAFT = ".draft-"
+KEEP_BACKTESTS = 10  # models whose back-test stays on disk; the champion's stays as well
+A_DAY = 24 * 3600.0  # seconds; no training takes as long
 
 
 @dataclass
-class Verdict:
-    """What the gate said about a challenger, and why.
+class GateVerdict:
+    """What the gate decided about a challenger, and why.
 
     passed: it becomes champion; proved: it beats "no change", whoever is champion.
     """
@@ -58,7 +63,7 @@ class TrainedModel:
     data_version: int
     sources: list[str]
     scores: list[dict[str, Any]]
-    verdict: Verdict
+    verdict: GateVerdict
     code_version: str = ""
 
     def score(self, horizon: int, model: str = MODEL) -> dict[str, Any]:
@@ -79,91 +84,91 @@ def code_version() -> str:
     return done.stdout.strip()
 
 
-PAST = "backtest.parquet"
-KEEP_PAST = 10  # models whose back-test stays on disk; the champion's stays as well
-DRAFT = ".draft-"
-BEFORE = ".before-"  # the model whose place a new one of the same name is taking
-A_DAY = 24 * 3600.0  # seconds; no training takes as long
-
-
 def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
-    """Write a trained model and its walk-forward forecasts, complete or not at all."""
-    target = settings.models_dir / trained.name
+    """Write a trained model and its walk-forward forecasts to a new folder, and return that.
+
+    It is complete or not there; earlier models of the same name stay as they are until the next
+    day, the champion for good. Raises PokewatchError for what the file system refuses.
+    """
+    folder = settings.models_dir / trained.name
     try:
         settings.make_home()
         settings.models_dir.mkdir(exist_ok=True)
-        _clear(settings)
         with tempfile.TemporaryDirectory(
             prefix=DRAFT, dir=settings.models_dir, ignore_cleanup_errors=True
-        ) as folder:
-            draft = Path(folder) / target.name
+        ) as temporary:
+            draft = Path(temporary) / "model"
             draft.mkdir()
             trained.model.save(draft)
             _write_about(draft, trained)
-            past.to_parquet(draft / PAST, index=False, compression="zstd")
-            _take_place(draft, target)
-        # By name too: where the clock was set back, the newest is not the last one written.
-        kept = {target.name, *names(settings)[-KEEP_PAST:], _pointed_at(settings)}
-        for path in settings.models_dir.glob(f"*/{PAST}"):
-            if path.parent.name not in kept:
-                path.unlink()
+            past.to_parquet(draft / BACKTEST, index=False, compression="zstd")
+            folder = _put_in_place(draft, folder)
+        _tidy(settings, folder)
     except OSError as error:
-        raise unwritable(target, error) from error
-    return target
+        raise unwritable(folder, error) from error
+    return folder
 
 
-def _clear(settings: Settings) -> None:
-    """Remove what trainings that were killed have left."""
-    for left in settings.models_dir.glob(f"{DRAFT}*"):
-        if time.time() - left.stat().st_mtime > A_DAY:
-            shutil.rmtree(left, ignore_errors=True)
+def _put_in_place(draft: Path, folder: Path) -> Path:
+    taken = [_number(path) for path in folder.parent.iterdir() if _name(path) == folder.name]
+    for number in count(max(taken, default=0) + 1):
+        target = folder if number == 1 else folder.with_name(f"{folder.name}+{number}")
+        try:
+            return draft.rename(target)
+        except OSError:
+            if not target.exists():  # else another training took this number meanwhile
+                raise
+    raise AssertionError("numbers do not end")
 
 
-def _take_place(draft: Path, target: Path) -> None:
-    """Put a folder in the place of another; killed in between, ``_take_back`` undoes it."""
-    before = target.with_name(f"{BEFORE}{target.name}")
-    if target.exists():
-        shutil.rmtree(before, ignore_errors=True)
-        target.rename(before)
-    draft.rename(target)
-    shutil.rmtree(before, ignore_errors=True)
+def _name(folder: Path) -> str:
+    return folder.name.partition("+")[0]
 
 
-def _take_back(settings: Settings) -> None:
-    for before in settings.models_dir.glob(f"{BEFORE}*"):
-        target = before.with_name(before.name.removeprefix(BEFORE))
-        if not target.exists():
-            with suppress(OSError):  # another process was quicker
-                before.rename(target)
+def _number(folder: Path) -> int:
+    number = folder.name.partition("+")[2]
+    return int(number) if number.isdecimal() else 1
+
+
+def _tidy(settings: Settings, saved: Path) -> None:
+    """Remove abandoned drafts, replaced models and old back-tests."""
+    newest = list(_newest(settings).values())
+    try:
+        # By folder too: where the clock was set back, the newest is not the last one written.
+        kept = {saved, _champion_folder(settings)}
+    except PokewatchError:  # a damaged pointer: any of them may be the champion
+        return
+    for path in settings.models_dir.glob(f"*/{BACKTEST}"):
+        if path.parent not in kept.union(newest[-KEEP_BACKTESTS:]):
+            path.unlink()
+    for path in settings.models_dir.iterdir():
+        replaced = (path / ABOUT).exists() and path not in kept.union(newest)
+        # A day old: until then someone may be reading or writing it.
+        if (replaced or path.name.startswith(DRAFT)) and time.time() - path.stat().st_mtime > A_DAY:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_about(folder: Path, trained: TrainedModel) -> None:
     about = {
-        "name": trained.name,
-        "as_of": trained.as_of,
-        "data_version": trained.data_version,
-        "sources": trained.sources,
-        "code_version": trained.code_version,
+        **{name: getattr(trained, name) for name in PLAIN},
         "verdict": asdict(trained.verdict),
         "rules": [rule.as_dict() for rule in trained.rules.values()],
-        "scores": plain(trained.scores),
     }
-    with draft_of(folder / "about.json") as draft:
-        draft.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    with draft_of(folder / ABOUT) as draft:
+        draft.write_bytes(json_bytes(about, indent=True))
 
 
-def keep_verdict(settings: Settings, trained: TrainedModel, verdict: Verdict) -> TrainedModel:
+def keep_verdict(settings: Settings, trained: TrainedModel, verdict: GateVerdict) -> TrainedModel:
     """Return a saved model with the gate's verdict, which is written down with it."""
     judged = replace(trained, verdict=verdict)
-    _write_about(settings.models_dir / trained.name, judged)
+    _write_about(folder(settings, trained.name), judged)
     return judged
 
 
 def past_forecasts(settings: Settings, name: str) -> pd.DataFrame:
     """Return a model's walk-forward forecasts, columns as in ``Backtest.forecasts``."""
-    path = settings.models_dir / name / PAST
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(folder(settings, name) / BACKTEST)
     except (OSError, ValueError) as error:
         raise PokewatchError(
             f"the back-test of model '{name}' cannot be read ({error}): train it again"
@@ -171,60 +176,82 @@ def past_forecasts(settings: Settings, name: str) -> pd.DataFrame:
 
 
 def load(settings: Settings, name: str) -> TrainedModel:
-    """Read a trained model by name, ``champion`` included; UsageError for an unknown one."""
-    real = champion_name(settings) if name == "champion" else name
-    known = names(settings)
-    if real not in known:
-        listed = ", ".join(known) or "none yet: run 'pokewatch train'"
-        raise UsageError(f"unknown model '{name}': there are {listed}")
-    folder = settings.models_dir / real
-    model = FairValueModel.load(folder)
+    """Read a trained model by name, ``champion`` included.
+
+    Raises UsageError for an unknown one, PokewatchError for one whose files are damaged.
+    """
+    place = folder(settings, name)
+    model = FairValueModel.load(place)
     try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
-        date.fromisoformat(about["as_of"])  # compared with days later on
+        date.fromisoformat(about["as_of"]), int(about["data_version"])  # compared with others later
         return TrainedModel(
-            name=about["name"],
             model=model,
             rules={(rule.side, rule.horizon): rule for rule in rules},
-            as_of=about["as_of"],
-            data_version=int(about["data_version"]),
-            sources=about["sources"],
-            scores=about["scores"],
-            verdict=Verdict(**about["verdict"]),
-            code_version=about["code_version"],
+            verdict=GateVerdict(**about["verdict"]),
+            **{name: about[name] for name in PLAIN},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PokewatchError(
-            f"model '{folder}' is damaged ({error!r}): train it again with 'pokewatch train'"
+            f"model '{place}' is damaged ({error!r}): train it again with 'pokewatch train'"
         ) from error
+
+
+def folder(settings: Settings, name: str) -> Path:
+    """Return the folder of a model, the newest of its name; ``champion``: the one promoted.
+
+    Raises UsageError for an unknown model.
+    """
+    newest = _newest(settings)
+    found = _champion_folder(settings) if name == "champion" else newest.get(name)
+    if found is None or not (found / ABOUT).exists():
+        listed = ", ".join(newest) or "none yet: run 'pokewatch train'"
+        raise UsageError(f"unknown model '{name}': there are {listed}")
+    return found
 
 
 def names(settings: Settings) -> list[str]:
     """Return the names of all trained models, the one written first first."""
-    _take_back(settings)
-    folders = settings.models_dir.glob("*/about.json")
-    written = sorted(folders, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
-    return [path.parent.name for path in written if path.parent.name[0] != "."]
+    return list(_newest(settings))
 
 
-def _pointed_at(settings: Settings) -> str | None:
-    with suppress(PokewatchError):
-        return champion_name(settings)
-    return None
+def _newest(settings: Settings) -> dict[str, Path]:
+    """Return the newest folder of each name, in the order in which they were written."""
+    folders = [path.parent for path in settings.models_dir.glob(f"[!.]*/{ABOUT}")]
+    newest = {_name(path): path for path in sorted(folders, key=_number)}
+    written = {name: (path / ABOUT).stat().st_mtime_ns for name, path in newest.items()}
+    return {name: newest[name] for name in sorted(newest, key=lambda name: (written[name], name))}
 
 
-def champion_name(settings: Settings) -> str | None:
-    """Return the name of the champion, None before the first."""
-    path = settings.models_dir / "champion.json"
+def _champion(settings: Settings) -> tuple[str, Path] | None:
+    """Return name and folder of the champion, None before the first."""
+    path = settings.models_dir / CHAMPION
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["name"])
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name = str(found["name"])
+        # Pointers of earlier versions have no folder: there it was the name.
+        return name, settings.models_dir / Path(str(found.get("folder", name))).name
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PokewatchError(
             f"'{path}' cannot be read ({error!r}): delete it and run 'pokewatch train'"
         ) from error
+
+
+def _champion_folder(settings: Settings) -> Path | None:
+    found = _champion(settings)
+    return found and found[1]
+
+
+def champion_name(settings: Settings) -> str | None:
+    """Return the name of the champion, None before the first.
+
+    Raises PokewatchError where the file that names it is damaged.
+    """
+    found = _champion(settings)
+    return found and found[0]
 
 
 def champion(settings: Settings) -> TrainedModel | None:
@@ -233,8 +260,7 @@ def champion(settings: Settings) -> TrainedModel | None:
     A night goes on without it: naive until a training puts another one in its place.
     """
     try:
-        name = champion_name(settings)
-        return None if name is None else load(settings, name)
+        return None if champion_name(settings) is None else load(settings, "champion")
     except PokewatchError as error:
         log.warning("there is no usable champion: %s", error)
         return None
@@ -264,82 +290,7 @@ def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
 
 
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:
-    """Make a model the champion, in one atomic step."""
-    path = settings.models_dir / "champion.json"
-    with draft_of(path) as draft:
-        draft.write_text(json.dumps({"name": name, "reasons": reasons}, indent=1), encoding="utf-8")
-
-
-def judge(
-    scores: pd.DataFrame, forecasts: pd.DataFrame, panel: Panel, present: TrainedModel | None
-) -> Verdict:
-    """Say whether a challenger may become champion.
-
-    Its 7-day rMAE interval must lie below 1, and on the days after the present champion's
-    training its error must not exceed the champion's by more than 1 %.
-    """
-    row = (
-        scores[(scores["horizon"] == GATE_HORIZON) & (scores["model"] == MODEL)]
-        if len(scores)
-        else scores
-    )
-    if row.empty:
-        return Verdict(
-            False, [f"no {GATE_HORIZON}-day forecast could be scored: history too short"]
-        )
-    figures = row[["rmae", "rmae_low", "rmae_high"]].astype(float)  # unknown ones: None, NaN
-    rmae, low, high = figures.iloc[0].tolist()
-    if not np.isfinite([rmae, low, high]).all():
-        few = f"{GATE_HORIZON}-day rMAE {rmae:.3f} on too few days to tell whether it is luck"
-        return Verdict(False, [few])
-    said = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
-    if high >= 1:
-        return Verdict(False, [f"{said}: not proved better than no change"])
-    reasons = [f"{said} lies below 1"]
-    if present is None:
-        return Verdict(True, [*reasons, "there was no champion"], proved=True)
-    if panel.dates[-1] < pd.Timestamp(present.as_of):
-        older = f"older than the champion '{present.name}', which stays"
-        return Verdict(False, [*reasons, older], proved=True)
-    ratio = against(present, forecasts, panel)
-    if ratio is None:
-        same = f"no new days to compare with '{present.name}' on: same recipe, newer data"
-        return Verdict(True, [*reasons, same], proved=True)
-    compared = f"error is {ratio:.3f} of the champion's ('{present.name}') on the same later days"
-    return Verdict(ratio <= TOLERANCE, [*reasons, compared], proved=True)
-
-
-def against(present: TrainedModel, forecasts: pd.DataFrame, panel: Panel) -> float | None:
-    """Return the challenger's error over the champion's on days after the champion's training.
-
-    None with fewer than ``COMPARED_DATES`` such days.
-    """
-    own = forecasts[
-        (forecasts["model"] == MODEL)
-        & (forecasts["horizon"] == GATE_HORIZON)
-        & (forecasts["date"] > pd.Timestamp(present.as_of))
-    ]
-    days = np.sort(own["date"].unique())
-    if len(days) < COMPARED_DATES or GATE_HORIZON not in present.model.fits:
-        return None
-    rows = panel.dates.get_indexer(pd.DatetimeIndex(days))
-    theirs = attach_truth(
-        present.model.predict_days(panel, rows.tolist(), [GATE_HORIZON]), panel, [GATE_HORIZON]
-    )
-    both = own.merge(theirs[["card_id", "date", "y_hat"]], on=["card_id", "date"])
-    mine = np.log(both["y"] / both["y_hat_x"]).abs().mean()
-    other = np.log(both["y"] / both["y_hat_y"]).abs().mean()
-    return float(mine / other) if other > 0 else None
-
-
-def plain(value: Any) -> Any:
-    """Return JSON-ready values: NaN and infinity become null, NumPy numbers plain ones."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+    """Make the newest model of a name the champion, in one atomic step."""
+    pointer = {"name": name, "folder": folder(settings, name).name, "reasons": reasons}
+    with draft_of(settings.models_dir / CHAMPION) as draft:
+        draft.write_bytes(json_bytes(pointer, indent=True))

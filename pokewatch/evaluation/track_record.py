@@ -9,6 +9,7 @@ import pandas as pd
 
 from pokewatch.evaluation import backtest, metrics
 from pokewatch.models.panel import Panel
+from pokewatch.schema import MODEL
 
 MONTHS = 6
 RECORD_DAYS = 30
@@ -26,7 +27,7 @@ def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame
     past = past[(past["horizon"] == horizon) & (ends <= on)]
     if past.empty:
         return pd.DataFrame(columns=["group", "n", "rmae", "coverage"])
-    months = backtest.breakdown(past, past["date"].dt.strftime("%Y-%m"))
+    months = backtest.breakdown(past, "month")
     return months[months["n"] >= MIN_FORECASTS].tail(MONTHS).reset_index(drop=True)
 
 
@@ -78,7 +79,7 @@ def trade_log(
     was avoided), right (moved by ``good_move`` that way). worst=n: the n largest losses, one a
     card.
     """
-    mine = (forecasts["model"] == backtest.MODEL) & (forecasts["horizon"] == horizon)
+    mine = (forecasts["model"] == MODEL) & (forecasts["horizon"] == horizon)
     own = forecasts[mine & (forecasts["signal"] != "HOLD")]
     buy = own["signal"] == "BUY"
     move = own["y"] / own["price"] - 1
@@ -105,7 +106,7 @@ def equity_curve(
     calls, followed (after fees), before_fees, held (all scored cards in equal parts, no fee);
     cards of ``min_price`` USD and more.
     """
-    own = forecasts[(forecasts["model"] == backtest.MODEL) & (forecasts["horizon"] == horizon)]
+    own = forecasts[(forecasts["model"] == MODEL) & (forecasts["horizon"] == horizon)]
     own = own[own["price"] >= min_price]
     days: list[pd.Timestamp] = []
     step = pd.Timedelta(days=horizon)

@@ -8,13 +8,13 @@ from datetime import date
 
 import pandas as pd
 
-from pokewatch.evaluation import backtest, registry
+from pokewatch.evaluation import backtest, gate, registry
 from pokewatch.evaluation.backtest import Backtest
-from pokewatch.evaluation.registry import TrainedModel, Verdict
+from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models import signals
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel, open_panel, price_sources
-from pokewatch.schema import HORIZONS
+from pokewatch.schema import HORIZONS, MODEL
 from pokewatch.settings import Settings
 
 
@@ -67,7 +67,7 @@ def fitted(
         data_version=version,
         sources=price_sources(settings, version),
         scores=tested.scores(settings).to_dict("records"),
-        verdict=Verdict(False, ["not judged yet"]),
+        verdict=GateVerdict(False, ["not judged yet"]),
         code_version=registry.code_version(),
     )
     return trained, tested
@@ -75,7 +75,7 @@ def fitted(
 
 def own_rows(forecasts: pd.DataFrame) -> pd.DataFrame:
     """Return the model's own forecasts, without naive and the baseline."""
-    return forecasts[forecasts["model"] == backtest.MODEL]
+    return forecasts[forecasts["model"] == MODEL]
 
 
 def validate(settings: Settings, name: str, panel: Panel | None = None) -> TrainedModel:
@@ -84,7 +84,7 @@ def validate(settings: Settings, name: str, panel: Panel | None = None) -> Train
     panel: the one it was fitted on, where the caller has it. The verdict is kept with the model.
     """
     trained = registry.load(settings, name)
-    verdict = registry.judge(
+    verdict = gate.check(
         pd.DataFrame(trained.scores),
         registry.past_forecasts(settings, name),
         training_panel(settings, trained, panel),
@@ -132,7 +132,7 @@ class Experiment:
 
     trained: TrainedModel
     forecasts: pd.DataFrame
-    verdict: Verdict
+    verdict: GateVerdict
     logged: str
 
     @property

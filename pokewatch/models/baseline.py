@@ -1,4 +1,4 @@
-"""The plan's baseline: a rolling mean of the last days, with a fast prediction cache."""
+"""The baseline: a rolling mean of the last days' prices, with a fast prediction cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.models.features import trailing_mean
+from pokewatch.models.features import Trailing
 from pokewatch.models.panel import Panel
 from pokewatch.models.prediction_cache import (
     CACHE_SIZE,
@@ -31,7 +31,7 @@ WINDOW = 7
 
 def rolling_mean(price: np.ndarray, window: int = WINDOW) -> np.ndarray:
     """Return the mean of the last ``window`` days' prices, shape (days, cards)."""
-    return trailing_mean(price, window)
+    return Trailing(price).mean(window, np.arange(len(price)))
 
 
 def as_date(day: date | str) -> date:
@@ -46,7 +46,7 @@ def as_date(day: date | str) -> date:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What one ``fit`` learnt; kept whole, so that a key and its price never come from two fits."""
+    """What one ``fit`` learnt, in one object: a key and its price never come from two fits."""
 
     columns: dict[str, int]
     index: pd.Index

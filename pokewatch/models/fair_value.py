@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.files import json_bytes
 from pokewatch.models import features
-from pokewatch.models.intervals import Bands
+from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel
 from pokewatch.schema import HORIZONS
 
@@ -41,6 +42,7 @@ BOOSTING = {
 }
 SMALL = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_features": 0.5}
 SMALL_ROWS = 15_000
+VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
 LOSSES = {"absolute_error": 0.998, "squared_error": 0.9}  # and where changes are clipped
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
@@ -65,8 +67,8 @@ class HorizonFit:
     """What was learnt for one horizon; log returns throughout.
 
     coef, center, scale: the damped trend on standardised features. boosting: its weight against
-    the trend. trust: 0 where the past says that naive is better, else 1. rows: training rows, 0
-    where nothing could be fitted.
+    the trend. trust: false where the past says that naive is better. rows: training rows, 0 where
+    nothing could be fitted.
     """
 
     horizon: int
@@ -74,7 +76,7 @@ class HorizonFit:
     center: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
     boosting: float = 0.0
-    trust: float = 1.0
+    trust: bool = True
     rows: int = 0
 
 
@@ -86,7 +88,7 @@ class FairValueModel:
     a boosted conditional mean keeps the order among calm cards. A ridge regression of changes in
     excess of the market on momenta is the damped trend. The weight of boosting grows with the
     number of independent cases, so that a panel of forty cards is not fitted as if it were large.
-    Intervals are conformal, see ``Bands``.
+    Intervals are conformal, see ``ConformalIntervals``.
     """
 
     def __init__(self, horizons: Sequence[int] = HORIZONS, seed: int = 7, learn: bool = True):
@@ -100,7 +102,7 @@ class FairValueModel:
         self.names: list[str] = []
         self.fits: dict[int, HorizonFit] = {}
         self.trees: dict[str, HistGradientBoostingRegressor] = {}
-        self.bands = Bands()
+        self.intervals = ConformalIntervals()
 
     def fit(
         self,
@@ -116,25 +118,26 @@ class FairValueModel:
         and does without them at first (``intervals=False``) where it is given the panel.
         """
         last = len(panel.dates) - 1
-        drawn = {h: cases_at(panel, h, [last], self.seed)[0] for h in self.horizons if self.learn}
-        used = {horizon: sample for horizon, sample in drawn.items() if sample is not None}
-        if built is None:
-            x = inputs(panel, list(used.values()), jobs)
-            self.fit_cases(used, dict(zip(used, x, strict=True)))
-        else:
-            x = [design(built, sample.day, sample.card) for sample in used.values()]
-            self.fit_cases(used, dict(zip(used, x, strict=True)), list(built))
+        samples = {h: cases_at(panel, h, [last], self.seed)[0] for h in self.horizons if self.learn}
+        used = {horizon: sample for horizon, sample in samples.items() if sample is not None}
+        pairs = [(sample.day, sample.card) for sample in used.values()]
+        x = inputs(panel, pairs, jobs) if built is None else [design(built, *one) for one in pairs]
+        self.fit_cases(used, dict(zip(used, x, strict=True)), built)
         if intervals:
-            self.bands = Bands.from_changes(panel, _volatility(panel, built), self.horizons)
+            volatility = features.volatility(panel) if built is None else built[VOLATILITY]
+            self.intervals = ConformalIntervals.from_changes(panel, volatility, self.horizons)
         return self
 
     def fit_cases(
         self,
         used: dict[int, Cases],
         inputs_of: dict[int, np.ndarray],
-        names: Sequence[str] | None = None,
+        names: Iterable[str] | None = None,
     ) -> None:
-        """Learn each horizon from its cases and their features; the others stay naive."""
+        """Learn each horizon from its cases and their features; the others stay naive.
+
+        names: of the features where they are not this version's.
+        """
         self.names = features.names() if names is None else list(names)
         self.trees = {}
         for horizon in self.horizons:
@@ -161,13 +164,13 @@ class FairValueModel:
             error = np.log(rows["y"] / rows["y_hat"]).abs().sum()
             naive = np.log(rows["y"] / rows["price"]).abs().sum()
             if error >= naive:
-                self.fits[int(horizon)].trust = 0.0
+                self.fits[int(horizon)].trust = False
         trusted = [horizon for horizon, fit in self.fits.items() if fit.trust]
-        self.bands = self.bands.learn(past[past["horizon"].isin(trusted)], today)
-        missing = [horizon for horizon in self.horizons if horizon not in self.bands.bands]
+        self.intervals = self.intervals.learn(past[past["horizon"].isin(trusted)], today)
+        missing = [horizon for horizon in self.horizons if horizon not in self.intervals.quantiles]
         if panel is not None and missing:
-            start = Bands.from_changes(panel, features.volatility(panel), missing)
-            self.bands = self.bands.with_missing(start)
+            start = ConformalIntervals.from_changes(panel, features.volatility(panel), missing)
+            self.intervals = self.intervals.with_missing(start)
 
     def _fit_trend(self, fit: HorizonFit, x: np.ndarray, excess: np.ndarray) -> None:
         part = x[:, self._linear()].astype(float)
@@ -199,7 +202,7 @@ class FairValueModel:
         median = self.trees[f"absolute_error_{horizon}"].predict(x)
         mean = self.trees[f"squared_error_{horizon}"].predict(x)
         boosted = (1 - MEAN_SHARE) * median + MEAN_SHARE * mean
-        return fit.trust * (fit.boosting * boosted + (1 - fit.boosting) * trend)
+        return fit.boosting * boosted + (1 - fit.boosting) * trend
 
     def predict(
         self, panel: Panel, on: pd.Timestamp | None = None, horizons: Sequence[int] | None = None
@@ -246,8 +249,8 @@ class FairValueModel:
         day = picked[position]
         x = features.cases(panel, day, card, jobs) if built is None else design(built, day, card)
         centers = {horizon: self.center(horizon, x) for horizon in wanted}
-        place = names.index("volatility_30")
-        return self.bands.apply(forecast_frame(panel, day, card, x, centers, place))
+        volatility = x[:, names.index(VOLATILITY)]
+        return self.intervals.apply(forecast_frame(panel, day, card, volatility, centers))
 
     def save(self, folder: Path) -> None:
         """Write model.json and, where trees were grown, trees.skops into a folder."""
@@ -259,9 +262,9 @@ class FairValueModel:
             "names": self.names,
             "trees": sorted(self.trees),
             "fits": [asdict(fit) for fit in self.fits.values()],
-            "bands": self.bands.to_json(),
+            "bands": self.intervals.to_json(),
         }
-        (folder / "model.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        (folder / "model.json").write_bytes(json_bytes(about, indent=True))
         if self.trees:
             import skops.io
 
@@ -278,14 +281,14 @@ class FairValueModel:
             raise ValueError("its horizons were not all fitted")
         size = len(self._linear())
         for fit in fitted:
-            numbers = [*fit.coef, *fit.center, *fit.scale, fit.boosting, fit.trust]
+            numbers = [*fit.coef, *fit.center, *fit.scale, fit.boosting]
             sizes = {len(fit.coef), len(fit.center), len(fit.scale)}
             if sizes != {size} or not np.isfinite(numbers).all():
                 raise ValueError(f"its trend for {fit.horizon} days is no trend")
-        for band in self.bands.bands.values():
-            classes = {len(band.low), len(band.high)}
-            numbers = [*band.edges, *band.low, *band.high]
-            if classes != {len(band.edges) + 1} or not np.isfinite(numbers).all():
+        for one in self.intervals.quantiles.values():
+            classes = {len(one.low), len(one.high)}
+            numbers = [*one.edges, *one.low, *one.high]
+            if classes != {len(one.edges) + 1} or not np.isfinite(numbers).all():
                 raise ValueError("its intervals are no intervals")
 
     @classmethod
@@ -307,8 +310,9 @@ class FairValueModel:
         try:
             model = cls(about["horizons"], int(about["seed"]))
             model.names = [str(name) for name in about["names"]]
-            model.fits = {int(fit["horizon"]): HorizonFit(**fit) for fit in about["fits"]}
-            model.bands = Bands.from_json(about["bands"])
+            fits = [HorizonFit(**fit | {"trust": bool(fit["trust"])}) for fit in about["fits"]]
+            model.fits = {int(fit.horizon): fit for fit in fits}
+            model.intervals = ConformalIntervals.from_json(about["bands"])
             if about["trees"]:
                 import skops.io
 
@@ -371,22 +375,19 @@ def forecast_frame(
     panel: Panel,
     day: np.ndarray,
     card: np.ndarray,
-    x: np.ndarray,
+    volatility: np.ndarray,
     centers: dict[int, np.ndarray],
-    volatility: int | None = None,
 ) -> pd.DataFrame:
     """Return forecasts of (day, card) pairs, horizon after horizon, columns as ``predict``.
 
-    x: their features; centers: forecast log changes by horizon; volatility: its column in ``x``.
+    volatility: of each pair; centers: forecast log changes of the pairs by horizon.
     """
-    if volatility is None:
-        volatility = features.names().index("volatility_30")
     price = panel.price[day, card]
     shared = {
         "card_id": panel.card_ids[card],
         "date": panel.dates[day],
         "market_price": price,
-        "volatility": x[:, volatility].astype(float),
+        "volatility": volatility.astype(float),
         "history_days": day - panel.first_days()[card],
         "age": panel.age[day, card],
     }
@@ -398,15 +399,12 @@ def forecast_frame(
     return pd.concat(frames, ignore_index=True)
 
 
-def inputs(panel: Panel, samples: Sequence[Cases], jobs: int = 1) -> list[np.ndarray]:
-    """Return the features of several samples, computed in one pass over the panel."""
-    if not samples:
+def inputs(
+    panel: Panel, pairs: Sequence[tuple[np.ndarray, np.ndarray]], jobs: int = 1
+) -> list[np.ndarray]:
+    """Return the features of several sets of (day, card) pairs, computed in one pass."""
+    if not pairs:
         return []
-    day = np.concatenate([sample.day for sample in samples])
-    card = np.concatenate([sample.card for sample in samples])
-    stops = np.cumsum([len(sample.day) for sample in samples])
+    day, card = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    stops = np.cumsum([len(days) for days, _ in pairs])
     return np.split(features.cases(panel, day, card, jobs), stops[:-1])
-
-
-def _volatility(panel: Panel, built: features.Features | None) -> np.ndarray:
-    return features.volatility(panel) if built is None else built["volatility_30"]

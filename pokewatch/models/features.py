@@ -1,8 +1,8 @@
 """Causal features: row t of every matrix is computed from rows up to t only.
 
 A feature looks along one card's days or across one day's cards. The first kind is computed for a
-few cards at a time, the second for a few days: what is at work stays in the processor's cache, and
-no more is held than was asked for. However it is cut, the numbers are the same to the last bit.
+few cards at a time, the second for a few days: the arrays at work stay in the processor's cache,
+and only what was asked for is kept. However it is cut, the numbers are the same to the last bit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import chain, pairwise
 
+import bottleneck as bn
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
@@ -59,12 +60,12 @@ def build(panel: Panel, rows: Sequence[int] | None = None, jobs: int = 1) -> Fea
     out = {name: np.empty(shape, np.float32) for name in names()}
 
     def of_cards(block: slice) -> None:
-        for name, matrix in chain(*_alone(panel, facts, block, wanted)):
+        for name, matrix in chain(*_by_card(panel, facts, block, wanted)):
             _put(matrix, out[name][:, block])
 
     def of_days(here: np.ndarray) -> None:
         first, last = int(here[0]), int(here[-1]) + 1
-        for name, matrix in chain(*_together(panel, facts, wanted[first:last])):
+        for name, matrix in chain(*_by_day(panel, facts, wanted[first:last])):
             _put(matrix, out[name][first:last])
 
     edges = pairwise(_edges(shape[1], CARDS_AT_ONCE))
@@ -88,17 +89,17 @@ def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.
         here, place, column = at
         for part, of_part in zip(parts, found, strict=True):
             values = [matrix[place, column] for _, matrix in of_part]
-            out[here, columns[part]] = known(np.stack(values, axis=1).astype(np.float32))
+            out[here, columns[part]] = zero_unknown(np.stack(values, axis=1).astype(np.float32))
 
     def of_cards(block: slice, here: np.ndarray) -> None:
         rows = np.unique(day[here])
         at = here, np.searchsorted(rows, day[here]), card[here] - block.start
-        put((0, 2), at, _alone(panel, facts, block, rows))
+        put((0, 2), at, _by_card(panel, facts, block, rows))
 
     def of_days(days: slice, here: np.ndarray) -> None:
         rows = np.unique(day[here])
         at = here, np.searchsorted(rows, day[here]), card[here]
-        put((1, 3), at, _together(panel, facts, rows))
+        put((1, 3), at, _by_day(panel, facts, rows))
 
     tasks = [delayed(of_cards)(*one) for one in _cut(card, len(panel.card_ids), CARDS_AT_ONCE)]
     tasks += [delayed(of_days)(*one) for one in _cut(day, len(panel.dates), DAYS_AT_ONCE)]
@@ -108,12 +109,12 @@ def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.
 
 @cache
 def layout() -> list[list[str]]:
-    """Return the names of the features, part by part: own, quotes, sales, factors."""
+    """Return the names of the features, part by part: prices, quotes, sales, factors."""
     one = pd.DataFrame({"card_id": ["1:Normal"], "date": pd.Timestamp("2025-01-01")})
     panel, rows = Panel.from_prices(one.assign(market_price=1.0)), np.array([0])
     facts = Facts.of(panel)
-    alone, together = _alone(panel, facts, slice(0, 1), rows), _together(panel, facts, rows)
-    parts = (alone[0], together[0], alone[1], together[1])
+    by_card, by_day = _by_card(panel, facts, slice(0, 1), rows), _by_day(panel, facts, rows)
+    parts = (by_card[0], by_day[0], by_card[1], by_day[1])
     return [[name for name, _ in part] for part in parts]
 
 
@@ -127,7 +128,7 @@ def volatility(panel: Panel) -> np.ndarray:
     rows = np.arange(len(panel.dates))
     out = np.empty(panel.price.shape, dtype=np.float32)
     for a, b in pairwise(_edges(len(panel.card_ids), CARDS_AT_ONCE)):
-        daily = known(change(np.log(panel.price[:, a:b]), 1, rows))
+        daily = zero_unknown(change(np.log(panel.price[:, a:b]), 1, rows))
         out[:, a:b] = Trailing(np.minimum(np.abs(daily), 0.5)).mean(QUIET_DAYS, rows)
     return out
 
@@ -172,14 +173,14 @@ class Facts:
         )
 
 
-def _alone(panel: Panel, facts: Facts, block: slice, rows: np.ndarray) -> tuple[Named, Named]:
-    """Return the parts ``own`` and ``sales`` of some cards."""
+def _by_card(panel: Panel, facts: Facts, block: slice, rows: np.ndarray) -> tuple[Named, Named]:
+    """Return the parts ``prices`` and ``sales`` of some cards."""
     some = panel.cards_only(block)
     part = replace(facts, released=facts.released[block], sealed=facts.sealed[block])
-    return own(some, part, rows), sales(some, rows)
+    return prices(some, part, rows), sales(some, rows)
 
 
-def _together(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Named]:
+def _by_day(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Named]:
     """Return the parts ``quotes`` and ``factors`` of some days."""
     price = Logs(panel.price, rows, FACTOR_SPANS)
     return quotes(panel, price.now, rows), factors(price, facts)
@@ -188,10 +189,10 @@ def _together(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Name
 def _put(matrix: np.ndarray, out: np.ndarray) -> None:
     """Write a matrix to its place as float32, 0 where nothing is known."""
     np.copyto(out, matrix, casting="same_kind")
-    known(out)
+    zero_unknown(out)
 
 
-def known(matrix: np.ndarray) -> np.ndarray:
+def zero_unknown(matrix: np.ndarray) -> np.ndarray:
     """Return the matrix itself, 0 put where nothing is known."""
     if matrix.size and np.isnan(matrix.min()):  # the least of a matrix with a NaN is NaN
         matrix[np.isnan(matrix)] = 0
@@ -210,19 +211,19 @@ def until(built: Features, row: int) -> Features:
     return {name: matrix[: row + 1] for name, matrix in built.items()}
 
 
-def own(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what a card's own prices say: momenta, distances, volatility, calm, age."""
     first = max(int(rows[0]) - LOOK_BACK, 0)
-    prices, place = np.log(panel.price[first : rows[-1] + 1]), rows - first
-    now = at(prices, place)
+    log_price, place = np.log(panel.price[first : rows[-1] + 1]), rows - first
+    now = at(log_price, place)
     for span in SPANS:
-        yield f"momentum_{span}", clip(change(prices, span, place))
-    level = Trailing(prices)
+        yield f"momentum_{span}", clip(change(log_price, span, place))
+    level = Trailing(log_price)
     for span in MEANS:
         yield f"above_mean_{span}", clip(now - level.mean(span, place))
-    daily = np.zeros(prices.shape)
-    np.subtract(prices[1:], prices[:-1], out=daily[1:])
-    known(daily)
+    daily = np.zeros(log_price.shape)
+    np.subtract(log_price[1:], log_price[:-1], out=daily[1:])
+    zero_unknown(daily)
     moves = Trailing(np.minimum(np.abs(daily), 0.5))
     sign = np.sign(daily).astype(np.float32)
     changed, signs = Trailing(np.abs(sign)), Trailing(sign)
@@ -235,16 +236,10 @@ def own(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.
     yield "days_since_change", np.minimum(rows[:, None] - last, LONG_AGO)
     # Of a card that never changed that is the change of the first row, which is none.
     last = np.maximum(last, 0)
-    if first:
-        after, before = (
-            np.take_along_axis(panel.price, row, axis=0) for row in (last, np.maximum(last - 1, 0))
-        )
-        yield "last_change", clip(np.log(after) - np.log(before))
-    else:
-        cell = last * daily.shape[1] + np.arange(daily.shape[1])
-        yield "last_change", clip(daily.ravel().take(cell))
+    before = np.log(np.take_along_axis(panel.price, np.maximum(last - 1, 0), axis=0))
+    yield "last_change", clip(np.log(np.take_along_axis(panel.price, last, axis=0)) - before)
     spans = (14, 30, 60, LOOK_BACK)
-    highest, lowest = extremes(prices, spans, np.fmax), extremes(prices, spans, np.fmin)
+    highest, lowest = extremes(log_price, spans, np.fmax), extremes(log_price, spans, np.fmin)
     for span in spans:
         yield f"below_high_{span}", clip(now - at(highest[span], place))
         yield f"above_low_{span}", clip(now - at(lowest[span], place))
@@ -261,14 +256,18 @@ class Logs:
     """Logarithms of a matrix on some days and on those some days before, each taken once."""
 
     def __init__(
-        self, matrix: np.ndarray, rows: np.ndarray, spans: Sequence[int], least: float | None = None
+        self,
+        matrix: np.ndarray,
+        rows: np.ndarray,
+        spans: Sequence[int],
+        floor: float | None = None,
     ):
-        """Take them; least: what is lower counts as that."""
+        """Take them; floor: what is lower counts as that."""
         needed = np.unique(np.concatenate([rows, *(rows - span for span in spans)]))
         self.rows = needed[needed >= 0]
         self.place = np.searchsorted(self.rows, rows)
         values = at(matrix, self.rows)
-        self.values = np.log(values if least is None else np.maximum(values, least))
+        self.values = np.log(values if floor is None else np.maximum(values, floor))
         self.asked = rows
         self.now = at(self.values, self.place)
 
@@ -301,7 +300,7 @@ def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         some = slice(None) if counted.all() else np.flatnonzero(counted)
         volume = Trailing(recent[:, some])
         for span, matrix in mean.items():
-            matrix[:, some] = np.log(1 + known(volume.mean(span, rows - first)))
+            matrix[:, some] = np.log(1 + zero_unknown(volume.mean(span, rows - first)))
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
     yield "sales_rise_3", mean[3] - mean[14]
@@ -313,7 +312,7 @@ def factors(price: Logs, facts: Facts) -> Iterator[tuple[str, np.ndarray]]:
     alive = ~np.isnan(price.now)
     sets, forms = Groups(facts.sets, alive), Groups(facts.forms, alive)
     for span in FACTOR_SPANS:
-        momentum = known(clip(price.change(span)))  # 0 where the card is not alive
+        momentum = zero_unknown(clip(price.change(span)))  # 0 where the card is not alive
         total = momentum.sum(axis=1, keepdims=True)
         mean = total / np.maximum(alive.sum(axis=1, keepdims=True), 1)
         yield f"market_momentum_{span}", np.broadcast_to(mean, momentum.shape)
@@ -353,28 +352,10 @@ def _change(matrix: np.ndarray, new: np.ndarray, old: np.ndarray, early: int) ->
 def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
     """Return each value's rank among its row's living ones, as a share; ties share their mean.
 
-    Values count as float32, as they are kept. Their bits, turned to a number of the same order,
-    stand above the number of the card: so they are sorted at once, which is much sooner done
-    than finding the order of a row of floats.
+    Values count as float32, as they are kept; NaN where a card is not alive.
     """
-    rows, cards = matrix.shape
-    values = np.where(alive, matrix, np.inf).astype(np.float32) + np.float32(0)  # -0 is 0
-    bits = values.view(np.int32)
-    both = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 31
-    both |= np.arange(cards)
-    both.sort(axis=1)
-    begins = np.ones(matrix.shape, dtype=bool)
-    np.not_equal(both[:, 1:] >> 31, both[:, :-1] >> 31, out=begins[:, 1:])
-    first = np.flatnonzero(begins)
-    size = np.diff(first, append=rows * cards)
-    offset = np.arange(rows)[:, None] * cards
-    mean = np.repeat(first + (1 + size) / 2, size).reshape(matrix.shape)
-    mean -= offset
-    mean /= np.maximum(alive.sum(axis=1, keepdims=True), 1)
-    out = np.empty(matrix.shape)
-    out.ravel()[(both & 0x7FFFFFFF) + offset] = mean
-    out[~alive] = np.nan
-    return out
+    ranked = bn.nanrankdata(np.where(alive, matrix, np.nan).astype(np.float32), axis=1)
+    return ranked / np.maximum(alive.sum(axis=1, keepdims=True), 1)
 
 
 def last_change(price: np.ndarray, first: int) -> np.ndarray:
@@ -415,10 +396,7 @@ class Trailing:
         """
         total = at(_window(self.totals, span), rows)
         if self.counts is None:
-            early = int(np.searchsorted(rows, span - 1))
-            mean = np.divide(total, span, dtype=total.dtype)
-            mean[:early] = total[:early] / (rows[:early, None] + 1)
-            return mean
+            return total / np.minimum(rows + 1, span)[:, None].astype(total.dtype)
         with np.errstate(invalid="ignore"):
             return total / at(_window(self.counts, span), rows)
 
@@ -440,11 +418,6 @@ def _window(sums: dict[int, np.ndarray], span: int) -> np.ndarray:
         total, done = longer, done + size
     sums[span] = total
     return total
-
-
-def trailing_mean(matrix: np.ndarray, span: int) -> np.ndarray:
-    """Return the mean of the known values among the last ``span`` rows, this one included."""
-    return Trailing(matrix).mean(span, np.arange(len(matrix)))
 
 
 def extremes(matrix: np.ndarray, spans: Sequence[int], pick: np.ufunc) -> dict[int, np.ndarray]:
@@ -496,8 +469,4 @@ class Groups:
 
 def less_median(matrix: np.ndarray) -> np.ndarray:
     """Return a matrix less each day's median over the cards, 0 where nothing is known."""
-    count = matrix.shape[1] - np.isnan(matrix).sum(axis=1)
-    ascending = np.sort(matrix, axis=1)  # NaN last
-    row = np.arange(len(matrix))
-    low, high = (ascending[row, place] for place in (np.maximum(count - 1, 0) // 2, count // 2))
-    return known(matrix - ((low + high) / 2)[:, None])
+    return zero_unknown(matrix - bn.nanmedian(matrix, axis=1)[:, None])

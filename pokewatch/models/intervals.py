@@ -20,11 +20,10 @@ MIN_TAIL = 0.01
 SETTLED = 7  # days after which a card's volatility is known well enough
 UNKNOWN = 0.02  # daily volatility assumed of cards of which nothing is known yet
 FLOOR = 0.002  # daily volatility below which a card counts as this volatile
-CENT = 0.005  # USD; prices are whole cents, so half a cent belongs to them
 
 
 @dataclass
-class Band:
+class ErrorQuantiles:
     """Error quantiles of one horizon by volatility class, in units of the card's own spread."""
 
     edges: list[float] = field(default_factory=list)
@@ -32,25 +31,27 @@ class Band:
     high: list[float] = field(default_factory=list)
 
 
-class Bands:
-    """Conformal intervals by volatility class.
+class ConformalIntervals:
+    """80 % intervals by volatility class.
 
     An error is scaled by its card's spread, daily volatility x sqrt(horizon); the recency-weighted
     quantiles of past out-of-sample errors within a class of volatility become the bounds (Mondrian
     conformal prediction, Vovk et al. 2005; weighted, Tibshirani et al. 2019).
     """
 
-    def __init__(self, bands: dict[int, Band] | None = None):
-        """Hold a band a horizon."""
-        self.bands = bands or {}
+    def __init__(self, quantiles: dict[int, ErrorQuantiles] | None = None):
+        """Hold the error quantiles of each horizon (days)."""
+        self.quantiles = quantiles or {}
 
     @classmethod
-    def from_changes(cls, panel: Panel, volatility: np.ndarray, horizons: Sequence[int]) -> Bands:
+    def from_changes(
+        cls, panel: Panel, volatility: np.ndarray, horizons: Sequence[int]
+    ) -> ConformalIntervals:
         """Start from the spread of past price changes: what naive would have got wrong.
 
         volatility: of every day and card, as ``features.volatility`` gives it.
         """
-        out = cls()
+        found = {}
         # A card's first days do not tell its volatility: later ones stand in for them.
         volatility = volatility.copy()
         settled = min(SETTLED, len(volatility) - 1)
@@ -63,55 +64,29 @@ class Bands:
             known = ~np.isnan(target)
             age = np.repeat(np.arange(len(target), dtype=float)[::-1], known.sum(axis=1))
             usual = volatility[known].astype(float)
-            out._learn(horizon, target[known], usual, age, int(known.any(axis=0).sum()))
-        return out
+            cards = int(known.any(axis=0).sum())
+            found[horizon] = _quantiles(horizon, target[known], usual, age, cards)
+        return cls({horizon: one for horizon, one in found.items() if one is not None})
 
-    def with_missing(self, others: Bands) -> Bands:
-        """Return these bands, and of ``others`` the horizons that are not among them."""
-        both = others.bands | self.bands
-        return Bands({horizon: both[horizon] for horizon in sorted(both)})
+    def with_missing(self, others: ConformalIntervals) -> ConformalIntervals:
+        """Return these intervals, and of ``others`` the horizons that are not among them."""
+        both = others.quantiles | self.quantiles
+        return ConformalIntervals({horizon: both[horizon] for horizon in sorted(both)})
 
-    def learn(self, past: pd.DataFrame, today: pd.Timestamp) -> Bands:
-        """Return bands from finished forecasts; horizons with too few keep what they have.
+    def learn(self, past: pd.DataFrame, today: pd.Timestamp) -> ConformalIntervals:
+        """Return intervals from finished forecasts; horizons with too few keep what they have.
 
         past: columns card_id, date, horizon, volatility, y, y_hat (USD); each ended by ``today``.
         """
-        out = Bands(dict(self.bands))
+        out = ConformalIntervals(dict(self.quantiles))
         for horizon, rows in past.groupby("horizon"):
             error = np.log(rows["y"] / rows["y_hat"]).to_numpy()
             age = (today - rows["date"]).dt.days.to_numpy(dtype=float)
-            out._learn(
-                int(horizon), error, rows["volatility"].to_numpy(), age, rows["card_id"].nunique()
-            )
+            volatility, cards = rows["volatility"].to_numpy(), rows["card_id"].nunique()
+            found = _quantiles(int(horizon), error, volatility, age, cards)
+            if found is not None:
+                out.quantiles[int(horizon)] = found
         return out
-
-    def _learn(
-        self,
-        horizon: int,
-        error: np.ndarray,
-        volatility: np.ndarray,
-        age: np.ndarray,
-        cards: int,
-    ) -> None:
-        if len(error) < MIN_CASES:
-            return
-        weight = 0.5 ** (age / HALF_LIFE)
-        cuts = np.quantile(volatility, np.linspace(0, 1, CLASSES + 1)[1:-1])
-        band = Band(edges=[float(cut) for cut in np.unique(cuts)])
-        group = np.searchsorted(band.edges, volatility, side="left")
-        unit = error / spread(volatility, horizon)
-        # Cards move together, so a sample is only as large as its windows that do not overlap:
-        # the split-conformal correction (1 + 1/n) counts these.
-        windows = (1 + float(np.ptp(age)) / horizon) * np.sqrt(cards) / TOGETHER
-        tail = max((1 - COVERAGE) / 2 - COVERAGE / 2 / windows, MIN_TAIL)
-        for number in range(len(band.edges) + 1):
-            here = group == number
-            if here.sum() < MIN_CASES:
-                here = np.ones(len(unit), dtype=bool)
-            low, high = weighted_quantiles(unit[here], weight[here], [tail, 1 - tail])
-            band.low.append(min(low, 0.0))
-            band.high.append(max(high, 0.0))
-        self.bands[horizon] = band
 
     def apply(self, forecast: pd.DataFrame) -> pd.DataFrame:
         """Add ``lower`` and ``upper`` (USD) to forecasts with volatility, horizon, fair_value."""
@@ -126,25 +101,24 @@ class Bands:
         )
 
     def _bounds(self, horizon: int, volatility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        unit = spread(volatility, horizon)
-        if not self.bands:  # nothing was ever seen: a normal guess from the card's volatility
+        if not self.quantiles:  # nothing was ever seen: a normal guess from the card's volatility
             unit = spread(np.maximum(volatility, UNKNOWN), horizon)
             return -1.28 * unit, 1.28 * unit
-        # A horizon longer than the history borrows the next one's, wider as far as bands widen.
-        nearest = min(self.bands, key=lambda known: (abs(known - horizon), known))
-        band = self.bands[nearest]
-        group = np.searchsorted(band.edges, volatility, side="left")
-        unit = unit * max(horizon / nearest, 1.0) ** self._growth()
-        return np.array(band.low)[group] * unit, np.array(band.high)[group] * unit
+        # A horizon longer than the history borrows the next one's, wider as far as those widen.
+        nearest = min(self.quantiles, key=lambda known: (abs(known - horizon), known))
+        found = self.quantiles[nearest]
+        group = np.searchsorted(found.edges, volatility, side="left")
+        unit = spread(volatility, horizon) * max(horizon / nearest, 1.0) ** self._growth()
+        return np.array(found.low)[group] * unit, np.array(found.high)[group] * unit
 
     def _growth(self) -> float:
-        """Return the power of the horizon by which known bands widen beyond its square root.
+        """Return the power of the horizon by which intervals widen beyond its square root.
 
         Prices that follow each other late (momentum, rare sales) spread faster than a random walk.
         """
         width = {
-            horizon: float(np.mean(np.subtract(band.high, band.low)))
-            for horizon, band in self.bands.items()
+            horizon: float(np.mean(np.subtract(one.high, one.low)))
+            for horizon, one in self.quantiles.items()
         }
         known = [horizon for horizon, size in width.items() if size > 0]
         if len(known) < 2:
@@ -154,12 +128,37 @@ class Bands:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {str(horizon): asdict(band) for horizon, band in self.bands.items()}
+        return {str(horizon): asdict(one) for horizon, one in self.quantiles.items()}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Bands:
+    def from_json(cls, values: dict[str, Any]) -> ConformalIntervals:
         """Rebuild what ``to_json`` gave."""
-        return cls({int(horizon): Band(**band) for horizon, band in values.items()})
+        return cls({int(horizon): ErrorQuantiles(**one) for horizon, one in values.items()})
+
+
+def _quantiles(
+    horizon: int, error: np.ndarray, volatility: np.ndarray, age: np.ndarray, cards: int
+) -> ErrorQuantiles | None:
+    """Return the quantiles of log errors that are ``age`` days old, None for too few of them."""
+    if len(error) < MIN_CASES:
+        return None
+    weight = 0.5 ** (age / HALF_LIFE)
+    cuts = np.quantile(volatility, np.linspace(0, 1, CLASSES + 1)[1:-1])
+    out = ErrorQuantiles(np.unique(cuts).tolist())
+    group = np.searchsorted(out.edges, volatility, side="left")
+    unit = error / spread(volatility, horizon)
+    # Cards move together, so a sample is only as large as its windows that do not overlap:
+    # the split-conformal correction (1 + 1/n) counts these.
+    windows = (1 + float(np.ptp(age)) / horizon) * np.sqrt(cards) / TOGETHER
+    tail = max((1 - COVERAGE) / 2 - COVERAGE / 2 / windows, MIN_TAIL)
+    for number in range(len(out.edges) + 1):
+        here = group == number
+        if here.sum() < MIN_CASES:
+            here = np.ones(len(unit), dtype=bool)
+        low, high = weighted_quantiles(unit[here], weight[here], [tail, 1 - tail])
+        out.low.append(min(low, 0.0))
+        out.high.append(max(high, 0.0))
+    return out
 
 
 def spread(volatility: np.ndarray, horizon: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
 Matrix = np.ndarray
+MATRICES = ("price", "age", "low", "mid", "volume")
 PANEL_COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "volume"]
 AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
@@ -49,22 +50,11 @@ class Panel:
         """
         if until is not None:
             prices = prices[prices["date"] <= pd.Timestamp(until)]
-        if prices.empty:
-            when = f" up to {until}" if until else ""
-            raise UsageError(f"no prices are stored{when}: run 'pokewatch collect' first")
-        column, card_ids = pd.factorize(prices["card_id"], sort=True)
-        first, last = prices["date"].min(), prices["date"].max()
-        dates = pd.date_range(first, max(last, pd.Timestamp(until)) if until else last, freq="D")
-        row = (prices["date"] - first).dt.days.to_numpy()
-        shape = (len(dates), len(card_ids))
-
-        def matrix(name: str) -> Matrix:
-            out = np.full(shape, np.nan)
-            out[row, column] = prices[name].to_numpy(dtype="float64")
-            return out
-
-        given = {name: matrix(name) for name in PANEL_COLUMNS[2:] if name in prices}
-        return cls._filled(dates, np.asarray(card_ids, dtype=object), given, cards)
+        columns = [name for name in PANEL_COLUMNS if name in prices]
+        table = pa.Table.from_pandas(prices[columns], preserve_index=False)
+        date_, ids = table["date"].cast(pa.date32()), table["card_id"].dictionary_encode()
+        table = table.set_column(0, "card_id", ids).set_column(1, "date", date_)
+        return cls.from_tables([table], cards, until)
 
     @classmethod
     def from_tables(
@@ -149,24 +139,12 @@ class Panel:
 
     def until(self, row: int) -> Panel:
         """Return the panel as it was known at the end of day ``row``: nothing later is in it."""
-        end = row + 1
-        return Panel(
-            dates=self.dates[:end],
-            card_ids=self.card_ids,
-            price=self.price[:end],
-            age=self.age[:end],
-            low=self.low[:end],
-            mid=self.mid[:end],
-            volume=self.volume[:end],
-            cards=self.cards,
-        )
+        cut = {name: getattr(self, name)[: row + 1] for name in ("dates", *MATRICES)}
+        return replace(self, **cut)
 
     def cards_only(self, block: slice) -> Panel:
-        """Return the panel of some neighbouring cards, in memory of its own."""
-        cut = {
-            name: np.ascontiguousarray(getattr(self, name)[:, block])
-            for name in ("price", "age", "low", "mid", "volume")
-        }
+        """Return the panel of some neighbouring cards, copied together."""
+        cut = {name: np.ascontiguousarray(getattr(self, name)[:, block]) for name in MATRICES}
         return replace(self, card_ids=self.card_ids[block], cards=self.cards.iloc[block], **cut)
 
     def first_days(self) -> Matrix:
@@ -185,13 +163,10 @@ class Panel:
         A source that serves yesterday again does this; a real day of ``min_cards`` cards and more
         does not.
         """
-        found = []
-        for row in range(1, len(self.dates)):
-            both = (self.age[row] == 0) & (self.age[row - 1] == 0)
-            same = self.price[row] == self.price[row - 1]
-            if both.sum() >= min_cards and same[both].all():
-                found.append(self.dates[row])
-        return found
+        fresh, same = self.age == 0, self.price[1:] == self.price[:-1]
+        both = fresh[1:] & fresh[:-1]
+        repeated = (both.sum(axis=1) >= min_cards) & (same | ~both).all(axis=1)
+        return list(self.dates[1:][repeated])
 
     def history_days(self) -> Matrix:
         """Return days since each card's first observation (-1 before it)."""

@@ -1,4 +1,4 @@
-"""Prediction caches: in memory, and optionally a Redis behind it that processes share."""
+"""The prediction cache: in memory, with an optional Redis behind it that processes share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAUSE = 60.0  # seconds for which a server that failed is left alone
 FIELD = "fair_price"
 LONGEST_VALUE = 64  # bytes; what is longer was not written here
 SETTING = "POKEWATCH_CACHE_URL"
-MEND = (
+REMEDY = (
     "write redis://[:password@]host:port/db (rediss:// for TLS; special characters of the password "
     "percent-encoded), or leave it empty to cache in memory only"
 )
@@ -147,9 +147,8 @@ class RedisValues:
         place = options.get("path") or f"{options.get('host')}:{options.get('port', 6379)}"
         self.address = f"{place}/{options.get('db') or 0}"  # never with the password
         self._lock = Lock()
-        self._away = False
+        self._retry_at: float | None = None  # on the monotonic clock; None while it answers
         self._warned = False
-        self._ask_again = 0.0
 
     def read(self, key: str) -> float | None:
         """Return the value under ``key``; None where there is none, or none that was written here.
@@ -166,32 +165,30 @@ class RedisValues:
     def _ask(self, command: Callable[[], object]) -> object:
         from redis.exceptions import RedisError
 
-        if self._away and not self._may_try():
+        if self._retry_at is not None and not self._may_try():
             return None
         try:
             answer = command()
         except (RedisError, OSError, UnicodeError) as error:
-            if str(error).startswith("WRONGTYPE"):  # the key holds no text: a foreign value
-                return None
-            self._failed(error)
+            if not str(error).startswith("WRONGTYPE"):  # else the key holds a foreign value
+                self._failed(error)
             return None
-        if self._away:
-            self._away = False
+        if self._retry_at is not None:
+            self._retry_at = None
             log.info("the prediction cache at %s answers again", self.address)
         return answer
 
     def _may_try(self) -> bool:
-        """Say whether the pause is over; one caller tries for all others."""
+        """Return whether the pause is over; one caller tries for all others."""
         with self._lock:
-            if monotonic() < self._ask_again:
+            if self._retry_at is not None and monotonic() < self._retry_at:
                 return False
-            self._ask_again = monotonic() + PAUSE
+            self._retry_at = monotonic() + PAUSE
             return True
 
     def _failed(self, error: Exception) -> None:
         with self._lock:
-            self._ask_again = monotonic() + PAUSE
-            self._away = True
+            self._retry_at = monotonic() + PAUSE
             first, self._warned = not self._warned, True
         if first:
             reason = f"{type(error).__name__}: {error}"
@@ -199,7 +196,7 @@ class RedisValues:
                 reason = reason.replace(self._password, "***")
             log.warning(
                 "the prediction cache at %s does not answer (%s); predictions go on without it, "
-                "and it is tried again every %.0f s: start it, or mend %s",
+                "and it is tried again every %.0f s: start it, or correct %s",
                 self.address,
                 reason,
                 PAUSE,
@@ -240,9 +237,9 @@ def _client(url: str) -> Redis:
         ) from error
     scheme = re.match(r"([a-z][a-z0-9+.-]{0,15})://", url, re.IGNORECASE)
     if scheme is None:
-        raise UsageError(f"{SETTING} is no URL: {MEND}")
+        raise UsageError(f"{SETTING} is no URL: {REMEDY}")
     if scheme[1] not in ("redis", "rediss", "unix"):
-        raise UsageError(f"{SETTING} begins with '{scheme[1]}://', which is no Redis: {MEND}")
+        raise UsageError(f"{SETTING} begins with '{scheme[1]}://', which is no Redis: {REMEDY}")
     try:
         parts = urlsplit(url)
         # Redis's own parser takes an unknown database for 0 and a missing host for this machine.
@@ -260,5 +257,5 @@ def _client(url: str) -> Redis:
         pool.connection_class(**pool.connection_kwargs)  # refuses unknown options; sends nothing
     except (ValueError, TypeError):
         # Without the cause: its text may hold a piece of the password.
-        raise UsageError(f"{SETTING} cannot be read as a Redis URL: {MEND}") from None
+        raise UsageError(f"{SETTING} cannot be read as a Redis URL: {REMEDY}") from None
     return client

@@ -1,4 +1,4 @@
-"""A day's predictions as people read them: the signal, its flags and a reason in words."""
+"""A day's predictions for people: the signal, its flags and the reason as a sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from pokewatch.models import features, signals
 from pokewatch.models.panel import Panel
-from pokewatch.models.signals import Rules
+from pokewatch.models.signals import Rule, Rules
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 
@@ -32,7 +32,7 @@ def decide(
     """Return predictions with signal, reason and flags, columns ``PREDICTION_COLUMNS``.
 
     forecast: one day's output of ``FairValueModel.predict`` on ``panel``; earlier: the same for
-    the days before of those cards whose signal depends on yesterday's (``calls.wavering``).
+    the days before of those cards whose signal depends on yesterday's (``signals.wavering``).
     """
     out = forecast.copy()
     day = pd.Timestamp(out["date"].iloc[0])
@@ -55,27 +55,23 @@ def decide(
 
 def _facts(panel: Panel, on: pd.Timestamp) -> pd.DataFrame:
     """Return what a reason can mention about each card: its moves, its set's, sales, thinness."""
-    row = panel.day(on)
-    since = max(row - features.QUIET_DAYS + 1, 0)
-    log_price = np.log(panel.price[since : row + 1])
-    moves = np.abs(np.diff(log_price, axis=0))
+    end = panel.day(on) + 1  # of the days that are known
+    month, weeks = max(end - features.QUIET_DAYS, 0), max(end - FORTNIGHT, 0)
+    moves = np.abs(np.diff(np.log(panel.price[month:end]), axis=0))
     known = np.maximum((~np.isnan(moves)).sum(axis=0), 1)
     unchanged = np.nansum(moves == 0, axis=0) / known
-    volume = panel.volume[since : row + 1]
+    volume = panel.volume[month:end]
     counted = (~np.isnan(volume)).any(axis=0)
-    sales = np.nansum(volume, axis=0)
-    unknown = np.full(len(panel.card_ids), np.nan)
-    change = unknown
-    if row >= FORTNIGHT:
-        change = panel.price[row] / panel.price[row - FORTNIGHT] - 1
-    recent = np.nansum(panel.volume[max(row - FORTNIGHT + 1, 0) : row + 1], axis=0)
-    before = np.nansum(
-        panel.volume[max(row - 2 * FORTNIGHT + 1, 0) : max(row - FORTNIGHT + 1, 0)], axis=0
-    )
+    change = unknown = np.full(len(panel.card_ids), np.nan)
+    if end > FORTNIGHT:
+        change = panel.price[end - 1] / panel.price[weeks - 1] - 1
+    recent = np.nansum(panel.volume[weeks:end], axis=0)
+    before = np.nansum(panel.volume[max(weeks - FORTNIGHT, 0) : weeks], axis=0)
+    few = counted & (np.nansum(volume, axis=0) < THIN_SALES)
     facts = pd.DataFrame(
         {
             "two_weeks": change,
-            "thin": (unchanged >= THIN_UNCHANGED) | (counted & (sales < THIN_SALES)),
+            "thin": (unchanged >= THIN_UNCHANGED) | few,
             "sales": np.divide(recent, before, out=unknown.copy(), where=before >= THIN_SALES),
             "set_name": panel.cards["set_name"].to_numpy(),
         },
@@ -119,9 +115,9 @@ def _reasons(
     return text.str.slice(0, 1).str.upper().add(text.str.slice(1)).to_numpy()
 
 
-def record(rule: signals.Rule, strength: float, good_move: float) -> str:
+def record(rule: Rule, strength: float, good_move: float) -> str:
     """Return how past calls like one of this strength did, in words."""
-    calls, right = rule.track(strength)
+    calls, right = rule.past_calls(strength)
     verb = "rose" if rule.side == "BUY" else "fell"
     return (
         f"{right / max(calls, 1) * 100:.0f} % of {calls:,} past calls like it {verb} "
@@ -134,14 +130,15 @@ def _percent(share: pd.Series) -> pd.Series:
 
 
 def _moved(change: pd.Series) -> pd.Series:
+    """Say how the price changed in two weeks, nothing where that is not known."""
     words = np.select(
-        [change.isna(), change >= 0.005, change <= -0.005],
+        [change >= 0.005, change <= -0.005, change.notna()],
         [
-            "",
             "up " + _percent(change) + " % in two weeks; ",
             "down " + _percent(change) + " % in two weeks; ",
+            "hardly moved in two weeks; ",
         ],
-        default="hardly moved in two weeks; ",
+        default="",
     )
     return pd.Series(words, index=change.index)
 
@@ -155,7 +152,6 @@ def _more(text: pd.Series, facts: pd.DataFrame) -> pd.Series:
     )
     words = text.str.removesuffix("; ") + pd.Series(sales, index=text.index).where(text != "", "")
     move = facts["set_move"]
-    told = move.abs() >= SET_MOVED
     verb = pd.Series(np.where(move > 0, " rose ", " fell "), index=text.index)
     others = "other cards of its set" + verb + _percent(move) + " %; "
-    return words + others.where(told, "")
+    return words + others.where(move.abs() >= SET_MOVED, "")

@@ -1,7 +1,8 @@
-"""BUY, HOLD or SELL from a forecast, with rules learnt from past forecasts only."""
+"""BUY, HOLD or SELL from a forecast, by rules learnt from past forecasts only."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,74 +14,71 @@ from pokewatch.models.intervals import spread
 from pokewatch.settings import Settings
 
 MIN_CALLS = 50  # past calls without which a threshold, or a share shown, proves nothing
-QUANTILES = np.linspace(0.80, 0.999, 60)
-RECALL = 0.25  # share of the good moves that calls should still find when they are made stricter
+QUANTILES = np.linspace(0.80, 0.999, 60)  # of the scores, tried as thresholds
+MIN_RECALL = 0.25  # share of the good moves that calls still find when they are made stricter
 SURE_ENOUGH = 0.6  # a call as often right as this needs no multiple of a high base rate
-LEAST_LIFT = 1.5  # over the base rate, in the calls really made
-LEAST_RIGHT = 0.1  # share of calls really made that must have been right
-LEAST_MOVE = 0.01  # least threshold where the score is the expected move
+MIN_LIFT = 1.5  # over the base rate, in the calls really made
+MIN_PRECISION = 0.1  # share of the calls really made that must have been right
+MIN_MOVE = 0.01  # lowest threshold where the score is the expected move
 INDEPENDENT = 2000  # cases, rows / horizon, from which on a chance is learnt
 KEEP = 0.7  # a call stays until its score falls below this share of the threshold
 STRENGTHS = (1.0, 1.25, 1.6)  # score over threshold; calls are recorded by these classes
-SIDES = (("BUY", 1), ("SELL", -1))
+SIGNS = {"BUY": 1, "SELL": -1}
 
 
 @dataclass(frozen=True)
 class Rule:
     """When to call one side at one horizon, and how such calls did before.
 
-    enter: least score; infinite: never call. weights: of the logistic regression whose chance is
-    the score, intercept last; empty where the score is the forecast log return itself (BUY
-    positive, SELL negative). precision: share of past calls that were right, base_rate: share of
-    all cases that were. record: (least strength, calls, right calls) by classes of strength, the
-    score over the threshold.
+    threshold: the lowest score of a call; infinite: never call. weights: of the logistic regression
+    whose chance is the score, intercept last; empty where the score is the forecast log return
+    itself (BUY positive, SELL negative). precision: share of past calls that were right; base_rate:
+    share of all cases that were; recall: share of the good moves that were called. record: (lowest
+    strength, calls, right calls) by classes of strength, the score over the threshold.
     """
 
     side: str
     horizon: int
-    enter: float = float("inf")
+    threshold: float = math.inf
     weights: list[float] = field(default_factory=list)
-    precision: float = float("nan")
-    base_rate: float = float("nan")
-    recall: float = float("nan")
+    precision: float = math.nan
+    base_rate: float = math.nan
+    recall: float = math.nan
     calls: int = 0
     record: list[list[float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON values; an infinite threshold becomes null."""
+        """Return the values of a model file, in which the threshold is called ``enter``."""
         values = asdict(self)
-        return {
-            key: None if isinstance(value, float) and not np.isfinite(value) else value
-            for key, value in values.items()
-        }
+        return {"enter": values.pop("threshold"), **values}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Rule:
-        """Rebuild a rule written by ``as_dict``."""
-        filled: dict[str, Any] = {
-            key: (float("inf") if key == "enter" else float("nan")) if value is None else value
-            for key, value in values.items()
+        """Rebuild a rule from a model file, where what is not finite is null."""
+        known: dict[str, Any] = {
+            key: math.nan if value is None else value for key, value in values.items()
         }
-        return cls(**filled)
+        threshold = known.pop("enter")
+        return cls(threshold=math.inf if math.isnan(threshold) else threshold, **known)
 
     @property
     def sign(self) -> int:
         """1 for BUY, -1 for SELL."""
-        return 1 if self.side == "BUY" else -1
+        return SIGNS[self.side]
 
-    def score(self, edge: np.ndarray, volatility: np.ndarray) -> np.ndarray:
-        """Return what is compared with ``enter``; a chance is 0 where nothing is expected.
+    def score(self, expected_log_return: np.ndarray, volatility: np.ndarray) -> np.ndarray:
+        """Return what is compared with the threshold; a chance is 0 where nothing is expected.
 
-        edge: forecast log returns; volatility: mean absolute daily log changes.
+        volatility: mean absolute daily log changes.
         """
-        ahead = self.sign * edge
+        ahead = self.sign * expected_log_return
         if not self.weights:
             return ahead
         weights = np.array(self.weights)
         z = inputs(ahead, volatility, self.horizon) @ weights[:-1] + weights[-1]
         return np.where(ahead > 0, 1 / (1 + np.exp(-z)), 0.0)
 
-    def track(self, strength: float) -> tuple[int, int]:
+    def past_calls(self, strength: float) -> tuple[int, int]:
         """Return calls and right calls among past calls like one of this strength."""
         fit = [row for row in self.record if row[0] <= strength] or self.record[:1]
         if fit and fit[-1][1] >= MIN_CALLS:
@@ -103,50 +101,50 @@ def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
     forecasts: columns horizon, price (at the origin), y, y_hat (USD), volatility; one row a
     forecast. The score is the forecast move itself or, with enough cases, the chance of a good
     move given forecast and volatility. A threshold must have been right ``signal_lift`` times as
-    often as any card is; among these the strictest is taken that still finds ``RECALL`` of the
+    often as any card is; among these the strictest is taken that still finds ``MIN_RECALL`` of the
     good moves, else the lowest. None reaching it, no call is ever made.
     """
     rules: Rules = {}
     for horizon, group in forecasts.groupby("horizon"):
-        edge = np.log(group["y_hat"].to_numpy() / group["price"].to_numpy())
+        expected = np.log(group["y_hat"].to_numpy() / group["price"].to_numpy())
         move = group["y"].to_numpy() / group["price"].to_numpy() - 1
         volatility = group["volatility"].to_numpy()
-        for side, sign in SIDES:
+        for side, sign in SIGNS.items():
             good = sign * move >= settings.good_move
             rule = Rule(side, int(horizon), base_rate=float(good.mean()))
             if len(good) >= INDEPENDENT * rule.horizon and MIN_CALLS <= good.sum() < len(good):
                 fitted = LogisticRegression(max_iter=300).fit(
-                    inputs(sign * edge, volatility, rule.horizon), good
+                    inputs(sign * expected, volatility, rule.horizon), good
                 )
                 weights = [*fitted.coef_[0].tolist(), float(fitted.intercept_[0])]
                 rule = replace(rule, weights=weights)
-            rules[side, rule.horizon] = _threshold(
-                rule, rule.score(edge, volatility), good, settings
-            )
+            score = rule.score(expected, volatility)
+            rules[side, rule.horizon] = _with_threshold(rule, score, good, settings)
     return rules
 
 
-def _threshold(rule: Rule, score: np.ndarray, good: np.ndarray, settings: Settings) -> Rule:
+def _with_threshold(rule: Rule, score: np.ndarray, good: np.ndarray, settings: Settings) -> Rule:
     if not rule.base_rate > 0:
         return rule
     wanted = min(settings.signal_lift * rule.base_rate, max(SURE_ENOUGH, rule.base_rate))
-    least = max(rule.base_rate, 1e-3) if rule.weights else LEAST_MOVE
-    found: list[Rule] = []
-    for threshold in np.unique(np.maximum(np.quantile(score, QUANTILES), least)):
+    lowest = max(rule.base_rate, 1e-3) if rule.weights else MIN_MOVE
+    found = rule
+    for threshold in np.unique(np.maximum(np.quantile(score, QUANTILES), lowest)):
         called = score >= threshold
         calls = int(called.sum())
         if calls < MIN_CALLS:
             break
         precision = float(good[called].mean())
-        if precision >= wanted:
-            recall = float(good[called].sum() / good.sum())
-            if found and recall < RECALL:
-                break
-            hit = replace(rule, enter=float(threshold), precision=precision, recall=recall)
-            found.append(replace(hit, calls=calls))
-            if recall < RECALL:
-                break
-    return found[-1] if found else rule
+        if precision < wanted:
+            continue
+        recall = float(good[called].sum() / good.sum())
+        if found is rule or recall >= MIN_RECALL:
+            found = replace(
+                rule, threshold=float(threshold), precision=precision, recall=recall, calls=calls
+            )
+        if recall < MIN_RECALL:
+            break
+    return found
 
 
 def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
@@ -162,14 +160,14 @@ def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
         rows = past[past["horizon"] == horizon]
         good = rule.sign * (rows["y"] / rows["price"] - 1) >= settings.good_move
         called = rows["signal"] == side
-        precision = float(good[called].mean()) if called.any() else float("nan")
+        precision = float(good[called].mean()) if called.any() else math.nan
         base = float(good.mean())
-        enough = called.sum() >= MIN_CALLS and precision >= max(LEAST_LIFT * base, LEAST_RIGHT)
+        enough = called.sum() >= MIN_CALLS and precision >= max(MIN_LIFT * base, MIN_PRECISION)
         strength = pd.cut(rows["strength"][called], [0, *STRENGTHS, np.inf], right=False)
         classes = good[called].groupby(strength, observed=False).agg(["size", "sum"])
         out[side, horizon] = replace(
             rule,
-            enter=rule.enter if enough else float("inf"),
+            threshold=rule.threshold if enough else math.inf,
             precision=precision,
             base_rate=base,
             recall=float(good[called].sum() / max(good.sum(), 1)),
@@ -183,34 +181,38 @@ def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
 
 
 def call(
-    edge: np.ndarray, volatility: np.ndarray, horizon: int, rules: Rules, held: np.ndarray
+    expected_log_return: np.ndarray,
+    volatility: np.ndarray,
+    horizon: int,
+    rules: Rules,
+    before: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the signals of one day at one horizon, and their strength (score over threshold).
 
-    held: the signals of the day before ("" or HOLD: none). A call that was made stays while its
+    before: the signals of the day before ("" or HOLD: none). A call that was made stays while its
     score is at least ``KEEP`` of the threshold, so that signals do not flip daily.
     """
-    signal = np.full(len(edge), "HOLD", dtype=object)
-    strength = np.full(len(edge), np.nan)
-    for side, _ in SIDES:
+    signal = np.full(len(expected_log_return), "HOLD", dtype=object)
+    strength = np.full(len(expected_log_return), np.nan)
+    for side in SIGNS:
         rule = rules.get((side, horizon))
-        if rule is None or not np.isfinite(rule.enter):
+        if rule is None or not np.isfinite(rule.threshold):
             continue
-        ratio = rule.score(edge, volatility) / rule.enter
-        here = (ratio >= 1) | ((held == side) & (ratio >= KEEP))
+        ratio = rule.score(expected_log_return, volatility) / rule.threshold
+        here = (ratio >= 1) | ((before == side) & (ratio >= KEEP))
         signal[here], strength[here] = side, ratio[here]
     return signal, strength
 
 
 def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
     """Return which forecasts of one day are called only if they were called the day before."""
-    edge = np.log(forecast["fair_value"] / forecast["market_price"]).to_numpy()
+    expected = np.log(forecast["fair_value"] / forecast["market_price"]).to_numpy()
     volatility, horizon = forecast["volatility"].to_numpy(), forecast["horizon"].to_numpy()
     out = np.zeros(len(forecast), dtype=bool)
     for rule in rules.values():
-        if np.isfinite(rule.enter):
+        if np.isfinite(rule.threshold):
             here = np.flatnonzero(horizon == rule.horizon)
-            ratio = rule.score(edge[here], volatility[here]) / rule.enter
+            ratio = rule.score(expected[here], volatility[here]) / rule.threshold
             out[here] |= (ratio >= KEEP) & (ratio < 1)
     return pd.Series(out, index=forecast.index)
 
@@ -221,20 +223,20 @@ def call_days(forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str) -> pd
     forecast: columns card_id, date, horizon, price, y_hat, volatility and ``by``, which names the
     rules in force. Returns columns signal, strength with the index of ``forecast``.
     """
-    edge = np.log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
+    expected = np.log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
     volatility = forecast["volatility"].to_numpy()
     card, names = pd.factorize(forecast["card_id"])
     signal = np.full(len(forecast), "HOLD", dtype=object)
     strength = np.full(len(forecast), np.nan)
     place = np.arange(len(forecast))
     for horizon, group in pd.Series(place).groupby(forecast["horizon"].to_numpy()):
-        held = np.full(len(names), "HOLD", dtype=object)
+        before = np.full(len(names), "HOLD", dtype=object)
         rows = group.to_numpy()
         for _, today in pd.Series(rows).groupby(forecast["date"].to_numpy()[rows]):
             here = today.to_numpy()
             rules = rules_of[forecast[by].iloc[here[0]]]
             signal[here], strength[here] = call(
-                edge[here], volatility[here], int(horizon), rules, held[card[here]]
+                expected[here], volatility[here], int(horizon), rules, before[card[here]]
             )
-            held[card[here]] = signal[here]
+            before[card[here]] = signal[here]
     return pd.DataFrame({"signal": signal, "strength": strength}, index=forecast.index)

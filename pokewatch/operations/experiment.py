@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from pokewatch.analysis.market import Day, as_day, marked
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import gate, registry
 from pokewatch.evaluation.training import Experiment, fitted, own_rows
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import tracking
@@ -37,7 +37,7 @@ def experiment(
     panel, version = open_panel(settings, as_day(as_of, "as_of"))
     trained, tested = fitted(settings, panel, version, days, "trial", jobs)
     own = own_rows(tested.forecasts)
-    verdict = registry.judge(pd.DataFrame(trained.scores), own, panel, registry.champion(settings))
+    verdict = gate.check(pd.DataFrame(trained.scores), own, panel, registry.champion(settings))
     refused = replace(verdict, passed=False, reasons=[*verdict.reasons, PROMOTES_NOTHING])
     trained = replace(trained, verdict=refused)
     aside = beside(settings)

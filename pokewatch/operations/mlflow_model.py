@@ -135,7 +135,8 @@ def log_model(
     except MlflowException as error:
         if error.error_code != "ENDPOINT_NOT_FOUND":
             raise
-    shutil.copytree(settings.models_dir / trained.name, draft / "home" / "models" / trained.name)
+    saved = registry.folder(settings, trained.name)
+    shutil.copytree(saved, draft / "home" / "models" / trained.name)
     folder = str(draft / "model")
     pyfunc.save_model(
         folder,

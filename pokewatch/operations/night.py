@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry, training
 from pokewatch.evaluation.predictions import predict_all
-from pokewatch.evaluation.registry import TrainedModel, Verdict
+from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.operations import tracking
 from pokewatch.quality import completeness
@@ -138,7 +138,7 @@ def run(
         counts.quarantined,
         counts.unchanged,
     )
-    verdict, model = Verdict(False, ["nothing was trained tonight"]), None
+    verdict, model = GateVerdict(False, ["nothing was trained tonight"]), None
     if training:
         trained = train(settings, on, jobs=jobs, progress=progress)
         verdict, model = trained.verdict, trained.name

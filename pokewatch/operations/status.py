@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import gate, registry
 from pokewatch.models.panel import Panel
 from pokewatch.quality import completeness
 from pokewatch.settings import Settings
@@ -56,7 +56,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
         }
     if present is not None:
-        row = present.score(registry.GATE_HORIZON)
+        row = present.score(gate.GATE_HORIZON)
         out["champion"] = {
             "name": present.name,
             "as_of": present.as_of,

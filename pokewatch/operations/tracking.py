@@ -20,12 +20,11 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch.evaluation import registry
-from pokewatch.evaluation.backtest import MODEL
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.files import json_values
 from pokewatch.models.panel import Panel
 from pokewatch.operations import mlflow_model
-from pokewatch.schema import SIMULATED
+from pokewatch.schema import MODEL, SIMULATED
 from pokewatch.settings import Settings
 
 if TYPE_CHECKING:  # importing MLflow takes seconds: only a training pays for it
@@ -271,7 +270,7 @@ def write_artifacts(
 ) -> None:
     """Write the score table as JSON and HTML, and charts as PNG, into a new folder."""
     folder.mkdir()
-    scores = registry.plain(trained.scores)
+    scores = json_values(trained.scores)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     pd.DataFrame(scores).to_html(folder / "scores.html", index=False, float_format="%.4g")
     if len(past):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pokewatch.errors import UsageError
-from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdowns
-from pokewatch.evaluation.registry import code_version, plain
-from pokewatch.files import draft_of
+from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdown
+from pokewatch.evaluation.registry import code_version
+from pokewatch.files import draft_of, json_values
 from pokewatch.formatting import DASH, is_known, number, percent
 from pokewatch.models.panel import Panel
 from pokewatch.schema import MODEL, SIMULATED
@@ -29,7 +29,7 @@ def record(
     """Return a back-test as JSON values: scores, breakdowns, and what they were computed from."""
     own = tested.forecasts[tested.forecasts["model"] == MODEL]
     dates = own["date"]
-    return plain(
+    return json_values(
         {
             "data_version": data_version,
             "sources": list(sources),
@@ -43,7 +43,10 @@ def record(
             "good_move": settings.good_move,
             "fee": settings.fee,
             "scores": tested.scores(settings).to_dict("records"),
-            "by": breakdowns(tested.forecasts, panel),
+            "by": {
+                by: breakdown(own, by, panel.cards).to_dict("records")
+                for by in (GROUPS if len(own) else ())
+            },
             "unscored_horizons": tested.unscored(),
         }
     )

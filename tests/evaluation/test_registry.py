@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
+
 import pandas as pd
 import pytest
 from builders import delivery, market
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import gate, registry
 from pokewatch.evaluation import predictions as predicting
-from pokewatch.evaluation import registry
 from pokewatch.evaluation.backtest import walk_forward
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import night
@@ -16,6 +20,7 @@ from pokewatch.store.tables import Store
 
 MARKET = market(30, 160, momentum=0.8)
 DAY = pd.Timestamp("2025-05-10").date()
+MODEL_KEYS = ["format", "kind", "seed", "horizons", "names", "trees", "fits", "bands"]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,70 @@ def test_a_bad_challenger_does_not_become_champion(config, trained, monkeypatch)
     assert bad.name in registry.names(config)
 
 
+def test_a_training_of_the_same_name_leaves_the_champion_until_it_is_promoted(
+    config, trained, monkeypatch
+):
+    from pokewatch.models.fair_value import FairValueModel
+
+    panel, _ = night.open_panel(config, DAY)
+    expected = trained.model.predict(panel)
+    seen = []
+    save = FairValueModel.save
+
+    def watched(model, folder):
+        seen.append(registry.champion(config))
+        save(model, folder)
+        seen.append(registry.load(config, "champion"))
+
+    honest = FairValueModel.center
+    with monkeypatch.context() as patch:
+        patch.setattr(FairValueModel, "center", lambda *known: -honest(*known))
+        patch.setattr(FairValueModel, "save", watched)
+        bad = night.train(config, as_of=DAY)
+    assert (bad.name, bad.verdict.passed) == (trained.name, False)
+    for present in (*seen, registry.champion(config)):
+        pd.testing.assert_frame_equal(present.model.predict(panel), expected)
+    assert registry.names(config).count(trained.name) == 1
+    assert not registry.load(config, trained.name).verdict.passed  # a name means the newest
+    again = night.train(config, as_of=DAY)
+    assert again.verdict.passed
+    assert registry.folder(config, "champion") == registry.folder(config, trained.name)
+
+
+def test_models_and_pointer_of_the_first_format_still_load(config, trained, tmp_path):
+    other = load_settings(home=tmp_path, tracking=False)
+    place = other.models_dir / trained.name
+    shutil.copytree(registry.folder(config, "champion"), place)
+    model = json.loads((place / "model.json").read_text())
+    for fit in model["fits"]:
+        fit["trust"] = float(fit["trust"])
+    (place / "model.json").write_text(json.dumps(model))
+    rule = json.loads((place / "about.json").read_text())["rules"][0]
+    pointer = {"name": trained.name, "reasons": ["it was better"]}
+    (other.models_dir / "champion.json").write_text(json.dumps(pointer))
+    assert set(model) == set(MODEL_KEYS)
+    assert set(model["bands"]["7"]) == {"edges", "low", "high"}
+    assert {"side", "horizon", "enter", "weights", "record"} < set(rule)
+    loaded = registry.champion(other)
+    panel, _ = night.open_panel(config, DAY)
+    pd.testing.assert_frame_equal(loaded.model.predict(panel), trained.model.predict(panel))
+    assert repr(loaded.rules) == repr(trained.rules)
+    assert repr(loaded.model.fits) == repr(trained.model.fits)
+
+
+def test_a_model_replaced_long_ago_is_removed_and_the_champion_stays(config, trained):
+    champion = registry.folder(config, "champion")
+    for _ in range(2):
+        night.fit(config, as_of=DAY)
+    replaced = [path for path in config.models_dir.glob(f"{trained.name}*") if path != champion]
+    for path in [champion, *replaced]:
+        os.utime(path, (path.stat().st_mtime - 2 * registry.A_DAY,) * 2)
+    night.fit(config, as_of=DAY)
+    newest = registry.folder(config, trained.name)
+    assert set(config.models_dir.glob(f"{trained.name}*")) == {champion, newest}
+    assert registry.champion(config).verdict.passed
+
+
 def test_an_older_model_never_takes_the_champions_place(config, trained):
     older = night.train(config, as_of=DAY - pd.Timedelta(days=20))
     assert older.verdict.proved
@@ -88,11 +157,11 @@ def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
     panel, _ = open_panel(config)
     tested = walk_forward(panel, config)
     scores = tested.scores(config)
-    assert registry.judge(scores, tested.forecasts, panel, trained).passed
+    assert gate.check(scores, tested.forecasts, panel, trained).passed
     worse = tested.forecasts.copy()
     own = worse["model"] == "fair_value"
     worse.loc[own, "y_hat"] = worse.loc[own, "price"]
-    verdict = registry.judge(scores, worse, panel, trained)
+    verdict = gate.check(scores, worse, panel, trained)
     assert not verdict.passed
     assert "of the champion's" in verdict.reasons[-1]
 
@@ -114,7 +183,7 @@ def test_unknown_and_damaged_models_are_named(config, trained):
         registry.load(config, "x")
     with pytest.raises(UsageError, match="unknown model"):
         registry.load(config, "../" + trained.name)
-    about = config.models_dir / trained.name / "about.json"
+    about = registry.folder(config, trained.name) / "about.json"
     whole = about.read_text()
     about.write_text(whole[:100])
     with pytest.raises(PokewatchError, match="is damaged"):

@@ -81,7 +81,7 @@ def test_status_of_a_store_that_is_ahead_of_the_clock(tmp_path, time_machine_at)
 
 
 def test_a_model_trained_by_a_clock_set_back_keeps_its_back_test(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(registry, "KEEP_PAST", 1)
+    monkeypatch.setattr(registry, "KEEP_BACKTESTS", 1)
     for options in (fair_value.BOOSTING, fair_value.SMALL):
         monkeypatch.setitem(options, "max_iter", 2)
     prepare_train(tmp_path)

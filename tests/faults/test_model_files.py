@@ -37,8 +37,7 @@ def home(trained: Path, tmp_path: Path) -> Path:
 
 
 def folder(home: Path) -> Path:
-    settings = config(home)
-    return settings.models_dir / str(registry.champion_name(settings))
+    return registry.folder(config(home), "champion")
 
 
 def refused(home: Path) -> str:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from builders import curve
 
+from pokewatch.files import json_values
 from pokewatch.models import reasons, signals
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
@@ -36,12 +37,12 @@ def test_thresholds_reach_the_wanted_precision():
         wanted = min(CONFIG.signal_lift * rule.base_rate, signals.SURE_ENOUGH)
         assert rule.precision >= wanted
         assert rule.calls >= signals.MIN_CALLS
-        assert 0 < rule.enter < 1
+        assert 0 < rule.threshold < 1
 
 
 def test_without_information_nothing_is_ever_called():
     rules = signals.learn(past(informative=False), CONFIG)
-    assert not np.isfinite(rules["BUY", 7].enter)
+    assert not np.isfinite(rules["BUY", 7].threshold)
     assert called([-0.5, 0.0, 0.5], rules) == ["HOLD"] * 3
 
 
@@ -101,7 +102,7 @@ def test_calls_follow_the_thresholds():
 
 def test_a_rule_survives_json():
     for rule in (signals.Rule("BUY", 7), SURE):
-        again = signals.Rule.from_dict(rule.as_dict())
+        again = signals.Rule.from_dict(json_values(rule.as_dict()))
         assert repr(again) == repr(rule)
 
 

@@ -22,7 +22,7 @@ from builders import delivery, market
 from matplotlib.figure import Figure
 
 from pokewatch.charts import scores
-from pokewatch.evaluation.registry import Verdict
+from pokewatch.evaluation.registry import GateVerdict
 from pokewatch.formatting import percent
 from pokewatch.operations import night as nightly
 from pokewatch.operations import tracking
@@ -305,12 +305,12 @@ def test_a_fresh_process_loads_the_champion_without_unpickling(night, tmp_path):
 def test_the_alias_moves_only_through_the_gate(night):
     store = local(night.settings)
     before = champion(store)
-    refused = night.log(verdict=Verdict(False, ["worse than the champion"]))
+    refused = night.log(verdict=GateVerdict(False, ["worse than the champion"]))
     version = store.get_model_version(REGISTERED, refused.version)
     assert version.tags["verdict"] == "refused"
     assert version.description == "Gate refused: worse than the champion"
     assert champion(store) == before
-    passed = night.log(verdict=Verdict(True, ["better"]))
+    passed = night.log(verdict=GateVerdict(True, ["better"]))
     assert champion(store) == passed.version
 
 

@@ -103,7 +103,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         elif name not in known:
             trouble = f"the champion '{name}' is not in '{settings.models_dir}'"
         else:
-            registry.load(settings, name)
+            registry.load(settings, "champion")
             yield Finding("champion", State.ok, f"'{name}' loads")
     except PokewatchError as error:
         trouble = str(error)
@@ -111,7 +111,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         mend = "restore models/ from a back-up, or pokewatch doctor --fix: naive until 'train'"
         yield Finding("champion", State.bad, trouble, mend, fix)
     broken = []
-    for name in known[-registry.KEEP_PAST :]:
+    for name in known[-registry.KEEP_BACKTESTS :]:
         try:
             registry.load(settings, name)
         except PokewatchError as error:
