@@ -5,8 +5,6 @@ Every function draws on ``ax`` where it is given, and marks simulated prices as 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -44,9 +42,8 @@ def sparkline(prices: pd.Series, ax: Axes, days: int = 0) -> Axes:
         ax.set_yticks([low, high] if high > low * 1.005 else [high])
         style.ticks(ax.yaxis, usd, short=True)
         ax.set_xticks([start, end], [f"{day.day} {day:%b}" for day in (start, end)])
-        first, last = ax.get_xticklabels()
-        first.set_horizontalalignment("left")
-        last.set_horizontalalignment("right")
+        for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
+            text.set(ha=side)
         if prices.attrs.get("simulated"):  # between the dates, where no price can be
             middle = {"ha": "center", "va": "top", "fontsize": 8, "style": "italic"}
             style.label(ax, "simulated", (0.5, 0), (0, -5), xycoords="axes fraction", **middle)
@@ -180,10 +177,10 @@ def seasons(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     values = table["change"].to_numpy()
     axes.bar(range(len(table)), values, width=0.7, color=np.where(values >= 0, UP, DOWN))
     names = table.iloc[:, 0] if monthly else table.iloc[:, 0].str[:3]
-    slant: dict[str, Any] = (
-        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(names) > 8 else {}
-    )
-    axes.set_xticks(range(len(table)), names, **slant)
+    axes.set_xticks(range(len(table)), names)
+    if len(names) > 8:
+        for text in axes.get_xticklabels():
+            text.set(rotation=45, ha="right", rotation_mode="anchor")
     axes.axhline(0, color=INK, linewidth=0.8)
     style.ticks(axes.yaxis, percent, 1 if monthly else 3, sign=True)
     return axes
