@@ -527,10 +527,10 @@ def notebook(
 ) -> None:
     """Run a notebook through papermill, its parameters checked first."""
     from pokewatch.cli import rendering as out
-    from pokewatch.report import page as reports
+    from pokewatch.report import notebooks
 
-    parameters = reports.parse_parameters(parameter or [])
-    written = reports.run_notebook(get_settings(), name, parameters, progress=on_terminal())
+    parameters = notebooks.parse_parameters(parameter or [])
+    written = notebooks.run_notebook(get_settings(), name, parameters, progress=on_terminal())
     if json:
         out.show_json({"notebook": str(written)})
     else:

@@ -161,8 +161,8 @@ class Panel:
             cards=self.cards,
         )
 
-    def cards_only(self, block: slice) -> Panel:
-        """Return the panel of some neighbouring cards, in memory of its own."""
+    def cards_only(self, block: slice | np.ndarray) -> Panel:
+        """Return the panel of some cards in memory of its own; block: their columns, or a mask."""
         cut = {
             name: np.ascontiguousarray(getattr(self, name)[:, block])
             for name in ("price", "age", "low", "mid", "volume")
