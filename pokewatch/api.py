@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.analysis.market import MIN_PRICE, Day, as_day, marked
+from pokewatch.analysis.market import market as market  # what charts fetch by default
+from pokewatch.analysis.patterns import momentum as momentum
+from pokewatch.analysis.patterns import seasons as seasons
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as backtests
 from pokewatch.evaluation import metrics, predictions, registry, track_record

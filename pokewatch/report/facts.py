@@ -37,8 +37,8 @@ class Night:
 
     version: the store's data version; sources: names of its sources; cards: all known cards,
     indexed by card_id; calls: predictions at the signal horizon, indexed by card_id; scored: the
-    champion, or without one the last trained model; quarantine: refused and held rows; held: the
-    watchlist as ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
+    champion, or without one the last trained model; quarantine: refused and held rows; holdings:
+    the watchlist as ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
     covered: how complete the last day with prices of a service is, None without one.
     """
 
@@ -51,7 +51,7 @@ class Night:
     champion: TrainedModel | None
     scored: TrainedModel | None
     quarantine: pd.DataFrame
-    held: pd.DataFrame
+    holdings: pd.DataFrame
     watch_problem: str
     covered: Coverage | None
 
@@ -95,7 +95,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
     champion = registry.champion(settings)
     calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
     names = sorted(store.sources(snapshot, on))
-    held, problem = watched(settings, cards, panel, SIMULATED in names)
+    holdings, problem = watched(settings, cards, panel, SIMULATED in names)
     return Night(
         settings=settings,
         panel=panel,
@@ -106,7 +106,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
         champion=champion,
         scored=champion or last_trained(settings),
         quarantine=store.quarantine(["held", "refused"]),
-        held=held,
+        holdings=holdings,
         watch_problem=problem,
         covered=latest(store, snapshot, settings.coverage_floor, on),
     )

@@ -49,7 +49,7 @@ def style() -> HTML:
 
 def headline(night: Night) -> HTML:
     """Return title, sources, freshness, and the warnings on top of the page."""
-    priced = night.held.dropna(subset=["value"])
+    priced = night.holdings.dropna(subset=["value"])
     today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
     sides = night.calls["signal"].value_counts()
     return _render(
@@ -59,7 +59,7 @@ def headline(night: Night) -> HTML:
         sell=int(sides.get("SELL", 0)),
         copies=int(priced["quantity"].sum()),
         worth=float(priced["value"].sum()),
-        week=entries.total_change(night.held, 7),
+        week=entries.total_change(night.holdings, 7),
         unusable=night.watch_problem.startswith(facts.UNUSABLE),
         incomplete=night.covered is not None and not night.covered.enough,
         days_old=(today - night.last_date).days,
@@ -94,7 +94,7 @@ def signals(night: Night, top: int = 10) -> HTML:
 
 def portfolio(night: Night) -> HTML:
     """Return the watchlist: its value, what it gained, and a row a card."""
-    held = night.held.assign(crossed=entries.crossed(night.held))
+    held = night.holdings.assign(crossed=entries.crossed(night.holdings))
     priced = held[held["problem"].isna()]
     costed = priced.dropna(subset=["cost"])
     rows = []

@@ -235,7 +235,7 @@ def test_verdict_follows_the_figures(
 
 
 def test_watchlist_is_valued(night: Night) -> None:
-    held = night.held.set_index("card")
+    held = night.holdings.set_index("card")
     now = night.history("501:Normal").iloc[-1]
     assert held.loc["501:Normal", "value"] == pytest.approx(2 * now)
     assert held.loc["501:Normal", "gain"] == pytest.approx(2 * (now - 4.5))
@@ -244,7 +244,7 @@ def test_watchlist_is_valued(night: Night) -> None:
     week_ago = sum(night.history(card).iloc[-8] * n for card, n in [("501:Normal", 2)])
     week_ago += night.history("502:Normal").iloc[-8]
     worth = held["value"].sum()
-    assert entries.total_change(night.held, 7) == pytest.approx(worth / week_ago - 1)
+    assert entries.total_change(night.holdings, 7) == pytest.approx(worth / week_ago - 1)
 
 
 def test_simulated_watchlist_on_real_prices_is_one_kind_line(
@@ -265,7 +265,7 @@ def test_bad_watchlist_does_not_cost_the_report(
     path.write_text("- {card: a, cost: <b>}\n", encoding="utf-8")
     moved = settings.model_copy(update={"watchlist": path})
     held, problem = facts.watched(moved, night.cards, night.panel, simulated=False)
-    shown = sections.headline(replace(night, held=held, watch_problem=problem)).data
+    shown = sections.headline(replace(night, holdings=held, watch_problem=problem)).data
     assert "entry 1 (line 1)" in shown
     assert "&lt;b&gt;" in shown
 
