@@ -7,13 +7,13 @@ from .analysis import tables as tables
 from .analysis.market import Card as Card
 from .analysis.market import Market as Market
 from .analysis.market import market as market
+from .analysis.patterns import momentum as momentum
+from .analysis.patterns import seasons as seasons
 from .analysis.permutation_importance import permutation_importance as permutation_importance
 from .api import backtest as backtest
 from .api import equity_curve as equity_curve
 from .api import fair_value as fair_value
-from .api import momentum as momentum
 from .api import score as score
-from .api import seasons as seasons
 from .api import signals as signals
 from .api import status as status
 from .api import trade_log as trade_log

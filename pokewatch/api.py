@@ -5,15 +5,15 @@ They read the settings of the process and fetch what the rooms below take as fra
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from pokewatch.analysis import patterns
-from pokewatch.analysis.market import MIN_PRICE, Day, as_day, marked, market
+from pokewatch.analysis.market import MIN_PRICE, Day, as_day, marked
+from pokewatch.analysis.market import market as market  # what charts fetch by default
+from pokewatch.analysis.patterns import momentum as momentum
+from pokewatch.analysis.patterns import seasons as seasons
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as backtests
 from pokewatch.evaluation import predictions, registry, track_record
@@ -116,7 +116,7 @@ def score(forecasts: pd.DataFrame | None = None, by: str | None = None) -> pd.Da
     """Return the score table of forecasts (default: ``backtest()``), a row a horizon and model.
 
     Scores as in ``pokewatch.evaluation.metrics``: rmae below 1 is better than "no change", coverage
-    should be 0.8; the model's rows tell precision, base rate and lift of its calls. by: month,
+    should be 0.8; the model's rows have precision, base rate and lift of its calls. by: month,
     price_band (USD), kind or set_name gives the model's scores for each group instead.
 
     >>> import pokewatch as pw
@@ -154,28 +154,6 @@ def status() -> dict[str, Any]:
     return states.status(get_settings())
 
 
-def with_default(function: Callable[..., Any], fetch: Callable[[], Any]) -> Callable[..., Any]:
-    """Return a function whose first argument may be left out: it is fetched then.
-
-    Name, docstring and the other arguments stay as they are.
-    """
-    signature = inspect.signature(function)
-    given, *others = signature.parameters.values()
-    optional = given.replace(default=None, annotation=f"{given.annotation} | None")
-
-    @wraps(function)
-    def filled(*arguments: Any, **named: Any) -> Any:
-        what = arguments[0] if arguments else named.pop(given.name, None)
-        return function(fetch() if what is None else what, *arguments[1:], **named)
-
-    filled.__signature__ = signature.replace(parameters=[optional, *others])  # type: ignore[attr-defined]
-    return filled
-
-
-momentum: Callable[..., pd.DataFrame] = with_default(patterns.momentum, market)
-seasons: Callable[..., pd.DataFrame] = with_default(patterns.seasons, market)
-
-
 def equity_curve(
     forecasts: pd.DataFrame | None = None, horizon: int = 7, min_price: float = MIN_PRICE
 ) -> pd.DataFrame:
@@ -198,7 +176,7 @@ def equity_curve(
 def trade_log(
     forecasts: pd.DataFrame | None = None, horizon: int = 7, worst: int | None = None
 ) -> pd.DataFrame:
-    """Return every BUY and SELL as it would have been given, with what came of it.
+    """Return every BUY and SELL as it would have been given, with its outcome.
 
     forecasts: default ``backtest()``. Columns card_id, name, set_name, date, signal, price, y (USD,
     at the end of the horizon), move, gain (BUY: after the fee; SELL: the fall that was avoided, a

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 
-from pokewatch.report.page import run_notebook
+from pokewatch.report.notebooks import run_notebook
 from pokewatch.settings import get_settings
 
 ROOT = Path(__file__).resolve().parent.parent

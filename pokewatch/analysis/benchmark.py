@@ -1,11 +1,11 @@
-"""Accuracy and speed beside what a user would pick or write otherwise for the same work."""
+"""Accuracy and speed beside the methods and tools that one would otherwise use for the same."""
 
 from __future__ import annotations
 
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -14,13 +14,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pokewatch.analysis.market import MIN_PRICE, columns, marked
+from pokewatch.analysis.market import MIN_PRICE, marked
 from pokewatch.evaluation.predictions import predict
+from pokewatch.evaluation.track_record import non_overlapping
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel, open_panel, price_sources
-from pokewatch.schema import MODEL
+from pokewatch.schema import MODEL, SIMULATED
 from pokewatch.settings import PROJECT, get_settings
 from pokewatch.store.tables import Store
 
@@ -41,11 +42,7 @@ def sample(
     Cards of $1 and more, drawn with the seed of the settings; all models' rows of each.
     """
     rows = forecasts[forecasts["horizon"] == horizon]
-    step = pd.Timedelta(days=horizon)
-    days: list[pd.Timestamp] = []
-    for day in sorted(rows["date"].unique(), reverse=True):
-        if len(days) < dates and (not days or days[-1] - day >= step):
-            days.append(pd.Timestamp(day))
+    days = non_overlapping(sorted(rows["date"].unique(), reverse=True), horizon)[:dates]
     part = rows[rows["date"].isin(days) & (rows["price"] >= MIN_PRICE)]
     known = np.sort(part["card_id"].unique())
     rng = np.random.default_rng(get_settings().seed)
@@ -74,10 +71,9 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
     panel, _ = open_panel(get_settings())
     own = rows[rows["model"] == MODEL]
     blank = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
-    frames, seconds = [rows], {}
     horizon = int(own["horizon"].iloc[0])
-    for name in CLASSICAL:
-        started = perf_counter()
+
+    def forecast(name: str) -> pd.DataFrame:
         found = []
         for day, group in blank.groupby("date"):
             series = _series(panel, pd.Timestamp(day), group["card_id"])
@@ -85,22 +81,23 @@ def classical(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
                 warnings.simplefilter("ignore")
                 engine = StatsForecast([makers[name]()], freq="D", fallback_model=Naive())
                 ahead = cast(pd.DataFrame, engine.forecast(h=horizon, df=series))
-            last = ahead.groupby("unique_id")[name].last()
-            hat = group["card_id"].map(last)
+            hat = group["card_id"].map(ahead.groupby("unique_id")[name].last())
             found.append(group.assign(model=name, y_hat=hat.where(hat > 0, group["price"])))
-        seconds[name] = perf_counter() - started
-        frames.append(pd.concat(found))
-    out = pd.concat(frames, ignore_index=True)
+        return pd.concat(found)
+
+    timed = {name: _timed(forecast, name) for name in CLASSICAL}
+    out = pd.concat([rows, *(frame for frame, _ in timed.values())], ignore_index=True)
+    seconds = {name: taken for name, (_, taken) in timed.items()}
     return marked(out, bool(rows.attrs.get("simulated"))), seconds
 
 
 def _series(panel: Panel, day: pd.Timestamp, card_ids: pd.Series) -> pd.DataFrame:
-    row = panel.day(day)
-    first = max(row - HISTORY + 1, 0)
+    """Return the prices of the ``HISTORY`` days up to one, with statsforecast's column names."""
     column = pd.Index(panel.card_ids).get_indexer(card_ids)
-    prices = pd.DataFrame(panel.price[first : row + 1, column], panel.dates[first : row + 1])
-    long = prices.set_axis(card_ids.tolist(), axis=1).rename_axis("ds").reset_index()
-    return long.melt("ds", var_name="unique_id", value_name="y").dropna(subset="y")
+    rows = long(panel.until(panel.day(day)).cards_only(column), len(column))
+    rows = rows[rows["date"] > day - pd.Timedelta(days=HISTORY)]
+    names = {"card_id": "unique_id", "date": "ds", "market_price": "y"}
+    return rows[list(names)].rename(columns=names)
 
 
 def latency(cards: int = 100) -> pd.DataFrame:
@@ -110,29 +107,21 @@ def latency(cards: int = 100) -> pd.DataFrame:
     the store each time.
     """
     settings = get_settings()
-    store = Store.from_settings(settings)
-    model = BaselineFairPriceModel()
-    prices = store.prices(["card_id", "date", "market_price"])
-    last = prices["date"].max()
-    ids = prices.loc[prices["date"] == last, "card_id"].head(cards).tolist()
-    model.fit(prices)
+    prices = Store.from_settings(settings).prices(["card_id", "date", "market_price"])
+    ids = prices.loc[prices["date"] == prices["date"].max(), "card_id"].head(cards).tolist()
+    model = BaselineFairPriceModel().fit(prices)
 
-    def asked() -> None:
-        for card_id in ids:
-            model.predict(card_id)
+    def baseline() -> float:
+        return _timed(lambda: [model.predict(card_id) for card_id in ids])[1] / len(ids)
 
-    cold, warm = _timed(asked)[1] / len(ids), min(_timed(asked)[1] for _ in range(5)) / len(ids)
-    rows: list[tuple[str, float, float, int]] = [("baseline, one card", cold, warm, 1)]
-    jobs: tuple[tuple[str, Callable[[], object], int], ...] = (
-        ("fair value, one card", lambda: predict(settings, ids[:1], horizons=[7]), 1),
-        (
-            "fair value, all cards",
-            lambda: predict(settings, horizons=[7]),
-            prices["card_id"].nunique(),
-        ),
-    )
-    for what, job, number in jobs:
-        rows.append((what, _timed(job)[1], _timed(job)[1], number))
+    def fair_value(card_ids: list[str] | None) -> float:
+        return _timed(lambda: predict(settings, card_ids, horizons=[7]))[1]
+
+    rows = [
+        ("baseline, one card", baseline(), min(baseline() for _ in range(5)), 1),
+        ("fair value, one card", fair_value(ids[:1]), fair_value(ids[:1]), 1),
+        ("fair value, all cards", fair_value(None), fair_value(None), prices["card_id"].nunique()),
+    ]
     return pd.DataFrame(rows, columns=["what", "cold", "warm", "cards"])
 
 
@@ -145,16 +134,13 @@ def cost(largest: int = 4000, horizon: int = 7) -> pd.DataFrame:
     panel, version = open_panel(settings)
     rows = []
     for size in sorted({max(largest // part, 10) for part in (64, 16, 4, 1)}):
-        part = columns(panel, np.resize(np.arange(len(panel.card_ids)), size))
-        started = perf_counter()
-        built = features.build(part)
-        done = perf_counter()
-        model = FairValueModel([horizon], settings.seed).fit(part, built)
-        fitted = perf_counter()
-        model.predict_days(part, [len(part.dates) - 1], [horizon], built)
-        rows.append((size, done - started, fitted - done, perf_counter() - fitted))
+        part = panel.cards_only(np.resize(np.arange(len(panel.card_ids)), size))
+        built, build = _timed(features.build, part)
+        model, fit = _timed(FairValueModel([horizon], settings.seed).fit, part, built)
+        _, forecast = _timed(model.predict_days, part, [len(part.dates) - 1], [horizon], built)
+        rows.append((size, build, fit, forecast))
     table = pd.DataFrame(rows, columns=["cards", "build", "fit", "forecast"])
-    return marked(table, "simulated" in price_sources(settings, version))
+    return marked(table, SIMULATED in price_sources(settings, version))
 
 
 QUERY = ("momentum_7", "above_mean_7", "volatility_30", "below_high_30", "above_low_30")
@@ -173,31 +159,36 @@ from steps window w as (partition by card_id order by date)
 """
 
 
-def one_card(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what ``features.own``, ``sales`` and ``quotes`` say of a card, as pandas is written.
+def one_card(rows: pd.DataFrame, wanted: Collection[str] | None = None) -> pd.DataFrame:
+    """Return features of one card as one writes them in pandas, named as ``features.names`` does.
 
-    rows: one card's observations, a row a day; the day's median, which needs all cards, is left
-    out.
+    rows: the card's observations, a row a day; wanted: names (default: all but the ones that need
+    other cards too, as the day's median).
     """
-    price, low, mid = (np.log(rows[name]) for name in ("market_price", "low_price", "mid_price"))
+    price = np.log(rows["market_price"])
     step = price.diff().fillna(0)
-    out = {f"momentum_{span}": price.diff(span) for span in features.SPANS}
-    for span in features.MEANS:
-        out[f"above_mean_{span}"] = price - price.rolling(span, min_periods=1).mean()
-    for span in (7, 14, 30, 90):
-        out[f"volatility_{span}"] = step.abs().clip(upper=0.5).rolling(span, min_periods=1).mean()
-        out[f"unchanged_{span}"] = (step == 0).astype(float).rolling(span, min_periods=1).mean()
-    for span in (7, 14, 30):
-        out[f"net_rises_{span}"] = np.sign(step).rolling(span, min_periods=1).mean()
-    for span in (14, 30, 60, 120):
-        out[f"below_high_{span}"] = price - price.rolling(span, min_periods=1).max()
-        out[f"above_low_{span}"] = price - price.rolling(span, min_periods=1).min()
-    for name, quote in (("low", low), ("mid", mid)):
-        out[f"{name}_gap"] = quote - price
-        for span in (3, 7):
-            out[f"{name}_momentum_{span}"] = quote.diff(span)
-    for span in (3, 7, 14, 30):
-        out[f"sales_{span}"] = np.log1p(rows["volume"].rolling(span, min_periods=1).mean())
+    out: dict[str, pd.Series] = {}
+
+    def put(kind: str, spans: Iterable[Any], make: Callable[[Any], pd.Series]) -> None:
+        for name, span in ((f"{kind}_{span}", span) for span in spans):
+            if wanted is None or name in wanted:
+                out[name] = make(span)
+
+    def window(values: pd.Series, span: int) -> Any:
+        return values.rolling(span, min_periods=1)
+
+    put("momentum", features.SPANS, price.diff)
+    put("above_mean", features.MEANS, lambda span: price - window(price, span).mean())
+    put("volatility", (7, 14, 30, 90), lambda span: window(step.abs().clip(upper=0.5), span).mean())
+    put("unchanged", (7, 14, 30, 90), lambda span: window((step == 0).astype(float), span).mean())
+    put("net_rises", (7, 14, 30), lambda span: window(np.sign(step), span).mean())
+    put("below_high", (14, 30, 60, 120), lambda span: price - window(price, span).max())
+    put("above_low", (14, 30, 60, 120), lambda span: price - window(price, span).min())
+    put("low", ["gap"], lambda _: np.log(rows["low_price"]) - price)
+    put("mid", ["gap"], lambda _: np.log(rows["mid_price"]) - price)
+    put("low_momentum", (3, 7), lambda span: np.log(rows["low_price"]).diff(span))
+    put("mid_momentum", (3, 7), lambda span: np.log(rows["mid_price"]).diff(span))
+    put("sales", (3, 7, 14, 30), lambda span: np.log1p(window(rows["volume"], span).mean()))
     return pd.DataFrame(out).fillna(0.0)
 
 
@@ -205,25 +196,27 @@ def long(panel: Panel, cards: int) -> pd.DataFrame:
     """Return the first cards of a panel as long rows, columns as in the store."""
     part = panel.cards_only(slice(0, cards))
     day, card = np.nonzero(~np.isnan(part.price))
+    rows = pd.DataFrame({"card_id": part.card_ids[card], "date": part.dates[day]})
     values = {"market_price": part.price, "low_price": part.low, "mid_price": part.mid}
-    return pd.DataFrame(
-        {"card_id": part.card_ids[card], "date": part.dates[day]}
-        | {name: matrix[day, card] for name, matrix in values.items()}
-        | {"volume": part.volume[day, card]}
-    ).sort_values(["card_id", "date"], ignore_index=True)
+    values["volume"] = part.volume
+    rows = rows.assign(**{name: matrix[day, card] for name, matrix in values.items()})
+    return rows.sort_values(["card_id", "date"], ignore_index=True)
+
+
+def by_loop(rows: pd.DataFrame, wanted: Collection[str] | None = None) -> pd.DataFrame:
+    """Return ``one_card`` of each card, by a loop: columns card_id, date and the features."""
+    cards = rows.groupby("card_id")
+    return pd.concat([one[["card_id", "date"]].join(one_card(one, wanted)) for _, one in cards])
 
 
 def feature_loop(panel: Panel, cards: int = 40) -> float:
-    """Return seconds a (card, day) of the loop over cards that ``one_card`` is called in."""
+    """Return seconds a (card, day) of all features by a loop over some cards."""
     rows = long(panel, cards)
-    started = perf_counter()
-    for _, one in rows.groupby("card_id"):
-        one_card(one)
-    return (perf_counter() - started) / len(rows)
+    return _timed(by_loop, rows)[1] / len(rows)
 
 
 def ours(panel: Panel) -> dict[str, np.ndarray]:
-    """Return the features of ``QUERY`` as matrices, float64, made as ``features.own`` does."""
+    """Return the features of ``QUERY`` as matrices, float64, by the functions of ``features``."""
     rows = np.arange(len(panel.dates))
     price = np.log(panel.price)
     step = np.nan_to_num(features.change(price, 1, rows))
@@ -235,25 +228,6 @@ def ours(panel: Panel) -> dict[str, np.ndarray]:
         "below_high_30": price - features.extremes(price, [30], np.fmax)[30],
         "above_low_30": price - features.extremes(price, [30], np.fmin)[30],
     }
-
-
-def by_loop(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return ``QUERY`` by a pandas loop over cards: columns card_id, date and the features."""
-    found = []
-    for _, one in rows.groupby("card_id"):
-        price = np.log(one["market_price"])
-        moves = price.diff().fillna(0).abs().clip(upper=0.5)
-        window = price.rolling(30, min_periods=1)
-        columns = (
-            price.diff(7).fillna(0),
-            price - price.rolling(7, min_periods=1).mean(),
-            moves.rolling(30, min_periods=1).mean(),
-            price - window.max(),
-            price - window.min(),
-        )
-        named = dict(zip(QUERY, columns, strict=True))
-        found.append(one[["card_id", "date"]].assign(**named))
-    return pd.concat(found)
 
 
 def by_duckdb(rows: pd.DataFrame) -> pd.DataFrame:
@@ -284,23 +258,20 @@ def by_polars(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def feature_query(panel: Panel, cards: int) -> pd.DataFrame:
-    """Return seconds of the same query by four tools, and whether they say the same.
+    """Return seconds of the same query by four tools, and whether they give the same.
 
     Cards that were there from the first day on. Columns tool, seconds, same (to 1e-9); a tool that
     is not installed has a reason in ``skipped`` instead.
     """
-    part = columns(panel, np.flatnonzero(~np.isnan(panel.price[0]))[:cards])
-    keep = part.card_ids
-    rows = long(part, len(keep))
-    own, mine = _timed(lambda: ours(part))
+    part = panel.cards_only(np.flatnonzero(~np.isnan(panel.price[0]))[:cards])
+    rows = long(part, len(part.card_ids))
+    expected, seconds = _timed(ours, part)
     tools: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-        "pandas, loop over cards": by_loop,
+        "pandas, loop over cards": lambda rows: by_loop(rows, QUERY),
         "DuckDB": by_duckdb,
         "polars": by_polars,
     }
-    table: list[dict[str, Any]] = [
-        {"tool": "PokeWatch", "seconds": mine, "same": True, "skipped": ""}
-    ]
+    table: list[dict[str, Any]] = [{"tool": "PokeWatch", "seconds": seconds, "same": True}]
     for name, tool in tools.items():
         package = name.lower().split(",")[0]
         if find_spec(package) is None:
@@ -308,14 +279,13 @@ def feature_query(panel: Panel, cards: int) -> pd.DataFrame:
             table.append({"tool": name, "skipped": why})
             continue
         tool(rows.head(1000))  # the first call pays for the import
-        found, seconds = _timed(lambda tool=tool: tool(rows))  # type: ignore[misc]
+        found, seconds = _timed(tool, rows)
         found = found.sort_values(["card_id", "date"])
-        same = all(
-            np.allclose(found[one].to_numpy(), own[one].T.ravel(), rtol=0, atol=1e-9)
-            for one in QUERY
-        )
+        same = all(_close(found[one].to_numpy(), expected[one].T.ravel()) for one in QUERY)
         table.append({"tool": name, "seconds": seconds, "same": same})
-    return pd.DataFrame(table).fillna({"skipped": ""})
+    return pd.DataFrame(table, columns=["tool", "seconds", "same", "skipped"]).fillna(
+        {"skipped": ""}
+    )
 
 
 def predictions(prices: pd.DataFrame, asked: int = 2000) -> pd.DataFrame:
@@ -327,33 +297,34 @@ def predictions(prices: pd.DataFrame, asked: int = 2000) -> pd.DataFrame:
     model = BaselineFairPriceModel().fit(prices)
     chosen = prices.sample(min(asked, len(prices)), random_state=1)
     pairs = list(zip(chosen["card_id"], chosen["date"].dt.date, strict=True))
+    few = pairs[:50]  # each of them filters the whole table
     cache: dict[str, float] = {}
 
-    def looked_up(card_id: str, day: Any) -> float:
+    def row_loop(card_id: str, day: Any) -> float:
         key = f"{card_id}|{day}"
         if key not in cache:
-            own = prices[(prices["card_id"] == card_id) & (prices["date"] <= pd.Timestamp(day))]
-            cache[key] = float(own.sort_values("date")["market_price"].tail(7).mean())
+            past = prices[(prices["card_id"] == card_id) & (prices["date"] <= pd.Timestamp(day))]
+            cache[key] = float(past.sort_values("date")["market_price"].tail(7).mean())
         return cache[key]
 
-    few = pairs[:50]  # each of them filters the whole table
-    said, slow = _timed(lambda: [looked_up(*pair) for pair in few])
-    cached, quick = _timed(lambda: [looked_up(*pair) for pair in few * 200])
+    def each(ask: Callable[[str, Any], float], pairs: list[tuple[str, Any]]) -> list[float]:
+        return [ask(*pair) for pair in pairs]
+
+    first, slow = _timed(each, row_loop, few)
+    again, cached = _timed(each, row_loop, few * 200)
     model.cache.clear()
-    cold, first = _timed(lambda: [model.predict(*pair) for pair in pairs])
-    _, warm = _timed(lambda: [model.predict(*pair) for pair in few * 200])
+    cold, quick = _timed(each, model.predict, pairs)
+    warm, hit = _timed(each, model.predict, few * 200)
     ids, days = (np.array(part) for part in zip(*pairs, strict=True))
-    at_once, many = _timed(lambda: model.predict_many(ids, days))
-    same = [True, cached[: len(few)] == said, _close(cold[: len(few)], said)]
-    same += [same[-1], _close(at_once, cold)]
-    found = [
-        ("row loop with a dictionary, first time", slow / len(few)),
-        ("row loop with a dictionary, again", quick / len(few) / 200),
-        ("PokeWatch, first time", first / len(pairs)),
-        ("PokeWatch, again", warm / len(few) / 200),
-        ("PokeWatch, many at once", many / len(pairs)),
+    many, at_once = _timed(model.predict_many, ids, days)
+    rows = [
+        ("row loop with a dictionary, first time", slow / len(few), True),
+        ("row loop with a dictionary, again", cached / len(again), again == first * 200),
+        ("PokeWatch, first time", quick / len(pairs), _close(cold[: len(few)], first)),
+        ("PokeWatch, again", hit / len(warm), _close(warm, first * 200)),
+        ("PokeWatch, many at once", at_once / len(pairs), _close(many, cold)),
     ]
-    return pd.DataFrame(found, columns=["tool", "seconds"]).assign(same=same)
+    return pd.DataFrame(rows, columns=["tool", "seconds", "same"])
 
 
 def stored(path: Path = PROJECT / "docs" / "performance.json") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -381,6 +352,6 @@ def _close(one: Any, other: Any) -> bool:
     return bool(np.allclose(one, other, rtol=0, atol=1e-9))
 
 
-def _timed(job: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(job: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     started = perf_counter()
-    return job(), perf_counter() - started
+    return job(*arguments), perf_counter() - started

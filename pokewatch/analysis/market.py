@@ -1,4 +1,4 @@
-"""The market as an analyst holds it in hand: prices, cards, moves, sets, quarantine."""
+"""The stored market for analysts: prices, cards, their moves, groups of cards, quarantine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,16 +24,15 @@ from pokewatch.settings import Settings, get_settings
 from pokewatch.store.tables import Store
 
 Day = date | str | None
-MATRICES = ("price", "age", "low", "mid", "volume")
+Frame = TypeVar("Frame", pd.DataFrame, pd.Series)
 KINDS = ("single", "sealed")
 GROUPS = ("set_name", "rarity", "product_kind", "printing")
 MIN_PRICE = 1.0  # USD; below it a cent more is a big move
-INDEX_DAYS = 365
 INDEX_CAP = np.log(1.2)  # one day's move of one card counts no more than this
 
 
 def as_day(value: Day, name: str) -> date | None:
-    """Return a day that a person wrote; UsageError names the argument and the mend."""
+    """Return the date of an argument ``name``; UsageError for what is no date."""
     if value is None:
         return None
     try:
@@ -45,49 +44,52 @@ def as_day(value: Day, name: str) -> date | None:
     return day.date()
 
 
-def marked(frame: pd.DataFrame, simulated: bool) -> pd.DataFrame:
+def marked(frame: Frame, simulated: bool) -> Frame:
     """Return a frame that says in ``attrs`` whether its prices are simulated."""
     frame.attrs["simulated"] = simulated
     return frame
 
 
-def columns(panel: Panel, keep: np.ndarray) -> Panel:
-    """Return the panel of some cards; keep: a mask or the numbers of its columns."""
-    parts = {name: getattr(panel, name)[:, keep] for name in MATRICES}
-    return replace(panel, card_ids=panel.card_ids[keep], cards=panel.cards.iloc[keep], **parts)
-
-
-def market_index(panel: Panel, stale_days: int = 3) -> pd.Series:
-    """Return an equal-weighted index of the last year, 100 on its first day.
+def market_index(panel: Panel, stale_days: int, first: int) -> pd.Series:
+    """Return an equal-weighted index, 100 on day ``first`` (a row of the panel), index of dates.
 
     A day's change is the mean log change of the cards at ``MIN_PRICE`` and more the day before
     with fresh prices, each capped at ``INDEX_CAP``; new cards enter without moving it.
     """
-    price, age = panel.price[-INDEX_DAYS:], panel.age[-INDEX_DAYS:]
-    move = np.clip(np.diff(np.log(price), axis=0), -INDEX_CAP, INDEX_CAP)
-    counts = (price[:-1] >= MIN_PRICE) & (age[1:] <= stale_days)
-    mean = np.where(counts, np.nan_to_num(move), 0).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
-    level = 100 * np.exp(np.concatenate([[0.0], np.cumsum(mean)]))
-    return pd.Series(level, panel.dates[-INDEX_DAYS:])
+    change = np.zeros(len(panel.dates) - first)
+    for place, day in enumerate(range(first + 1, len(panel.dates)), start=1):
+        counts = (panel.price[day - 1] >= MIN_PRICE) & (panel.age[day] <= stale_days)
+        if counts.any():
+            moves = np.log(panel.price[day, counts] / panel.price[day - 1, counts])
+            change[place] = np.clip(moves, -INDEX_CAP, INDEX_CAP).mean()
+    return pd.Series(100 * np.exp(change.cumsum()), panel.dates[first:])
+
+
+def changes(panel: Panel, span: int, stale_days: int) -> pd.DataFrame:
+    """Return how each card moved over the last ``span`` days, a row a card.
+
+    Columns card_id, before, price (USD) and change (a fraction): NaN for cards below ``MIN_PRICE``
+    or with a stale price at either end, and where the history is shorter.
+    """
+    then = len(panel.dates) - 1 - span
+    price = panel.price[-1]
+    before = panel.price[then] if then >= 0 else np.full(price.shape, np.nan)
+    fresh = np.maximum(panel.age[max(then, 0)], panel.age[-1]) <= stale_days
+    counts = fresh & (np.minimum(before, price) >= MIN_PRICE)
+    change = np.where(counts, price / before - 1, np.nan)
+    return pd.DataFrame(
+        {"card_id": panel.card_ids, "before": before, "price": price, "change": change}
+    )
 
 
 def movers(panel: Panel, span: int, stale_days: int) -> pd.DataFrame:
-    """Return cards by change over ``span`` days, the largest rise first.
+    """Return the cards that moved over ``span`` days, the largest rise first.
 
-    Columns card_id, before, price (USD), change; only cards of ``MIN_PRICE`` and more at both
-    ends whose prices are not stale there. Empty where the history is shorter.
+    Rows and columns of ``changes`` whose change is known and not 0.
     """
-    now, then = len(panel.dates) - 1, len(panel.dates) - 1 - span
-    if then < 0:
-        return pd.DataFrame(columns=["card_id", "before", "price", "change"])
-    table = pd.DataFrame(
-        {"card_id": panel.card_ids, "before": panel.price[then], "price": panel.price[now]}
-    )
-    fresh = (panel.age[[then, now]] <= stale_days).all(axis=0)
-    dear = (table[["before", "price"]] >= MIN_PRICE).all(axis=1)
-    table["change"] = table["price"] / table["before"] - 1
-    kept = table[fresh & dear & (table["change"] != 0)]
-    return kept.sort_values("change", ascending=False, kind="stable")
+    table = changes(panel, span, stale_days)
+    moved = table[table["change"].fillna(0) != 0]
+    return moved.sort_values("change", ascending=False, kind="stable")
 
 
 def reasons_table(quarantine: pd.DataFrame) -> pd.DataFrame:
@@ -159,9 +161,9 @@ class Market:
         True
         """
         if text is None:
-            moved = self.movers(days=min(30, len(self.panel.dates) - 1), top=1)
-            widest = moved["change"].abs().sort_values().index
-            return Card(self, str(moved.loc[widest[-1], "card_id"] if len(moved) else self._ids[0]))
+            days = min(30, len(self.panel.dates) - 1)
+            moved = changes(self.panel, days, self.settings.stale_days)["change"].abs()
+            return Card(self, str(self._ids[moved.fillna(0).argmax()]))
         return Card(self, Resolver(self.known)(text))
 
     def search(self, text: str) -> pd.DataFrame:
@@ -228,24 +230,14 @@ class Market:
     def index(self) -> pd.Series:
         """Return the equal-weighted index of the market, 100 on its first day.
 
-        A day counts as in ``report_market_index``: mean of capped log changes of cards of
-        $1 and more with fresh prices.
+        A day's change is the mean of capped log changes of cards of $1 and more with fresh prices.
 
         >>> import pokewatch as pw
         >>> float(pw.market().index().iloc[0])
         100.0
         """
-        level, parts = 100.0, []
-        for start in range(self.first, len(self.panel.dates), INDEX_DAYS - 1):
-            rows = slice(start, start + INDEX_DAYS)
-            cut = {name: getattr(self.panel, name)[rows] for name in ("dates", *MATRICES)}
-            part = market_index(replace(self.panel, **cut), self.settings.stale_days)
-            parts.append(part * level / 100)
-            level = float(parts[-1].iloc[-1])
-        joined = pd.concat(parts)
-        out = joined[~joined.index.duplicated()].rename("index").rename_axis("date")
-        out.attrs["simulated"] = self.simulated
-        return out
+        index = market_index(self.panel, self.settings.stale_days, self.first)
+        return marked(index.rename("index").rename_axis("date"), self.simulated)
 
     def returns(self, days: int = 7) -> pd.DataFrame:
         """Return changes (fractions) over the last ``days`` days, dates x card_ids.
@@ -286,7 +278,7 @@ class Market:
 
         column: set_name, rarity, product_kind or printing. Columns: that column, cards, value (USD,
         one of each card), change (of that value, on cards known at both ends), rising, falling
-        (shares of cards); the largest change first. A shorter history is taken as a whole.
+        (shares of cards); the largest change first. A shorter history counts from its first day.
 
         >>> import pokewatch as pw
         >>> int(pw.market().by("rarity", days=7)["cards"].sum()) > 0
@@ -295,22 +287,21 @@ class Market:
         if column not in GROUPS:
             raise UsageError(f"column={column!r} is unknown: choose among {', '.join(GROUPS)}")
         days = min(days, len(self.panel.dates) - 1)
-        change = self.returns(days).iloc[-1]
-        price = self.cards["last_price"]
+        price, change = self.cards["last_price"], self.returns(days).iloc[-1]
+        known = change.notna()
         rows = pd.DataFrame(
             {
-                column: self.cards[column].fillna("unknown"),
-                "price": price,
-                "now": price.where(change.notna()),
+                "cards": price,
+                "value": price,
+                "now": price.where(known),
                 "before": price / (1 + change),
-                "rising": (change > 0).where(change.notna()).astype(float),
-                "falling": (change < 0).where(change.notna()).astype(float),
+                "rising": (change > 0).where(known).astype(float),
+                "falling": (change < 0).where(known).astype(float),
             }
         )
-        groups = rows.groupby(column)
-        table = groups.agg(cards=("price", "size"), value=("price", "sum"))
-        table["change"] = groups["now"].sum() / groups["before"].sum() - 1
-        table[["rising", "falling"]] = groups[["rising", "falling"]].mean()
+        how = dict.fromkeys(rows, "sum") | {"cards": "size", "rising": "mean", "falling": "mean"}
+        table = rows.groupby(self.cards[column].fillna("unknown")).agg(how)
+        table.insert(2, "change", table.pop("now") / table.pop("before") - 1)
         table = table.sort_values("change", ascending=False, kind="stable").reset_index()
         table.attrs["days"] = days
         return marked(table, self.simulated)
@@ -333,18 +324,17 @@ class Market:
         """
         age = self.panel.age[self.first :]
         share = (age == 0).sum(axis=1) / np.maximum((~np.isnan(age)).sum(axis=1), 1)
-        out = pd.Series(share, self.dates, name="observed")
-        out.attrs["simulated"] = self.simulated
-        return out
+        return marked(pd.Series(share, self.dates, name="observed"), self.simulated)
 
     @cached_property
     def quarantine(self) -> pd.DataFrame:
         """Rows refused or held back, the newest decision first; in a part, those of its cards."""
-        rows = Store.from_settings(self.settings).quarantine(["held", "refused"])
-        complete = len(self._ids) == len(Store.from_settings(self.settings).cards())
-        rows = rows if complete else rows[rows["card_id"].isin(self._ids)]
-        inside = rows["date"].isna() | (rows["date"] >= self.dates[0])
-        return rows[inside].reset_index(drop=True)
+        store = Store.from_settings(self.settings)
+        rows = store.quarantine(["held", "refused"])
+        keep = rows["date"].isna() | (rows["date"] >= self.dates[0])
+        if len(self._ids) < len(store.cards()):
+            keep &= rows["card_id"].isin(self._ids)
+        return rows[keep].reset_index(drop=True)
 
     def quarantine_reasons(self) -> pd.DataFrame:
         """Return refused and held rows by reason: reason, rows, held, last_date, meaning.
@@ -364,8 +354,8 @@ class Market:
         return marked(pd.DataFrame(matrix[self.first :], self.dates, ids), self.simulated)
 
     def _only(self, keep: np.ndarray) -> Market:
-        part = columns(self.panel, keep)
-        return replace(self, panel=part, known=self.known[keep].reset_index(drop=True))
+        known = self.known[keep].reset_index(drop=True)
+        return replace(self, panel=self.panel.cards_only(keep), known=known)
 
     def _set_names(self, sets: str | Sequence[str]) -> list[str]:
         known = {str(name).casefold(): name for name in self.known["set_name"].dropna().unique()}
@@ -419,9 +409,7 @@ class Card:
     @property
     def prices(self) -> pd.Series:
         """Market prices in USD from its first one on, index of dates, gaps filled causally."""
-        prices = self.market.prices[self.card_id].dropna()
-        prices.attrs["simulated"] = self.market.simulated
-        return prices
+        return marked(self.market.prices[self.card_id].dropna(), self.market.simulated)
 
     @property
     def observations(self) -> pd.DataFrame:
@@ -430,8 +418,7 @@ class Card:
         rows = Store.from_settings(self.market.settings).prices(
             None, [self.card_id], days[0].date(), days[-1].date(), self.market.data_version
         )
-        rows.attrs["simulated"] = self.market.simulated
-        return rows
+        return marked(rows, self.market.simulated)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -482,13 +469,11 @@ class Card:
 
     def _predicted(self, horizons: int | Sequence[int] | None, model: str) -> pd.DataFrame:
         wanted = [horizons] if isinstance(horizons, int) else horizons
-        on = self.market.dates[-1].date()
-        version = self.market.data_version
+        where, on = self.market, self.market.dates[-1].date()
         rows = predict(
-            self.market.settings, [self.card_id], on, wanted, model, data_version=version
+            where.settings, [self.card_id], on, wanted, model, data_version=where.data_version
         )
-        rows.attrs["simulated"] = self.market.simulated
-        return rows
+        return marked(rows, where.simulated)
 
     def __repr__(self) -> str:
         return f"Card({self.card_id!r}, {self.title!r}, last price {self.info['last_price']:,.2f})"
@@ -542,9 +527,10 @@ def market(
         [] if names is None or names is np.nan else names for names in known["aliases"]
     ]
     sources = tuple(price_sources(settings, version))
-    whole = Market(settings, panel, known.reset_index(), 0, version, sources)
-    part = whole if since is None and until is None else whole.between(since, until)
-    return part if sets is None and kind is None else part.only(sets, kind)
+    found = Market(settings, panel, known.reset_index(), 0, version, sources)
+    if since is not None or until is not None:
+        found = found.between(since, until)
+    return found if sets is None and kind is None else found.only(sets, kind)
 
 
 def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
@@ -553,10 +539,7 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     known = store.cards()
     found = Resolver(known).search(text) if text else known
     prices = store.prices(["card_id", "date", "market_price"], card_ids=found["card_id"])
-    last = (
-        prices.groupby("card_id")
-        .tail(1)
-        .rename(columns={"market_price": "last_price", "date": "last_date"})
-    )
+    last = prices.groupby("card_id").tail(1)
+    last = last.rename(columns={"market_price": "last_price", "date": "last_date"})
     columns = ["card_id", "aliases", "name", "set_name", "printing", "last_price", "last_date"]
     return found.merge(last, on="card_id", how="left")[columns]

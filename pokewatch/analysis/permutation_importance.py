@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pokewatch.analysis.market import columns, marked
+from pokewatch.analysis.market import marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest, metrics
 from pokewatch.models import features
@@ -26,7 +26,7 @@ def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -
     """Return how much accuracy is lost when a family of features is shuffled, out of sample.
 
     A model is fitted on all but the last ``days`` days; on those days each family (all spans of one
-    kind together, since they tell much the same) is shuffled over cards and days (Breiman 2001).
+    kind together, since they are much alike) is shuffled over cards and days (Breiman 2001).
     Columns family, features, importance (added error as a share of naive's), spread (standard
     deviation over ``repeats``); the largest first. Raises UsageError for a short history.
 
@@ -48,27 +48,27 @@ def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -
     rng = np.random.default_rng(settings.seed)
     known = np.flatnonzero(~np.isnan(panel.price[origin]))
     cards = np.sort(rng.choice(known, min(len(known), MAX_CARDS), replace=False))
-    part = columns(panel, cards)
-    own = {name: matrix[:, cards] for name, matrix in built.items()}
+    part = panel.cards_only(cards)
+    inputs = {name: matrix[:, cards] for name, matrix in built.items()}
     rows = np.unique(np.linspace(origin, last, DAYS_SCORED).astype(int))
 
-    def error(inputs: features.Features) -> tuple[float, float]:
+    def scored(inputs: features.Features) -> pd.DataFrame:
         forecast = model.predict_days(part, rows.tolist(), [horizon], inputs)
-        scored = backtest.attach_truth(forecast, part)
-        naive = metrics.log_error(scored.assign(y_hat=scored["price"])).mean()
-        return float(metrics.log_error(scored).mean()), float(naive)
+        return backtest.attach_truth(forecast, part)
 
-    base, naive = error(own)
+    unshuffled = scored(inputs)
+    error = metrics.log_error(unshuffled).mean()
+    naive = max(metrics.log_error(unshuffled.assign(y_hat=unshuffled["price"])).mean(), 1e-12)
     families: dict[str, list[str]] = {}
-    for name in own:
+    for name in inputs:
         families.setdefault(re.sub(r"_\d+$", "", name).replace("_", " "), []).append(name)
     table = []
     for family, names in families.items():
         losses = [
-            (error(own | shuffled(own, names, rows, rng))[0] - base) / max(naive, 1e-12)
+            metrics.log_error(scored(inputs | shuffled(inputs, names, rows, rng))).mean() - error
             for _ in range(repeats)
         ]
-        table.append((family, len(names), float(np.mean(losses)), float(np.std(losses))))
+        table.append((family, len(names), np.mean(losses) / naive, np.std(losses) / naive))
     out = pd.DataFrame(table, columns=["family", "features", "importance", "spread"])
     out = out.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
     return marked(out, SIMULATED in price_sources(settings, version))
@@ -77,12 +77,10 @@ def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -
 def shuffled(
     built: features.Features, names: Sequence[str], rows: np.ndarray, rng: np.random.Generator
 ) -> features.Features:
-    """Return some features with the values of these days shuffled together over days and cards."""
-    shape = built[names[0]][rows].shape
+    """Return some features, their values on days ``rows`` shuffled together over days and cards."""
+    out = {name: built[name].copy() for name in names}
+    shape = out[names[0]][rows].shape
     order = rng.permutation(shape[0] * shape[1])
-    out = {}
-    for name in names:
-        matrix = built[name].copy()
+    for matrix in out.values():
         matrix[rows] = matrix[rows].ravel()[order].reshape(shape)
-        out[name] = matrix
     return out

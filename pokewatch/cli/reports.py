@@ -94,8 +94,8 @@ def notebook(
     json: options.JsonFlag = False,
 ) -> None:
     """Run a notebook through papermill, its parameters checked first."""
-    from pokewatch.report import page
+    from pokewatch.report import notebooks
 
-    parameters = page.parse_parameters(parameter or [])
-    written = page.run_notebook(settings(), name, parameters, progress=sys.stderr.isatty())
+    parameters = notebooks.parse_parameters(parameter or [])
+    written = notebooks.run_notebook(settings(), name, parameters, progress=sys.stderr.isatty())
     show({"notebook": str(written)}, json, written)

@@ -1,7 +1,8 @@
-"""What came of past forecasts and signals: month by month, trade by trade, as equity."""
+"""How past forecasts and signals turned out: month by month, trade by trade, as equity."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,13 @@ import pandas as pd
 
 from pokewatch.evaluation import backtest, metrics
 from pokewatch.models.panel import Panel
-from pokewatch.schema import MODEL
 
 MONTHS = 6
 RECORD_DAYS = 30
 MIN_FORECASTS = 50  # of a month, or of the last nights, to be judged
-TRADE_COLUMNS = ["date", "signal", "price", "y", "move", "gain", "right"]
+NO_MONTHS = pd.DataFrame(columns=["group", "n", "rmae", "coverage"]).astype(
+    {"n": int, "rmae": float, "coverage": float}
+)
 
 
 def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame:
@@ -26,14 +28,14 @@ def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame
     ends = pd.to_datetime(past["date"]) + pd.Timedelta(days=horizon)
     past = past[(past["horizon"] == horizon) & (ends <= on)]
     if past.empty:
-        return pd.DataFrame(columns=["group", "n", "rmae", "coverage"])
+        return NO_MONTHS
     months = backtest.breakdown(past, "month")
     return months[months["n"] >= MIN_FORECASTS].tail(MONTHS).reset_index(drop=True)
 
 
 @dataclass(frozen=True)
 class NightlyRecord:
-    """How the forecasts of past nights, as they were given, turned out."""
+    """How the forecasts of past nights, as they were given, turned out: counts and scores."""
 
     nights: int
     forecasts: int
@@ -71,19 +73,17 @@ def trade_log(
     good_move: float,
     worst: int | None = None,
 ) -> pd.DataFrame:
-    """Return every BUY and SELL as it would have been given, with what came of it.
+    """Return every BUY and SELL as it would have been given, with its outcome.
 
-    forecasts: columns as ``Backtest.forecasts``; cards: columns card_id, name, set_name; fee: share
-    of the price that selling costs. Columns card_id, name, set_name and ``TRADE_COLUMNS``: price, y
-    (USD, at the end of the horizon), move, gain (fractions; BUY: after the fee, SELL: the fall that
-    was avoided), right (moved by ``good_move`` that way). worst=n: the n largest losses, one a
-    card.
+    Columns are those of ``pw.trade_log``. forecasts: columns as ``Backtest.forecasts``; cards:
+    columns card_id, name, set_name; fee: share of the price that selling costs; good_move: change
+    (a fraction) from which on a call is right; worst=n: the n largest losses, one a card.
     """
-    mine = (forecasts["model"] == MODEL) & (forecasts["horizon"] == horizon)
-    own = forecasts[mine & (forecasts["signal"] != "HOLD")]
-    buy = own["signal"] == "BUY"
-    move = own["y"] / own["price"] - 1
-    table = own[["card_id", "date", "signal", "price", "y"]].assign(
+    given = _at_horizon(forecasts, horizon)
+    given = given[given["signal"] != "HOLD"]
+    buy = given["signal"] == "BUY"
+    move = given["y"] / given["price"] - 1
+    table = given[["card_id", "date", "signal", "price", "y"]].assign(
         move=move,
         gain=((1 + move) * (1 - fee) - 1).where(buy, -move),
         right=move.where(buy, -move) >= good_move,
@@ -93,7 +93,8 @@ def trade_log(
         table = table.sort_values(["date", "card_id"], kind="stable")
     else:
         table = table.sort_values("gain", kind="stable").drop_duplicates("card_id").head(worst)
-    return table[["card_id", "name", "set_name", *TRADE_COLUMNS]].reset_index(drop=True)
+    order = ["card_id", "name", "set_name", "date", "signal", "price", "y", "move", "gain", "right"]
+    return table[order].reset_index(drop=True)
 
 
 def equity_curve(
@@ -101,33 +102,42 @@ def equity_curve(
 ) -> pd.DataFrame:
     """Return the equity of buying at every BUY beside holding the market, 100 at the start.
 
-    At dates ``horizon`` days apart the money is spread evenly over the BUY of that day, sold at the
-    end of the horizon and the fee paid; without a BUY it lies idle. Columns date (of the sale),
-    calls, followed (after fees), before_fees, held (all scored cards in equal parts, no fee);
-    cards of ``min_price`` USD and more.
+    Rules and columns are those of ``pw.equity_curve``. forecasts: columns as
+    ``Backtest.forecasts``; fee: share of the price that selling costs; min_price: USD.
     """
-    own = forecasts[(forecasts["model"] == MODEL) & (forecasts["horizon"] == horizon)]
-    own = own[own["price"] >= min_price]
-    days: list[pd.Timestamp] = []
-    step = pd.Timedelta(days=horizon)
-    for day in sorted(own["date"].unique()):
-        if not days or day - days[-1] >= step:
-            days.append(pd.Timestamp(day))
-    own = own[own["date"].isin(days)]
-    move = own["y"] / own["price"] - 1
-    bought = move[own["signal"] == "BUY"].groupby(own["date"])
-    table = pd.DataFrame(index=pd.DatetimeIndex(days))
-    calls = bought.size().reindex(table.index, fill_value=0)
-    gain = bought.mean().reindex(table.index).fillna(0.0)
-    kept = np.where(calls > 0, (1 + gain) * (1 - fee), 1.0)
+    scored = _at_horizon(forecasts, horizon)
+    scored = scored[scored["price"] >= min_price]
+    days = pd.DatetimeIndex(non_overlapping(sorted(scored["date"].unique()), horizon))
+    scored = scored[scored["date"].isin(days)]
+    move = scored["y"] / scored["price"] - 1
+    bought = move[scored["signal"] == "BUY"].groupby(scored["date"])
+    calls = bought.size().reindex(days, fill_value=0)
+    gain = bought.mean().reindex(days).fillna(0.0)
     grown = pd.DataFrame(
         {
-            "followed": kept,
+            "followed": np.where(calls > 0, (1 + gain) * (1 - fee), 1.0),
             "before_fees": 1 + gain,
-            "held": 1 + move.groupby(own["date"]).mean().reindex(table.index),
+            "held": 1 + move.groupby(scored["date"]).mean().reindex(days),
         }
     ).cumprod()
-    start = pd.DataFrame(dict.fromkeys(grown, 1.0), index=pd.DatetimeIndex(days[:1]))
-    equity = 100 * pd.concat([start, grown.set_index(grown.index + step)])
+    start = pd.DataFrame(dict.fromkeys(grown, 1.0), index=days[:1])
+    equity = 100 * pd.concat([start, grown.set_index(days + pd.Timedelta(days=horizon))])
     equity.insert(0, "calls", [*[0] * len(start), *calls])
     return equity.rename_axis("date").reset_index()
+
+
+def non_overlapping(dates: Iterable[pd.Timestamp], horizon: int) -> list[pd.Timestamp]:
+    """Return the first of some dates, and each that lies ``horizon`` days from the one before.
+
+    dates: ascending or descending.
+    """
+    kept: list[pd.Timestamp] = []
+    for day in map(pd.Timestamp, dates):
+        if not kept or abs(day - kept[-1]) >= pd.Timedelta(days=horizon):
+            kept.append(day)
+    return kept
+
+
+def _at_horizon(forecasts: pd.DataFrame, horizon: int) -> pd.DataFrame:
+    own = forecasts["model"] == backtest.MODEL
+    return forecasts[own & (forecasts["horizon"] == horizon)]

@@ -142,8 +142,8 @@ class Panel:
         cut = {name: getattr(self, name)[: row + 1] for name in ("dates", *MATRICES)}
         return replace(self, **cut)
 
-    def cards_only(self, block: slice) -> Panel:
-        """Return the panel of some neighbouring cards, copied together."""
+    def cards_only(self, block: slice | np.ndarray) -> Panel:
+        """Return the panel of some cards in memory of its own; block: their columns, or a mask."""
         cut = {name: np.ascontiguousarray(getattr(self, name)[:, block]) for name in MATRICES}
         return replace(self, card_ids=self.card_ids[block], cards=self.cards.iloc[block], **cut)
 

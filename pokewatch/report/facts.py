@@ -1,4 +1,4 @@
-"""What the nightly report tells, as frames and sentences; the store is read once."""
+"""The figures of the nightly report as frames: one read of the store, then functions of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from pokewatch.analysis.market import MIN_PRICE
+from pokewatch.analysis.market import MIN_PRICE, changes
 from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry, track_record
@@ -27,33 +28,30 @@ from pokewatch.watchlist import entries as watchlist
 log = logging.getLogger(__name__)
 
 UNUSABLE = "Your watchlist could not be used"
-MOVER_SPANS = (1, 7, 30)
-LEAST_CARDS = 3  # of a set, to speak of it
+MIN_SET_CARDS = 3  # a set with fewer moved cards is left out
 
 
 @dataclass(frozen=True)
 class Night:
     """One date's state of everything a report shows.
 
-    cards: all known cards, indexed by card_id; calls: predictions at the signal horizon, indexed
-    by card_id; scored: the champion, or without one the last trained model; held: the watchlist as
-    ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
+    version: the store's data version; sources: names of its sources; cards: all known cards,
+    indexed by card_id; calls: predictions at the signal horizon, indexed by card_id; scored: the
+    champion, or without one the last trained model; quarantine: refused and held rows; holdings:
+    the watchlist as ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
     covered: how complete the last day with prices of a service is, None without one.
     """
 
     settings: Settings
     panel: Panel
     version: int
-    last_date: pd.Timestamp
-    priced: int
     sources: list[str]
     cards: pd.DataFrame
     calls: pd.DataFrame
     champion: TrainedModel | None
     scored: TrainedModel | None
-    repeated: list[pd.Timestamp]
     quarantine: pd.DataFrame
-    held: pd.DataFrame
+    holdings: pd.DataFrame
     watch_problem: str
     covered: Completeness | None
 
@@ -61,6 +59,21 @@ class Night:
     def on(self) -> pd.Timestamp:
         """The report's date."""
         return self.panel.dates[-1]
+
+    @property
+    def last_date(self) -> pd.Timestamp:
+        """The last day on which any price was observed."""
+        return self.panel.dates[self.panel.last_priced()]
+
+    @property
+    def priced(self) -> int:
+        """How many cards were observed on ``last_date``."""
+        return int((self.panel.age[self.panel.last_priced()] == 0).sum())
+
+    @cached_property
+    def repeated(self) -> list[pd.Timestamp]:
+        """The days that are the day before again, as ``Panel.repeated_days`` finds them."""
+        return self.panel.repeated_days()
 
     @property
     def simulated(self) -> bool:
@@ -81,35 +94,31 @@ def load(settings: Settings, on: date | None = None) -> Night:
     panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
     champion = registry.champion(settings)
     calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
-    row = panel.last_priced()
-    last = panel.dates[row]
     names = sorted(store.sources(snapshot, on))
-    held, problem = watched(settings, cards, panel, SIMULATED in names)
+    holdings, problem = watched(settings, cards, panel, SIMULATED in names)
     return Night(
         settings=settings,
         panel=panel,
         version=snapshot.version,
-        last_date=last,
-        priced=int((panel.age[row] == 0).sum()),
         sources=names,
         cards=cards.set_index("card_id", drop=False),
         calls=calls.set_index("card_id", drop=False),
         champion=champion,
         scored=champion or last_trained(settings),
-        repeated=panel.repeated_days(),
         quarantine=store.quarantine(["held", "refused"]),
-        held=held,
+        holdings=holdings,
         watch_problem=problem,
         covered=latest(store, snapshot, settings.coverage_floor, on),
     )
 
 
-def called(night: Night, side: str) -> pd.DataFrame:
-    """Return the day's BUY or SELL with ``expected``, the largest expected moves first.
+def with_signal(calls: pd.DataFrame, side: str) -> pd.DataFrame:
+    """Return the predictions that are a BUY or SELL, the largest expected moves first.
 
-    Cards under ``MIN_PRICE`` come last: a cent is a big move for them, and buys nothing.
+    side: BUY or SELL; column ``expected`` (a fraction) is added. Cards under ``MIN_PRICE`` come
+    last: a cent is a big move for them, and buys nothing.
     """
-    found = night.calls[night.calls["signal"] == side]
+    found = calls[calls["signal"] == side]
     found = found.assign(expected=found["fair_value"] / found["market_price"] - 1)
     order = np.lexsort([-found["expected"].abs(), found["market_price"] < MIN_PRICE])
     return found.iloc[order]
@@ -136,43 +145,32 @@ def watched(
     return watchlist.holdings(entries, Resolver(cards), panel), ""
 
 
-def every_card(night: Night) -> pd.DataFrame:
-    """Return the day's predictions, the dearest cards first.
+def every_card(calls: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return a day's predictions, the dearest cards first; panel: up to that day.
 
     Columns ``PREDICTION_COLUMNS`` and expected, week, month (changes as fractions), spread (the
     interval's width as a share of the price).
     """
-    table = night.calls.reset_index(drop=True)
+    table = calls.reset_index(drop=True)
     price = table["market_price"]
     table["expected"] = table["fair_value"] / price - 1
     table["spread"] = (table["upper"] - table["lower"]) / price
-    place = {card_id: number for number, card_id in enumerate(night.panel.card_ids)}
-    columns = table["card_id"].map(place).to_numpy()
-    now = len(night.panel.dates) - 1
+    columns = pd.Index(panel.card_ids).get_indexer(table["card_id"])
     for name, span in (("week", 7), ("month", 30)):
-        before = night.panel.price[now - span, columns] if now >= span else np.nan
+        before = panel.price[-1 - span, columns] if span < len(panel.dates) else np.nan
         table[name] = price / before - 1
     return table.sort_values(["market_price", "card_id"], ascending=[False, True])
 
 
-def sets(night: Night) -> pd.DataFrame:
+def sets(panel: Panel, stale_days: int) -> pd.DataFrame:
     """Return how each set moved, the largest rise of a week first.
 
-    Columns set_name, cards, change_7, change_30 (median changes of its cards as in ``movers``,
-    cards that did not move included), best and worst (card_id), best_change, worst_change.
+    Columns set_name, cards, change_7, change_30 (medians over its cards of ``market.changes``),
+    best and worst (card_id), best_change, worst_change.
     """
-    panel, now = night.panel, len(night.panel.dates) - 1
-    names = panel.cards["set_name"]
-    table = pd.DataFrame({"card_id": panel.card_ids, "set_name": names.to_numpy(dtype=object)})
-    for span in (7, 30):
-        then = now - span
-        if then < 0:
-            table[f"change_{span}"] = np.nan
-            continue
-        fresh = (panel.age[[then, now]] <= night.settings.stale_days).all(axis=0)
-        dear = (panel.price[[then, now]] >= MIN_PRICE).all(axis=0)
-        change = panel.price[now] / panel.price[then] - 1
-        table[f"change_{span}"] = np.where(fresh & dear, change, np.nan)
+    table = changes(panel, 7, stale_days).rename(columns={"change": "change_7"})
+    table["change_30"] = changes(panel, 30, stale_days)["change"]
+    table["set_name"] = panel.cards["set_name"].to_numpy(dtype=object)
     known = table.dropna(subset=["set_name", "change_7"]).sort_values("change_7", kind="stable")
     found = known.groupby("set_name").agg(
         cards=("card_id", "size"),
@@ -183,20 +181,20 @@ def sets(night: Night) -> pd.DataFrame:
         worst=("card_id", "first"),
         worst_change=("change_7", "first"),
     )
-    found = found[found["cards"] >= LEAST_CARDS].reset_index()
-    return found.sort_values("change_7", ascending=False, kind="stable").reset_index(drop=True)
+    found = found[found["cards"] >= MIN_SET_CARDS].reset_index()
+    return found.sort_values("change_7", ascending=False, kind="stable", ignore_index=True)
 
 
 def months(night: Night) -> pd.DataFrame:
     """Return the walk-forward record by month, as ``track_record.by_month`` does."""
-    past = pd.DataFrame(columns=["horizon", "date"])
-    if night.scored is not None:
-        past = registry.past_forecasts(night.settings, night.scored.name)
+    if night.scored is None:
+        return track_record.NO_MONTHS
+    past = registry.past_forecasts(night.settings, night.scored.name)
     return track_record.by_month(past, SIGNAL_HORIZON, night.on)
 
 
 def nights(night: Night) -> track_record.NightlyRecord | None:
-    """Return the record of the last nights' own forecasts, as ``track_record.of_nights`` does."""
+    """Return the record of the forecasts of past nights, as ``track_record.of_nights`` does."""
     until = night.on - pd.Timedelta(days=SIGNAL_HORIZON)
     since = until - pd.Timedelta(days=track_record.RECORD_DAYS)
     stored = Store.from_settings(night.settings).predictions(

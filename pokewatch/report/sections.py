@@ -29,6 +29,7 @@ from pokewatch.schema import HORIZONS, MODEL, SIGNAL_HORIZON
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import entries
 
+INDEX_DAYS = 365
 MOVERS_SHOWN = 4  # a side and span, at most
 HELD_SHOWN = 10
 SETS_SHOWN = 6  # that rose, and that fell
@@ -50,8 +51,8 @@ def style() -> HTML:
 
 
 def headline(night: Night) -> HTML:
-    """Return title, sources, freshness, and the banners nobody should miss."""
-    priced = night.held.dropna(subset=["value"])
+    """Return title, sources, freshness, and the warnings on top of the page."""
+    priced = night.holdings.dropna(subset=["value"])
     today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
     sides = night.calls["signal"].value_counts()
     return _render(
@@ -61,7 +62,7 @@ def headline(night: Night) -> HTML:
         sell=int(sides.get("SELL", 0)),
         copies=int(priced["quantity"].sum()),
         worth=float(priced["value"].sum()),
-        week=entries.total_change(night.held, 7),
+        week=entries.total_change(night.holdings, 7),
         unusable=night.watch_problem.startswith(facts.UNUSABLE),
         incomplete=night.covered is not None and not night.covered.enough,
         days_old=(today - night.last_date).days,
@@ -71,11 +72,12 @@ def headline(night: Night) -> HTML:
 
 
 def market(night: Night) -> HTML:
-    """Return the market index and the day's coverage."""
-    index = markets.market_index(night.panel, night.settings.stale_days)
+    """Return the market index of the last year and how it moved."""
+    first = max(len(night.panel.dates) - INDEX_DAYS, 0)
+    index = markets.market_index(night.panel, night.settings.stale_days, first)
     changes = {
         span: index.iloc[-1] / index.iloc[-1 - span] - 1 if len(index) > span else math.nan
-        for span in (1, 7, 30)
+        for span in entries.SPANS
     }
     label = f"Market index from {index.iloc[0]:.0f} to {index.iloc[-1]:.1f}"
     chart = _draw(night, market_index, index, label, (8.0, 2.1))
@@ -85,19 +87,17 @@ def market(night: Night) -> HTML:
 def signals(night: Night, top: int = 10) -> HTML:
     """Return the day's BUY and SELL: the ``top`` largest expected moves of each."""
     top = max(top, 1)
-    found = {side: facts.called(night, side) for side in ("BUY", "SELL")}
-    sides = [
-        {"side": side, "count": len(rows), "rows": [_card(night, row) for row in _rows(rows, top)]}
-        for side, rows in found.items()
-    ]
-    horizon, floor = SIGNAL_HORIZON, MIN_PRICE
-    return _render("signals", night=night, sides=sides, horizon=horizon, floor=floor, top=top)
+    sides = []
+    for side in ("BUY", "SELL"):
+        found = facts.with_signal(night.calls, side)
+        rows = [_card(night, row) for row in _rows(found, top)]
+        sides.append({"side": side, "count": len(found), "rows": rows})
+    return _render("signals", night=night, sides=sides, top=top)
 
 
 def portfolio(night: Night) -> HTML:
     """Return the watchlist: its value, what it gained, and a row a card."""
-    held = night.held
-    held = held.assign(crossed=entries.crossed(held))
+    held = night.holdings.assign(crossed=entries.crossed(night.holdings))
     priced = held[held["problem"].isna()]
     costed = priced.dropna(subset=["cost"])
     rows = []
@@ -131,65 +131,50 @@ def movers(night: Night, top: int = 10) -> HTML:
     """Return the biggest rises and falls over 1, 7 and 30 days with small charts."""
     shown = max(min(top, MOVERS_SHOWN), 1)
     spans = []
-    for span in facts.MOVER_SPANS:
-        table = markets.movers(night.panel, span, night.settings.stale_days)
-        sides = {
-            "up": table[table["change"] > 0].head(shown),
-            "down": table[table["change"] < 0].iloc[::-1].head(shown),
+    stale, history = night.settings.stale_days, len(night.panel.dates)
+    for span in entries.SPANS:
+        table = markets.movers(night.panel, span, stale)
+        sides = {"up": table[table["change"] > 0], "down": table[table["change"] < 0].iloc[::-1]}
+        drawn = {
+            name: [_mover(night, row, span) for row in _rows(rows, shown)]
+            for name, rows in sides.items()
         }
-        spans.append(
-            {
-                "days": span,
-                "known": len(night.panel.dates) > span,
-                "sides": {
-                    name: [_mover(night, row, span) for row in _rows(rows)]
-                    for name, rows in sides.items()
-                },
-            }
-        )
-    floor, stale = MIN_PRICE, night.settings.stale_days
-    history = len(night.panel.dates)
-    return _render("movers", night=night, spans=spans, floor=floor, stale=stale, history=history)
+        spans.append({"days": span, "known": history > span, "sides": drawn})
+    return _render("movers", night=night, spans=spans, stale=stale, history=history)
 
 
 def sets(night: Night) -> HTML:
     """Return how the sets moved: those that rose and fell most, with their best and worst card."""
-    found = facts.sets(night)
-    shown = found
-    if len(found) > 2 * SETS_SHOWN:
-        shown = pd.concat([found.head(SETS_SHOWN), found.tail(SETS_SHOWN)])
+    found = facts.sets(night.panel, night.settings.stale_days)
+    total, least = len(found), facts.MIN_SET_CARDS
+    if total > 2 * SETS_SHOWN:
+        found = pd.concat([found.head(SETS_SHOWN), found.tail(SETS_SHOWN)])
     rows = []
-    for row in _rows(shown):
+    for row in _rows(found):
         ends = {end: _card(night, {"card_id": row[end]}, spark=False) for end in ("best", "worst")}
         rows.append(row | ends)
-    least, floor = facts.LEAST_CARDS, MIN_PRICE
-    total, top = len(found), SETS_SHOWN
-    return _render("sets", night=night, rows=rows, total=total, top=top, least=least, floor=floor)
+    return _render("sets", night=night, rows=rows, total=total, top=SETS_SHOWN, least=least)
 
 
 def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
     """Return all cards, the ``top`` dearest, as a table that the page can sort and search."""
-    table = facts.every_card(night)
+    table = facts.every_card(night.calls, night.panel)
     rows = [_card(night, row, spark=False) for row in _rows(table, max(top, 1))]
-    horizon = SIGNAL_HORIZON
-    return _render("cards", night=night, rows=rows, total=len(table), horizon=horizon)
+    return _render("cards", night=night, rows=rows, total=len(table))
 
 
 def health(night: Night) -> HTML:
     """Return the model's last months and the drift of its inputs, with a verdict in words."""
-    months = facts.months(night)
-    nights = facts.nights(night)
-    moved = pd.DataFrame(columns=["input", "psi"])
+    months, nights, drift = facts.months(night), facts.nights(night), model_health.NO_DRIFT
     if night.scored is not None:
-        moved = model_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
+        drift = model_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
     return _render(
         "health",
         night=night,
-        horizon=SIGNAL_HORIZON,
         months=list(_rows(months)),
         nights=nights,
-        moved=[row | {"means": model_health.judged(row["psi"])} for row in _rows(moved)],
-        said=model_health.verdict(months, moved, nights),
+        moved=[row | {"means": model_health.stability(row["psi"])} for row in _rows(drift)],
+        said=model_health.sentences(months, drift, nights),
     )
 
 
@@ -220,7 +205,7 @@ def model(night: Night) -> HTML:
 
 
 def quarantine(night: Night) -> HTML:
-    """Return what was refused, by reason, the rows held back, and repeated days."""
+    """Return refused prices by reason, the rows that are held back, and repeated days."""
     held = night.quarantine[night.quarantine["status"] == "held"]
     rows = [_card(night, row, spark=False) for row in _rows(held, HELD_SHOWN)]
     return _render(
@@ -235,12 +220,12 @@ def quarantine(night: Night) -> HTML:
 
 def footer(night: Night) -> HTML:
     """Return how the figures were made, and what they are not."""
-    written = pd.Timestamp.now(tz="UTC")
-    return _render("footer", night=night, written=written, horizon=SIGNAL_HORIZON)
+    return _render("footer", night=night, written=pd.Timestamp.now(tz="UTC"))
 
 
 def _render(section: str, **values: Any) -> HTML:
-    return HTML(render(f"report_{section}.html", **values))
+    common = {"horizon": SIGNAL_HORIZON, "floor": MIN_PRICE}  # USD
+    return HTML(render(f"report_{section}.html", **common, **values))
 
 
 def _rows(table: pd.DataFrame, top: int | None = None) -> Iterator[dict[str, Any]]:

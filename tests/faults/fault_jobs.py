@@ -18,6 +18,7 @@ from pokewatch.evaluation import predictions, registry
 from pokewatch.models import fair_value
 from pokewatch.operations import exports, night
 from pokewatch.quality import ingest
+from pokewatch.report import notebooks
 from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
@@ -119,7 +120,7 @@ def put_notebook(folder: Path, code: str) -> None:
 
 
 def run_report(home: Path) -> None:
-    report.NOTEBOOKS = home / "notebooks"
+    notebooks.NOTEBOOKS = home / "notebooks"
     report.write_report(config(home))
 
 

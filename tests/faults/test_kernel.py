@@ -6,13 +6,13 @@ import pytest
 from fault_jobs import config, prepare_report, put_notebook, run_report
 
 from pokewatch.errors import PokewatchError
-from pokewatch.report import page
+from pokewatch.report import notebooks, page
 
 
 def test_a_kernel_that_dies_leaves_the_old_report(tmp_path, monkeypatch):
     prepare_report(tmp_path)
     put_notebook(tmp_path / "notebooks", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    monkeypatch.setattr(page, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
     folder = config(tmp_path).reports_dir
     with pytest.raises(
         PokewatchError, match=r"04_nightly_report.*kernel died.*memory.*run it again"

@@ -30,6 +30,7 @@ from pokewatch.operations import night as nightly
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import facts, model_health, sections
+from pokewatch.report import notebooks as runs
 from pokewatch.report import page as report
 from pokewatch.report.facts import Night
 from pokewatch.report.script import table_script
@@ -94,7 +95,7 @@ def night(settings: Settings) -> Night:
 @pytest.fixture
 def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of notebooks in place of the project's."""
-    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(runs, "NOTEBOOKS", tmp_path)
     return tmp_path
 
 
@@ -199,7 +200,7 @@ def test_signals_are_listed_with_their_count(night: Night) -> None:
     calls.loc[calls.index[:3], "signal"] = "BUY"
     calls.loc[calls.index[:3], "fair_value"] = calls["market_price"].iloc[:3] * [1.1, 1.3, 1.2]
     called = replace(night, calls=calls, champion=night.scored)
-    assert facts.called(called, "BUY")["expected"].round(6).tolist() == [0.3, 0.2, 0.1]
+    assert facts.with_signal(calls, "BUY")["expected"].round(6).tolist() == [0.3, 0.2, 0.1]
     shown = sections.signals(called, top=2).data
     assert "3 cards, the first 2" in shown
     assert "+30.0\u00a0%" in shown
@@ -236,7 +237,7 @@ def test_verdict_follows_the_figures(
 
 
 def test_watchlist_is_valued(night: Night) -> None:
-    held = night.held.set_index("card")
+    held = night.holdings.set_index("card")
     now = night.history("501:Normal").iloc[-1]
     assert held.loc["501:Normal", "value"] == pytest.approx(2 * now)
     assert held.loc["501:Normal", "gain"] == pytest.approx(2 * (now - 4.5))
@@ -245,7 +246,7 @@ def test_watchlist_is_valued(night: Night) -> None:
     week_ago = sum(night.history(card).iloc[-8] * n for card, n in [("501:Normal", 2)])
     week_ago += night.history("502:Normal").iloc[-8]
     worth = held["value"].sum()
-    assert entries.total_change(night.held, 7) == pytest.approx(worth / week_ago - 1)
+    assert entries.total_change(night.holdings, 7) == pytest.approx(worth / week_ago - 1)
 
 
 def test_simulated_watchlist_on_real_prices_is_one_kind_line(
@@ -266,7 +267,7 @@ def test_bad_watchlist_does_not_cost_the_report(
     path.write_text("- {card: a, cost: <b>}\n", encoding="utf-8")
     moved = settings.model_copy(update={"watchlist": path})
     held, problem = facts.watched(moved, night.cards, night.panel, simulated=False)
-    shown = sections.headline(replace(night, held=held, watch_problem=problem)).data
+    shown = sections.headline(replace(night, holdings=held, watch_problem=problem)).data
     assert "entry 1 (line 1)" in shown
     assert "&lt;b&gt;" in shown
 
@@ -338,11 +339,11 @@ def test_notebook_gets_typed_parameters_settings_and_our_interpreter(
     put_notebook(notebooks, "n", 'count: int = 1\ntext: str = "a"', code)
     hostile = '"; raise SystemExit  # \\" {x} $HOME'
     moved = settings.model_copy(update={"store": "/nowhere/$HOME", "tcgcsv_categories": [3, 85]})
-    done = report.run_notebook(moved, "n", report.parse_parameters(["count=5", f"text={hostile}"]))
+    done = runs.run_notebook(moved, "n", runs.parse_parameters(["count=5", f"text={hostile}"]))
     assert done == settings.reports_dir / "notebooks" / "n.ipynb"
     values = json.loads(outputs(done))
     assert values == [
-        report.sys.executable,
+        runs.sys.executable,
         str(settings.home),
         "/nowhere/$HOME",
         [3, 85],
@@ -367,7 +368,7 @@ def test_parameters_are_checked_before_anything_runs(
     parameters: dict[str, object], words: str
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
-        report.check_parameters(report.REPORT, parameters)
+        runs.check_parameters(report.REPORT, parameters)
 
 
 @pytest.mark.parametrize(
@@ -375,16 +376,16 @@ def test_parameters_are_checked_before_anything_runs(
 )
 def test_parameter_names_are_names(pair: str) -> None:
     with pytest.raises(UsageError, match="must read KEY=VALUE"):
-        report.parse_parameters([pair])
+        runs.parse_parameters([pair])
 
 
 def test_parameters_parse_to_text_once() -> None:
-    assert report.parse_parameters(["date=2026-03-01", "a=b=c"]) == {
+    assert runs.parse_parameters(["date=2026-03-01", "a=b=c"]) == {
         "date": "2026-03-01",
         "a": "b=c",
     }
     with pytest.raises(UsageError, match="named twice"):
-        report.parse_parameters(["a=1", "a=2"])
+        runs.parse_parameters(["a=1", "a=2"])
 
 
 @pytest.mark.parametrize(
@@ -392,7 +393,7 @@ def test_parameters_parse_to_text_once() -> None:
 )
 def test_notebook_names_are_no_paths(settings: Settings, name: str) -> None:
     with pytest.raises(UsageError, match=r"unknown notebook .*04_nightly_report"):
-        report.run_notebook(settings, name, {})
+        runs.run_notebook(settings, name, {})
 
 
 def test_charts_are_small_inline_svg_with_the_pages_colours() -> None:
@@ -424,7 +425,7 @@ def test_charts_take_missing_prices_and_scores() -> None:
 
 
 def test_sets_move_as_their_cards_do(night: Night) -> None:
-    found = facts.sets(night)
+    found = facts.sets(night.panel, night.settings.stale_days)
     (base,) = found.to_dict("records")
     assert (base["set_name"], base["cards"]) == ("Base", 9)
     column = list(night.panel.card_ids).index(base["best"])
@@ -460,8 +461,8 @@ def test_inputs_that_changed_since_training_are_named(night: Night) -> None:
     dearer[-7:] *= 50
     changed = dataclasses.replace(panel, price=dearer)
     moved = model_health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
-    assert model_health.judged(moved["price level"]) == "changed"
-    said = model_health.verdict(facts.months(night), moved.reset_index())
+    assert model_health.stability(moved["price level"]) == "changed"
+    said = model_health.sentences(facts.months(night), moved.reset_index())
     assert "is unlike" in said[-1]
 
 
@@ -500,7 +501,7 @@ def test_own_record_counts_what_past_nights_said_without_hindsight(
     assert record is not None
     assert record.nights == 6
     assert record.rmae == pytest.approx(0.5)
-    said = model_health.verdict(facts.months(mine), pd.DataFrame(), record)
+    said = model_health.sentences(facts.months(mine), pd.DataFrame(), record)
     assert any("last 6 nights" in sentence and "smaller" in sentence for sentence in said)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.quality import rules
-from pokewatch.report import page
+from pokewatch.report import notebooks
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import responses
 from pokewatch.sources.tcgcsv import frames, live
@@ -81,7 +81,7 @@ def test_a_moment_is_utc_or_a_source_error(text):
 @given(st.lists(st.text("ab=_ 1\n", max_size=8), max_size=3))
 def test_notebook_parameters_are_pairs_or_refused(pairs):
     try:
-        parsed = page.parse_parameters(pairs)
+        parsed = notebooks.parse_parameters(pairs)
     except UsageError:
         return
     assert [f"{key}={value}" for key, value in parsed.items()] == pairs
