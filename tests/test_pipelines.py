@@ -136,7 +136,8 @@ def test_a_new_day_trains_anew_and_runs_are_listed(project, first):
     assert done.stdout.splitlines()[-1].endswith("2025-03-01.html")
     assert len(models(project)) == 2
     code = (
-        "import json; from pokewatch import runs; from pokewatch.settings import get_settings\n"
+        "import json; from pokewatch.operations import runs\n"
+        "from pokewatch.settings import get_settings\n"
         "rows = runs.list_runs(get_settings(), 2)\n"
         "print(json.dumps([rows, runs.show_run(get_settings(), rows[1]['run'][:8])]))"
     )
@@ -152,8 +153,8 @@ def test_a_new_day_trains_anew_and_runs_are_listed(project, first):
 def ask(project: Path, code: str, **environment: str) -> Any:
     """Return what code that prints JSON printed, run beside the copy's ZenML."""
     begin = (
-        "import json; from pokewatch import zenml_env; from pokewatch.settings import get_settings"
-        "\nzenml_env.prepare(get_settings())\nfrom zenml.client import Client\n"
+        "import json; from pokewatch.operations import zenml_env\n"
+        "from pokewatch.settings import get_settings\nzenml_env.prepare(get_settings())\nfrom zenml.client import Client\n"
     )
     done = run(project, sys.executable, "-c", begin + code, **environment)
     assert done.returncode == 0, done.stderr
@@ -322,7 +323,7 @@ def test_a_wrong_request_is_refused_before_anything_starts(project, options, sai
 
 
 BREAK = """
-from pokewatch import zenml_env
+from pokewatch.operations import zenml_env
 from pokewatch.settings import get_settings
 zenml_env.prepare(get_settings())
 from zenml.client import Client

@@ -23,19 +23,19 @@ def doctor(
 ) -> None:
     """Check home, tables, disk, clock, source, packages and models; say how to mend what is bad."""
     from pokewatch.cli import rendering
-    from pokewatch.operations.doctor import home as doctors
+    from pokewatch.operations import doctor as checks
 
     settings = get_settings()
-    found = doctors.mend(settings, deep) if fix else doctors.examine(settings, deep)
-    bad = [one.name for one in found if one.state is doctors.State.bad]
+    found = checks.repair(settings, deep) if fix else checks.examine(settings, deep)
+    bad = [one.name for one in found if one.state == "bad"]
     if json:
         rendering.show_json({"healthy": not bad, "checks": [one.as_dict() for one in found]})
     else:
         width = max(len(one.name) for one in found)
         for one in found:
-            sys.stdout.write(f"{one.state.value:4}  {one.name:{width}}  {one.seen}\n")
-            for label, text in (("mend", one.mend), ("did", one.did)):
-                if text and (one.state is not doctors.State.ok or label == "did"):
+            sys.stdout.write(f"{one.state:4}  {one.name:{width}}  {one.message}\n")
+            for label, text in (("mend", one.remedy), ("did", one.done)):
+                if text and (one.state != "ok" or label == "did"):
                     sys.stdout.write(f"{'':{width + 6}}  {label}: {text}\n")
     if bad:
         raise PokewatchError(f"{len(bad)} checks are bad: {', '.join(bad)}")
