@@ -99,8 +99,7 @@ def predict_step(
 ) -> Annotated[dict[str, int], "signals"]:
     """Predict every card and keep it in the store; return how many cards each signal got."""
     predicted = predictions.predict_all(get_settings(), _day(on), horizons or None)
-    week = predicted[predicted["horizon"] == predictions.SIGNAL_HORIZON]
-    signals = {str(name): int(number) for name, number in week["signal"].value_counts().items()}
+    signals = predictions.signal_counts(predicted)
     log_metadata({"cards": int(predicted["card_id"].nunique()), **signals})
     return signals
 

@@ -154,7 +154,8 @@ def ask(project: Path, code: str, **environment: str) -> Any:
     """Return what code that prints JSON printed, run beside the copy's ZenML."""
     begin = (
         "import json; from pokewatch.operations import zenml_env\n"
-        "from pokewatch.settings import get_settings\nzenml_env.prepare(get_settings())\nfrom zenml.client import Client\n"
+        "from pokewatch.settings import get_settings\n"
+        "zenml_env.prepare(get_settings())\nfrom zenml.client import Client\n"
     )
     done = run(project, sys.executable, "-c", begin + code, **environment)
     assert done.returncode == 0, done.stderr

@@ -54,21 +54,22 @@ def _local(settings: Settings, store: Store, name: str, deep: bool) -> Iterator[
         what += [path.name for path in log.checkpoints]
         back = repair.last_readable(store, name, min([*log.entries, log.newest + 1]))
         possible = back is not None or not log.entries
-        message = f"damaged or missing: {', '.join(what)}{_until(back)}"
-        yield bad(title, message, _way_back(back), fix if possible else None)
+        until, remedy = _way_back(back)
+        message = f"damaged or missing: {', '.join(what)}{until}"
+        yield bad(title, message, remedy, fix if possible else None)
         return
     handle = store.snapshot(name).handle
     if handle is None:
         yield ok(title, "empty: nothing was stored yet")
         return
     if damaged := repair.check_files(folder, handle, deep):
-        back = repair.last_readable(store, name, handle.version())
+        until, remedy = _way_back(repair.last_readable(store, name, handle.version()))
         message = f"{len(damaged)} files of version {handle.version()} are damaged: "
-        message += f"'{damaged[0].path}' {damaged[0].problem}{_until(back)}"
+        message += f"'{damaged[0].path}' {damaged[0].problem}{until}"
         if any(file.denied for file in damaged):
             yield bad(title, message, PERMISSIONS)
         else:
-            yield bad(title, message, _way_back(back), fix)
+            yield bad(title, message, remedy, fix)
         return
     if deep and (twice := repair.doubled(store, name)):
         message = f"{twice:,} rows stand there twice, as two compactions at once left them"
@@ -83,14 +84,12 @@ def _local(settings: Settings, store: Store, name: str, deep: bool) -> Iterator[
     yield from _unused(store, name, handle)
 
 
-def _until(version: int | None) -> str:
-    return "" if version is None else f"; the last readable version is {version}"
-
-
-def _way_back(version: int | None) -> str:
+def _way_back(version: int | None) -> tuple[str, str]:
+    """Return the end of a message about damage, and the remedy."""
     if version is None:
-        return "restore a back-up: docs/operations.md, 'A table is damaged'"
-    return "pokewatch doctor --fix goes back as little as possible, or restore a back-up"
+        return "", "restore a back-up: docs/operations.md, 'A table is damaged'"
+    remedy = "pokewatch doctor --fix goes back as little as possible, or restore a back-up"
+    return f"; the last readable version is {version}", remedy
 
 
 def _unused(store: Store, name: str, handle: DeltaTable) -> Iterator[Finding]:
