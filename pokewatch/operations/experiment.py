@@ -50,8 +50,8 @@ def experiment(
         if done is not None:
             local = done.uri.endswith("mlflow.db")
             logged = f"{FOLDER}/mlflow.db" if local else done.uri
-    shown = marked(tested.forecasts, SIMULATED in trained.sources)
-    return Experiment(trained, shown, verdict, logged)
+    simulated = SIMULATED in trained.sources
+    return Experiment(trained, marked(tested.forecasts, simulated), verdict, logged)
 
 
 def beside(settings: Settings) -> Settings:

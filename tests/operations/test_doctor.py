@@ -267,7 +267,7 @@ def test_unfinished_files_of_dead_processes_go_and_those_at_work_stay(settings):
         os.utime(path, (two_hours_ago, two_hours_ago))
     for path in [settings.models_dir / ".draft-old", mine]:
         os.utime(path, (long_ago, long_ago))
-    assert found(settings)["leftovers"].message.startswith("3 drafts")
+    assert found(settings)["leftovers"].message.startswith("3 unfinished files")
     doctor.repair(settings)
     left = [path for path in [*stale, *fresh, busy, mine] if path.exists()]
     assert left == [*fresh, busy, mine]

@@ -33,8 +33,7 @@ def check_home(settings: Settings) -> Iterator[Finding]:
             yield bad("home", f"'{home}' cannot be made in '{parent}'", remedy)
         return
     if not home.is_dir():
-        remedy = "move the file away, or set POKEWATCH_HOME"
-        yield bad("home", f"'{home}' is no folder", remedy)
+        yield bad("home", f"'{home}' is no folder", "move the file away, or set POKEWATCH_HOME")
         return
     paths = [home, *home.glob("*"), *home.glob("*/*")]
     foreign = [
@@ -75,15 +74,15 @@ def check_leftovers(settings: Settings) -> Iterator[Finding]:
     """Whether killed processes left unfinished files behind."""
     stale = [path for path in unfinished(settings) if is_stale(path)]
     if not stale:
-        yield ok("leftovers", "no drafts of killed processes")
+        yield ok("leftovers", "no unfinished files of killed processes")
         return
 
     def remove() -> str:
         for path in stale:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return f"{len(stale)} drafts deleted"
+        return f"{len(stale)} unfinished files deleted"
 
-    message = f"{len(stale)} drafts of killed processes, '{stale[0]}' first"
+    message = f"{len(stale)} unfinished files of killed processes, '{stale[0]}' first"
     yield warn("leftovers", message, "pokewatch doctor --fix deletes them", remove)
 
 
