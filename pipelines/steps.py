@@ -19,7 +19,6 @@ from pokewatch.files import json_values
 from pokewatch.operations import night as nightly
 from pokewatch.operations import runs, zenml_env
 from pokewatch.report import page
-from pokewatch.schema import SIGNAL_HORIZON
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import alerts
 
@@ -101,8 +100,7 @@ def predict_step(
 ) -> Annotated[dict[str, int], "signals"]:
     """Predict every card and keep it in the store; return how many cards each signal got."""
     predicted = predictions.predict_all(get_settings(), _day(on), horizons or None)
-    week = predicted[predicted["horizon"] == SIGNAL_HORIZON]
-    signals = {str(name): int(number) for name, number in week["signal"].value_counts().items()}
+    signals = predictions.signal_counts(predicted)
     log_metadata({"cards": int(predicted["card_id"].nunique()), **signals})
     return signals
 

@@ -22,18 +22,18 @@ def doctor(
     json: options.JsonFlag = False,
 ) -> None:
     """Check home, tables, disk, clock, source, packages, models; name each repair."""
-    from pokewatch.operations.doctor import home
+    from pokewatch.operations import doctor as checks
 
-    found = (home.mend if fix else home.examine)(settings(), deep)
-    bad = [one.name for one in found if one.state is home.State.bad]
+    found = (checks.repair if fix else checks.examine)(settings(), deep)
+    bad = [one.name for one in found if one.state == "bad"]
     width = max(len(one.name) for one in found)
     lines = []
     for one in found:
-        lines.append(f"{one.state.value:4}  {one.name:{width}}  {one.seen}")
-        if one.mend and one.state is not home.State.ok:
-            lines.append(f"{'':{width + 6}}  mend: {one.mend}")
-        if one.did:
-            lines.append(f"{'':{width + 6}}  did: {one.did}")
+        lines.append(f"{one.state:4}  {one.name:{width}}  {one.message}")
+        if one.remedy and one.state != "ok":
+            lines.append(f"{'':{width + 6}}  mend: {one.remedy}")
+        if one.done:
+            lines.append(f"{'':{width + 6}}  did: {one.done}")
     show({"healthy": not bad, "checks": [one.as_dict() for one in found]}, json, *lines)
     if bad:
         raise PokewatchError(f"{len(bad)} checks are bad: {', '.join(bad)}")

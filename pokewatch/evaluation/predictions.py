@@ -88,10 +88,25 @@ def predict_panel(
 
 
 def model_for(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel | None:
-    """Return the model that forecasts a day: a named one, or the champion known on that day."""
-    if name == "champion":
-        return registry.known_on(settings, day)
-    return registry.load(settings, name)
+    """Return the model that forecasts a day; UsageError for an unknown name.
+
+    "champion": the champion, or where it has seen later days the newest proved model that has not;
+    None where there is none.
+    """
+    if name != "champion":
+        return registry.load(settings, name)
+    champion = registry.champion(settings)
+    if champion is None or pd.Timestamp(champion.as_of) <= day:
+        return champion
+    usable = registry.usable(settings)
+    earlier = [one for one in usable if one.verdict.proved and pd.Timestamp(one.as_of) <= day]
+    return max(earlier, key=lambda one: one.as_of, default=None)
+
+
+def signal_counts(predictions: pd.DataFrame) -> dict[str, int]:
+    """Return how many cards have each 7-day signal, the most frequent first."""
+    week = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"]
+    return {str(name): int(number) for name, number in week.value_counts().items()}
 
 
 def resolve(settings: Settings, cards: Sequence[str]) -> list[str]:

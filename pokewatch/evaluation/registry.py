@@ -277,18 +277,6 @@ def usable(settings: Settings) -> list[TrainedModel]:
     return found
 
 
-def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
-    """Return the model to forecast a day with: the champion, if it has not seen later days.
-
-    Else the newest proved model that has not; None where there is none.
-    """
-    present = champion(settings)
-    if present is None or pd.Timestamp(present.as_of) <= day:
-        return present
-    fit = [one for one in usable(settings) if one.verdict.proved and pd.Timestamp(one.as_of) <= day]
-    return max(fit, key=lambda one: one.as_of, default=None)
-
-
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:
     """Make the newest model of a name the champion, in one atomic step."""
     pointer = {"name": name, "folder": folder(settings, name).name, "reasons": reasons}

@@ -1,1 +1,1 @@
-"""What runs at night, and what keeps an installation well."""
+"""Operations: the night's steps, MLflow and ZenML, exports, status and the doctor."""

@@ -36,20 +36,22 @@ def experiment(
     days = [horizons] if isinstance(horizons, int) else sorted(set(horizons))
     panel, version = open_panel(settings, as_day(as_of, "as_of"))
     trained, tested = fitted(settings, panel, version, days, "trial", jobs)
-    own = own_rows(tested.forecasts)
-    verdict = gate.check(pd.DataFrame(trained.scores), own, panel, registry.champion(settings))
+    forecasts = own_rows(tested.forecasts)
+    verdict = gate.check(
+        pd.DataFrame(trained.scores), forecasts, panel, registry.champion(settings)
+    )
     refused = replace(verdict, passed=False, reasons=[*verdict.reasons, PROMOTES_NOTHING])
     trained = replace(trained, verdict=refused)
     aside = beside(settings)
-    registry.save(aside, trained, own)
+    registry.save(aside, trained, forecasts)
     logged = ""
     if log and settings.tracking:
-        done = tracking.log_training(aside, trained, own, panel)
+        done = tracking.log_training(aside, trained, forecasts, panel)
         if done is not None:
             local = done.uri.endswith("mlflow.db")
             logged = f"{FOLDER}/mlflow.db" if local else done.uri
-    forecasts = marked(tested.forecasts, SIMULATED in trained.sources)
-    return Experiment(trained, forecasts, verdict, logged)
+    simulated = SIMULATED in trained.sources
+    return Experiment(trained, marked(tested.forecasts, simulated), verdict, logged)
 
 
 def beside(settings: Settings) -> Settings:

@@ -1,4 +1,4 @@
-"""Frames written to files that people and programs open: Parquet, CSV without formulas, JSON."""
+"""Frames written to files: Parquet, JSON, and CSV that a spreadsheet runs no formula of."""
 
 from __future__ import annotations
 

@@ -37,12 +37,12 @@ EXAMPLE_CARDS, EXAMPLE_DAYS = 2, 30
 # What loading imports besides PokeWatch itself; MLflow would need seconds to find out.
 REQUIREMENTS = [
     *["mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "joblib", "tqdm"],
-    *["deltalake", "pyarrow", "pandera", "pydantic-settings"],
+    *["deltalake", "pyarrow", "pydantic-settings"],
 ]
 
 
 class ForecastModel:
-    """What MLflow calls: observations in, forecasts out."""
+    """The model that MLflow's pyfunc calls: observations in, forecasts out."""
 
     def __init__(self, trained: TrainedModel):
         """Wrap a trained model."""
@@ -116,12 +116,12 @@ def log_model(
     trained: TrainedModel,
     panel: Panel,
     tags: dict[str, str],
-    draft: Path,
+    folder: Path,
 ) -> tuple[str | None, str]:
     """Log a model that ``registry.save`` has saved, as an output of a run.
 
-    draft: a folder to work in. Returns MLflow's id of the model and where its files are; a server
-    older than MLflow 3 knows no ids (None) and keeps the files with the run.
+    folder: a temporary one. Returns MLflow's id of the model and the address of its files; a
+    server older than MLflow 3 has no such ids (None) and keeps the files with the run.
     """
     from mlflow import pyfunc
     from mlflow.entities import LoggedModelOutput
@@ -136,12 +136,12 @@ def log_model(
         if error.error_code != "ENDPOINT_NOT_FOUND":
             raise
     saved = registry.folder(settings, trained.name)
-    shutil.copytree(saved, draft / "home" / "models" / trained.name)
-    folder = str(draft / "model")
+    shutil.copytree(saved, folder / "home" / "models" / trained.name)
+    made = str(folder / "model")
     pyfunc.save_model(
-        folder,
+        made,
         loader_module=__name__,
-        data_path=str(draft / "home"),
+        data_path=str(folder / "home"),
         mlflow_model=Model("model", run.run_id, model_id=model_id),
         signature=signature(trained.model.horizons),
         input_example=example(panel),
@@ -149,9 +149,9 @@ def log_model(
         metadata={"needs": f"pokewatch {version('pokewatch')}", "commit": trained.code_version},
     )
     if model_id is None:
-        client.log_artifacts(run.run_id, folder, "model")
+        client.log_artifacts(run.run_id, made, "model")
     else:
-        client.log_model_artifacts(model_id, folder)
+        client.log_model_artifacts(model_id, made)
         client.finalize_logged_model(model_id, "READY")
         client.log_outputs(run.run_id, [LoggedModelOutput(model_id, 0)])
     return model_id, place
@@ -165,7 +165,7 @@ def register(
     trained: TrainedModel,
     tags: dict[str, str],
 ) -> str | None:
-    """Register a logged model; the alias moves only if the gate said yes.
+    """Register a logged model; the alias moves only to one that passed the gate.
 
     Returns the version, None where the server keeps no registry.
     """
@@ -194,7 +194,7 @@ def register(
 
 
 def _may_lead(client: MlflowClient, tags: dict[str, str]) -> bool:
-    """Say no only to a model of the simulated market where one of real prices is champion."""
+    """Whether a model may be champion: one of the simulated market never replaces a real one."""
     present = client.get_registered_model(REGISTERED).aliases.get(CHAMPION)
     if present is None or tags["simulated"] == "false":
         return True

@@ -1,4 +1,4 @@
-"""The jobs of a night, one function each; command line, notebooks and pipeline call these."""
+"""The steps of a night, one function each, and ``run``, which does them all."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ import pyarrow.dataset as ds
 
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry, training
-from pokewatch.evaluation.predictions import predict_all
+from pokewatch.evaluation.predictions import predict_all, signal_counts
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.operations import tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
-from pokewatch.schema import SIGNAL_HORIZON
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import alerts
 
 log = logging.getLogger(__name__)
 
-MISSED_NIGHTS = timedelta(days=60)  # as many are caught up
+MISSED_NIGHTS = timedelta(days=60)  # older gaps are not filled
 
 
 def collect_night(
@@ -38,7 +37,7 @@ def collect_night(
 ) -> Counts:
     """Collect tonight's prices, and from tcgcsv's archive the days that were missed.
 
-    Archives that cannot be had are told of and asked for again the next night.
+    Archives that cannot be fetched are warned of and tried again the next night.
     """
     missed = Counts(source or settings.source)
     yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
@@ -114,49 +113,45 @@ def run(
     path: Path | None = None,
     training: bool = True,
 ) -> dict[str, Any]:
-    """Do the whole night: collect, train, predict, report; return what each step said.
+    """Collect, train, predict and report; return the results as plain values.
 
     path: the file or folder of source ``file``. training: without it the champion forecasts as it
     is; a model of last week is hardly worse, and a large market trains for minutes.
 
-    A model that the gate refuses is part of a normal night: the champion stays, and the result
-    tells why. So is a day below the coverage floor: ``incomplete`` tells of it.
+    A model that the gate refuses is no error: the champion stays, and ``reasons`` has the causes.
+    Nor is a day below the coverage floor: ``incomplete`` then has a text, else "".
     """
     from pokewatch.report import page as reports
 
     started = time.monotonic()
 
-    def said(text: str, *values: Any) -> None:
-        log.info("%5.1f s  " + text, time.monotonic() - started, *values)
+    def log_step(text: str) -> None:
+        log.info("%5.1f s  %s", time.monotonic() - started, text)
 
     counts = collect_night(settings, source, on, path, jobs)
-    said(
-        "collected from %s: %d received, %d accepted, %d quarantined, %d unchanged",
-        counts.source,
-        counts.received,
-        counts.accepted,
-        counts.quarantined,
-        counts.unchanged,
+    log_step(
+        f"collected from {counts.source}: {counts.received} received, {counts.accepted} accepted, "
+        f"{counts.quarantined} quarantined, {counts.unchanged} unchanged"
     )
     verdict, model = GateVerdict(False, ["nothing was trained tonight"]), None
     if training:
         trained = train(settings, on, jobs=jobs, progress=progress)
         verdict, model = trained.verdict, trained.name
-        said("trained %s; champion: %s", model, "; ".join(verdict.reasons))
+        log_step(f"trained {model}; champion: {'; '.join(verdict.reasons)}")
     predictions = predict_all(settings, on)
-    calls = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"].value_counts()
-    listed = ", ".join(f"{number} {name}" for name, number in calls.items())
-    said("predicted %d cards: %s", predictions["card_id"].nunique(), listed)
+    signals = signal_counts(predictions)
+    listed = ", ".join(f"{number} {name}" for name, number in signals.items())
+    log_step(f"predicted {predictions['card_id'].nunique()} cards: {listed}")
     crossings = alerts.check(settings, on)
     written = reports.write_report(settings, on)
-    said("report written")
+    log_step("report written")
     return {
         "collected": counts.as_dict(),
         "incomplete": counts.incomplete,
         "model": model,
         "champion": verdict.passed,
         "reasons": verdict.reasons,
-        "signals": {str(name): int(number) for name, number in calls.items()},
+        "signals": signals,
         "alerts": len(crossings),
         "report": str(written),
     }

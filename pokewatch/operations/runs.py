@@ -1,4 +1,4 @@
-"""What ZenML remembers of the nights, as plain rows."""
+"""The pipeline's runs, as plain rows from ZenML's database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # ZenML takes seconds to import, and reads its environment th
 
 INCOMPLETE = "incomplete"  # metadata of the collecting step
 PIPELINE = "pokewatch_training_pipeline"
-REMEMBERED = 50  # runs in which a result that is gone is looked for
+SEARCHED = 50  # runs in which a result that is gone is looked for
 
 
 def list_runs(settings: Settings, limit: int = 10) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def show_run(settings: Settings, name: str) -> dict[str, Any]:
 
 def row(run: PipelineRunResponse) -> dict[str, Any]:
     """Return a run as plain values."""
-    steps = {step.name: step for step in run.steps.values()}
+    steps = sorted(run.steps.values(), key=lambda step: step.start_time or step.created)
     started = run.start_time or run.created
     return {
         "pipeline": run.pipeline.name if run.pipeline else PIPELINE,
@@ -64,19 +64,19 @@ def row(run: PipelineRunResponse) -> dict[str, Any]:
                 "seconds": _seconds(step.start_time, step.end_time),
                 "error": error_of(step)[1],
             }
-            for step in sorted(steps.values(), key=lambda step: step.start_time or step.created)
+            for step in steps
         ],
     }
 
 
 def incomplete(run: PipelineRunResponse) -> str:
-    """Return what the day lacks below the coverage floor, "" if it reaches it."""
+    """Return why a day is below the coverage floor, "" if it reaches it."""
     done = run.steps.get("collect_data_step")
     return str(done.run_metadata.get(INCOMPLETE, "")) if done is not None else ""
 
 
 def output(run: PipelineRunResponse, step: str, name: str) -> Any:
-    """Return the value of a step's output, None where the step did not come so far."""
+    """Return the value of a step's output, None where there is none."""
     done = run.steps.get(step)
     if done is None or name not in done.outputs:
         return None
@@ -92,17 +92,20 @@ def error_of(step: Any) -> tuple[str, str | None]:
     if info is None:
         return "", None
     kind = (info.source or "Exception").rpartition(".")[2]
-    said = " ".join((info.message or info.traceback.strip().splitlines()[-1]).split())
-    return kind, said[:500]
+    message = info.message or info.traceback.strip().splitlines()[-1]
+    return kind, " ".join(message.split())[:500]
 
 
 def lost(settings: Settings, data_version: int) -> list[str]:
     """Return models and reports that earlier runs at a data version made and that are gone."""
-    found = _client(settings).list_pipeline_runs(pipeline=PIPELINE, size=REMEMBERED, hydrate=True)
-    made = [run.run_metadata for run in found.items]
-    same = [said for said in made if said.get("data_version") == data_version]
-    models = {str(said["model"]) for said in same if "model" in said}
-    reports = {str(said["report"]) for said in same if "report" in said}
+    found = _client(settings).list_pipeline_runs(pipeline=PIPELINE, size=SEARCHED, hydrate=True)
+    same = [
+        run.run_metadata
+        for run in found.items
+        if run.run_metadata.get("data_version") == data_version
+    ]
+    models = {str(metadata["model"]) for metadata in same if "model" in metadata}
+    reports = {str(metadata["report"]) for metadata in same if "report" in metadata}
     kept = {path.name for path in settings.reports_dir.glob("*.html")}
     return sorted((models - set(registry.names(settings))) | (reports - kept))
 

@@ -1,4 +1,4 @@
-"""How the store, its last day and the champion stand, as ``pokewatch status`` prints it."""
+"""State of the store, its last day and the champion, as ``pokewatch status`` prints it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def status(settings: Settings) -> dict[str, Any]:
     snapshot = store.snapshot("prices")
     quarantined = store.quarantine(["held", "refused"])
     reasons = quarantined["reason"].value_counts().sort_index()
-    present = registry.champion(settings)
     sizes = store.sources(snapshot)
     out: dict[str, Any] = {
         "home": str(settings.home),
@@ -29,11 +28,7 @@ def status(settings: Settings) -> dict[str, Any]:
         "cards": 0,
         "cards_known": len(store.cards()),
         "sources": sizes,
-        "first_date": None,
-        "last_date": None,
-        "days_old": None,
-        "coverage": None,
-        "last_day": None,
+        **dict.fromkeys(["first_date", "last_date", "days_old", "coverage", "last_day"]),
         "repeated_days": [],
         "quarantined": {str(reason): int(count) for reason, count in reasons.items()},
         "held": int((quarantined["status"] == "held").sum()),
@@ -55,12 +50,12 @@ def status(settings: Settings) -> dict[str, Any]:
             "last_day": covered.as_dict() if covered else None,
             "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
         }
-    if present is not None:
-        row = present.score(gate.GATE_HORIZON)
+    if (champion := registry.champion(settings)) is not None:
+        row = champion.score(gate.GATE_HORIZON)
         out["champion"] = {
-            "name": present.name,
-            "as_of": present.as_of,
-            "data_version": present.data_version,
+            "name": champion.name,
+            "as_of": champion.as_of,
+            "data_version": champion.data_version,
             **{name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")},
         }
     return out

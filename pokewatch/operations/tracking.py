@@ -41,7 +41,7 @@ QUIET = {
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
-# Whether a server is there must be known soon; the uploads that follow may take their time.
+# Short for the first request, which shows whether a server answers; uploads may take longer.
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 AFTERWARDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
@@ -103,33 +103,40 @@ def log_training(
     past: the model's walk-forward forecasts; panel: what it was fitted on.
 
     A server that is away or refuses is replaced by the local store, with one warning. Nothing is
-    raised, since the training itself is safe; None where even the local store failed.
+    raised, since the training itself is saved; None where even the local store failed.
     """
     home = settings.home.resolve()
-    own, artifacts = home / "mlflow.db", (home / "mlruns").as_uri()
-    variables = QUIET | _unless_set({"MPLCONFIGDIR": str(home / ".matplotlib")})
+    local, artifacts = home / "mlflow.db", (home / "mlruns").as_uri()
+    quiet = QUIET | _unless_set({"MPLCONFIGDIR": str(home / ".matplotlib")})
+    first, afterwards = _unless_set(FIRST_CONTACT), _unless_set(AFTERWARDS)
 
-    def logged(uri: str, location: str | None, shown: str) -> Logged:
-        run_id, version = _log(settings, trained, past, panel, uri, location)
+    def log_to(
+        uri: str, location: str | None, shown: str, credentials: Mapping[str, str]
+    ) -> Logged:
+        with _environment({**quiet, **credentials, **first}):
+            from mlflow import MlflowClient
+
+            client = MlflowClient(uri, registry_uri=uri)
+            experiment = _experiment(client, location)
+            os.environ.update(afterwards)
+            run_id, version = _log(client, experiment, settings, trained, past, panel)
         log.info("MLflow: run %s, version %s of the model, in '%s'", run_id, version, shown)
         return Logged(run_id, version, shown)
 
     server = Server()
     if server.uri:
         try:
-            with _environment(variables | server.variables() | _unless_set(FIRST_CONTACT)):
-                return logged(server.address, None if server.web else artifacts, server.shown)
+            location = None if server.web else artifacts
+            return log_to(server.address, location, server.shown, server.variables())
         except Exception as error:  # whatever a server does, the night goes on
-            log.warning("%s; logged in '%s' instead", _trouble(error, server.shown), own)
+            log.warning("%s; logged in '%s' instead", _explain(error, server.shown), local)
     try:
-        with _environment(variables):
-            return logged(f"sqlite:///{own}", artifacts, str(own))
+        return log_to(f"sqlite:///{local}", artifacts, str(local), {})
     except Exception as error:  # a full disk or a damaged store must not cost the training either
-        why = " ".join(repr(error).split())[:300]
         log.warning(
             "model '%s' is saved, but MLflow could not log it in '%s' (%s): mend or delete that "
             "file",
-            *(trained.name, own, why),
+            *(trained.name, local, " ".join(repr(error).split())[:300]),
         )
         return None
 
@@ -140,7 +147,7 @@ def _unless_set(values: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that MLflow reads; it and its HTTP client keep quiet meanwhile."""
+    """Set variables that MLflow reads; it and its HTTP client log errors only meanwhile."""
     before = dict(os.environ)
     levels = {name: logging.getLogger(name).level for name in ("mlflow", "alembic", "urllib3")}
     os.environ.update(values)
@@ -156,15 +163,15 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _trouble(error: Exception, address: str) -> str:
-    """Say what a server did and how to mend it; nothing is quoted that could hold a secret."""
+def _explain(error: Exception, address: str) -> str:
+    """Return what a server did and the remedy; nothing is quoted that could hold a secret."""
     text, start = str(error), f"MLflow server '{address}'"
-    said = re.search(r"(?:error code|too many) (\d{3})", text)
-    status = said[1] if said else str(getattr(error, "get_http_status_code", str)())
+    answer = re.search(r"(?:error code|too many) (\d{3})", text)
+    status = answer[1] if answer else str(getattr(error, "get_http_status_code", str)())
     if status in ("401", "403"):
-        mend = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)"
-        return f"{start} refused the credentials ({status}): check {mend}"
-    if said:
+        names = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)"
+        return f"{start} refused the credentials ({status}): check {names}"
+    if answer:
         return f"{start} answered {status}: see its log, or unset MLFLOW_TRACKING_URI"
     if "HTTP" in text and "Pool" in text:
         found = re.search(
@@ -176,20 +183,16 @@ def _trouble(error: Exception, address: str) -> str:
 
 
 def _log(
+    client: MlflowClient,
+    experiment: str,
     settings: Settings,
     trained: TrainedModel,
     past: pd.DataFrame,
     panel: Panel,
-    uri: str,
-    location: str | None,
 ) -> tuple[str, str | None]:
-    """Log into one store, artifacts at ``location`` (None: the server's); run id and version."""
-    from mlflow import MlflowClient
+    """Log a training as a run of an experiment; return the run's id and the model's version."""
     from mlflow.entities import Metric, Param
 
-    client = MlflowClient(uri, registry_uri=uri)
-    experiment = _experiment(client, location)
-    os.environ.update(_unless_set(AFTERWARDS))
     simulated = SIMULATED in trained.sources
     tags = {
         "simulated": str(simulated).lower(),
@@ -201,8 +204,8 @@ def _log(
     git = {"mlflow.source.git.commit": trained.code_version}
     run = client.create_run(experiment, tags=tags | git, run_name=name).info
     try:
-        with tempfile.TemporaryDirectory(prefix=".tracking-", dir=settings.home) as draft:
-            folder = Path(draft)
+        with tempfile.TemporaryDirectory(prefix=".tracking-", dir=settings.home) as temporary:
+            folder = Path(temporary)
             model_id, place = mlflow_model.log_model(
                 client, run, settings, trained, panel, tags, folder
             )
@@ -212,7 +215,7 @@ def _log(
                 [Metric(key, value, now, 0, model_id) for key, value in flat(trained).items()],
                 [Param(key, value) for key, value in params(settings, trained, panel).items()],
             )
-            write_artifacts(settings, trained, past, folder / "artifacts")
+            write_artifacts(trained, past, folder / "artifacts")
             client.log_artifacts(run.run_id, str(folder / "artifacts"))
         version = mlflow_model.register(client, run.run_id, model_id, place, trained, tags)
     except Exception:
@@ -265,9 +268,7 @@ def flat(trained: TrainedModel) -> dict[str, float]:
     }
 
 
-def write_artifacts(
-    settings: Settings, trained: TrainedModel, past: pd.DataFrame, folder: Path
-) -> None:
+def write_artifacts(trained: TrainedModel, past: pd.DataFrame, folder: Path) -> None:
     """Write the score table as JSON and HTML, and charts as PNG, into a new folder."""
     folder.mkdir()
     scores = json_values(trained.scores)

@@ -1,4 +1,4 @@
-"""The environment that keeps ZenML inside the data home and quiet; set before ``import zenml``."""
+"""The environment that keeps ZenML quiet and in the data home; set before ``import zenml``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 KEY = "secrets.key"
-# Settings that change neither a model nor a report: where things lie, how politely to ask.
+# Settings that change neither a model nor a report: places, and how a source is asked.
 IDLE = {
     "home",
     "contact",
@@ -32,7 +32,6 @@ IDLE = {
     "request_attempts",
     "retention_days",
     "tracking",
-    "notify",
     "cache_url",
     "dask",
 }
@@ -64,7 +63,7 @@ def prepare(settings: Settings) -> Path:
 
 
 def _key(path: Path) -> str:
-    """Return the key that secrets are encrypted with, made the first time."""
+    """Return the key that secrets are encrypted with; it is made where it is missing."""
     with suppress(FileExistsError):
         made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(made, "w", encoding="ascii") as file:

@@ -17,8 +17,9 @@ from builders import delivery, market
 from deltalake import DeltaTable
 
 from pokewatch.errors import PokewatchError
-from pokewatch.operations.doctor import data as doctor_data
-from pokewatch.operations.doctor import home, stack
+from pokewatch.operations import doctor
+from pokewatch.operations.doctor import environment, models, nights
+from pokewatch.operations.doctor.findings import MIB, Finding
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
@@ -41,8 +42,8 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def found(settings: Settings, deep: bool = False) -> dict[str, home.Finding]:
-    return {one.name: one for one in home.examine(settings, deep)}
+def found(settings: Settings, deep: bool = False) -> dict[str, Finding]:
+    return {one.name: one for one in doctor.examine(settings, deep)}
 
 
 def bad(settings: Settings, deep: bool = False) -> list[str]:
@@ -77,14 +78,14 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_data_file_is_named_and_the_last_whole_version_with_it(settings, how):
+def test_a_damaged_data_file_is_named_and_the_last_readable_version_with_it(settings, how):
     paths = data_files(settings, "2025-03")
     for path in paths:
         DAMAGE[how](path)
     table = found(settings)["table prices"]
     assert table.state == "bad"
-    assert any(path.name in table.seen for path in paths)
-    assert table.seen.endswith("; the last whole version is 1")
+    assert any(path.name in table.message for path in paths)
+    assert table.message.endswith("; the last readable version is 1")
     readable = Store.from_settings(settings).prices(data_version=1)
     assert len(readable) == 4 * 40
 
@@ -106,11 +107,11 @@ def test_rows_that_two_compactions_doubled_are_there_once_again(settings, name):
     rows = snapshot.read(TABLES[name].names)
     store.replace(snapshot, pa.concat_tables([rows, rows]), None)
     assert content_hash(store, name) != before
-    found = {one.name: one for one in home.examine(settings, deep=True)}[f"table {name}"]
-    assert found.state == "bad"
-    assert f"{rows.num_rows:,} rows stand there twice" in found.seen
-    mended = {one.name: one for one in home.mend(settings, deep=True)}[f"table {name}"]
-    assert mended.state == "ok"
+    table = found(settings, deep=True)[f"table {name}"]
+    assert table.state == "bad"
+    assert f"{rows.num_rows:,} rows stand there twice" in table.message
+    repaired = {one.name: one for one in doctor.repair(settings, deep=True)}[f"table {name}"]
+    assert repaired.state == "ok"
     assert content_hash(store, name) == before
 
 
@@ -121,8 +122,8 @@ def test_rows_of_a_damaged_file_come_back_from_an_older_version(settings):
     (path,) = [uri for uri in DeltaTable(store.location("prices")).file_uris() if "2025-02" in uri]
     DAMAGE["cut"](Path(path))
     assert bad(settings) == ["table prices"]
-    done = {one.name: one for one in home.mend(settings)}
-    assert "112 of 112 rows of 1 damaged files" in done["table prices"].did
+    done = {one.name: one for one in doctor.repair(settings)}
+    assert "112 of 112 rows of 1 damaged files" in done["table prices"].done
     assert bad(settings, deep=True) == []
     assert content_hash(store) == whole
     (kept,) = (settings.home / "rescued").rglob("*.parquet")
@@ -134,9 +135,9 @@ def test_where_no_version_has_the_rows_all_others_stay(settings):
     before = store.prices()
     (path,) = data_files(settings, "2025-01")
     DAMAGE["overwritten"](path)
-    done = {one.name: one for one in home.mend(settings)}
-    assert "0 of 124 rows" in done["table prices"].did
-    assert "2025-01 must be collected again" in done["table prices"].did
+    done = {one.name: one for one in doctor.repair(settings)}
+    assert "0 of 124 rows" in done["table prices"].done
+    assert "2025-01 must be collected again" in done["table prices"].done
     left = before[before["date"] >= "2025-02-01"].reset_index(drop=True)
     pd.testing.assert_frame_equal(store.prices(), left)
     ingest(store, delivery(MARKET), settings)
@@ -158,9 +159,9 @@ def test_a_damaged_log_entry_is_named_and_the_table_goes_back_one_version(settin
         assert table.state == "ok"
         return
     assert table.state == "bad"
-    assert table.seen == "damaged or missing: log entry 3; the last readable version is 2"
+    assert table.message == "damaged or missing: log entry 3; the last readable version is 2"
     damaged = entry.read_bytes()
-    home.mend(settings)
+    doctor.repair(settings)
     assert bad(settings, deep=True) == []
     assert store.data_version == 4  # no number is used twice: results are cached by it
     pd.testing.assert_frame_equal(store.prices(), before)
@@ -174,8 +175,8 @@ def test_a_hole_in_the_log_takes_the_entries_after_it_with_it(settings):
     store = Store.from_settings(settings)
     before = store.prices(data_version=1)
     log_entry(settings, 2).unlink()
-    assert "log entry 2; the last readable version is 1" in found(settings)["table prices"].seen
-    home.mend(settings)
+    assert "log entry 2; the last readable version is 1" in found(settings)["table prices"].message
+    doctor.repair(settings)
     pd.testing.assert_frame_equal(store.prices(), before)
     assert [path.name for path in (settings.home / "rescued").rglob("*.json")] == [
         log_entry(settings, 3).name
@@ -189,7 +190,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_costs_nothing(settings):
     (checkpoint,) = (settings.home / "prices" / "_delta_log").glob("*.checkpoint.parquet")
     checkpoint.write_bytes(b"no parquet")
     assert "table prices" in bad(settings)
-    home.mend(settings)
+    doctor.repair(settings)
     assert bad(settings) == []
     assert (content_hash(store), store.data_version) == (whole, 3)
 
@@ -207,14 +208,14 @@ def test_what_others_may_read_is_closed(settings, tmp_path):
     env = tmp_path / ".env"
     env.write_text("POKEWATCH_NOTIFY=json://me:secret@host\n")
     env.chmod(0o644)
-    (seen, *_) = home.check_settings(tmp_path)
+    (seen, *_) = environment.check_settings(tmp_path)
     assert seen.state == "bad"
-    assert "secret" not in seen.seen
+    assert "secret" not in seen.message
     assert seen.fix is not None
     seen.fix()
     assert env.stat().st_mode & 0o777 == 0o600
     assert found(settings)["home access"].state == "warn"
-    home.mend(settings)
+    doctor.repair(settings)
     assert settings.home.stat().st_mode & 0o777 == 0o700
 
 
@@ -225,22 +226,24 @@ def test_the_home_is_made_for_its_user_alone(settings):
 
 def test_a_misspelt_setting_is_named(monkeypatch):
     monkeypatch.setenv("POKEWATCH_STALE_DAY", "5")
-    (warning,) = [one for one in home.check_settings(PROJECT) if one.name == "settings names"]
-    assert "POKEWATCH_STALE_DAY:" in warning.seen
+    (warning,) = [
+        one for one in environment.check_settings(PROJECT) if one.name == "settings names"
+    ]
+    assert "POKEWATCH_STALE_DAY:" in warning.message
 
 
 def test_a_clock_that_went_back_is_noticed(settings):
     after = MARKET["date"].max()
     with time_machine.travel(after - pd.Timedelta(days=2), tick=False):
-        (clock,) = doctor_data.check_clock(settings)
+        (clock,) = nights.check_clock(settings)
     assert clock.state == "bad"
-    assert "the newest price was collected at 2025-03-16 00:00 UTC" in clock.seen
-    assert "the clock says 2025-03-14 00:00" in clock.seen
+    assert "the newest price was collected at 2025-03-16 00:00 UTC" in clock.message
+    assert "the clock says 2025-03-14 00:00" in clock.message
     with time_machine.travel(after + pd.Timedelta(minutes=1), tick=False):
-        assert [one.state for one in doctor_data.check_clock(settings)] == ["ok"]
+        assert [one.state for one in nights.check_clock(settings)] == ["ok"]
 
 
-def test_drafts_of_dead_processes_go_and_those_at_work_stay(settings):
+def test_unfinished_files_of_dead_processes_go_and_those_at_work_stay(settings):
     gone = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"],
         capture_output=True,
@@ -264,8 +267,8 @@ def test_drafts_of_dead_processes_go_and_those_at_work_stay(settings):
         os.utime(path, (two_hours_ago, two_hours_ago))
     for path in [settings.models_dir / ".draft-old", mine]:
         os.utime(path, (long_ago, long_ago))
-    assert found(settings)["leftovers"].seen.startswith("3 drafts")
-    home.mend(settings)
+    assert found(settings)["leftovers"].message.startswith("3 unfinished files")
+    doctor.repair(settings)
     left = [path for path in [*stale, *fresh, busy, mine] if path.exists()]
     assert left == [*fresh, busy, mine]
     assert not (settings.models_dir / ".draft-old").exists()
@@ -276,13 +279,13 @@ def test_a_damaged_database_is_named(settings):
     with sqlite3.connect(path) as database:
         database.execute("create table runs (name text)")
         database.executemany("insert into runs values (?)", [("x" * 500,)] * 200)
-    assert next(stack.check_databases(settings)).state == "ok"
+    assert next(models.check_databases(settings)).state == "ok"
     data = bytearray(path.read_bytes())
     data[4096:12288] = os.urandom(8192)
     path.write_bytes(data)
-    damaged = next(stack.check_databases(settings))
+    damaged = next(models.check_databases(settings))
     assert (damaged.name, damaged.state) == ("mlflow", "bad")
-    assert "move it away" in damaged.mend
+    assert "move it away" in damaged.remedy
 
 
 @pytest.mark.parametrize("pointer", ['{"name": "nobody"}', "{"])
@@ -290,17 +293,17 @@ def test_a_champion_that_is_gone_no_longer_stops_the_night(settings, pointer):
     settings.models_dir.mkdir()
     (settings.models_dir / "champion.json").write_text(pointer)
     assert bad(settings) == ["champion"]
-    done = {one.name: one for one in home.mend(settings)}
+    done = {one.name: one for one in doctor.repair(settings)}
     assert bad(settings) == []
-    assert "champion.json is now" in done["champion"].did
+    assert "champion.json is now" in done["champion"].done
     (kept,) = (settings.home / "rescued").rglob("champion.json")
     assert kept.read_text() == pointer
 
 
 def test_a_source_that_is_unknown_or_lacks_its_key_is_named(settings, monkeypatch):
     def state(name: str) -> str:
-        (one,) = stack.check_source(settings.model_copy(update={"source": name}))
-        return f"{one.state}: {one.seen}; {one.mend}"
+        (one,) = environment.check_source(settings.model_copy(update={"source": name}))
+        return f"{one.state}: {one.message}; {one.remedy}"
 
     assert state("ebay").startswith("bad: 'ebay' is no source; POKEWATCH_SOURCE must be one of sim")
     assert state("tcgcsv").startswith("ok")
@@ -311,18 +314,18 @@ def test_a_source_that_is_unknown_or_lacks_its_key_is_named(settings, monkeypatc
 
 
 def test_packages_are_held_against_what_the_project_asks_for(monkeypatch):
-    assert [one.state for one in stack.check_packages()] == ["ok"]
-    monkeypatch.setattr(stack.metadata, "version", lambda name: "0.0.1")
-    (wrong,) = stack.check_packages()
+    assert [one.state for one in environment.check_packages()] == ["ok"]
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "0.0.1")
+    (wrong,) = environment.check_packages()
     assert wrong.state == "bad"
-    assert "pandas is 0.0.1, wanted <3,>=2.3.3" in wrong.seen
+    assert "pandas is 0.0.1, wanted <3,>=2.3.3" in wrong.message
 
 
 @posix
 def test_nothing_is_mended_while_a_night_runs(settings):
     settings.home.chmod(0o755)
-    with home.no_night(settings), pytest.raises(PokewatchError, match="a night is running"):
-        home.mend(settings)
+    with doctor.no_night(settings), pytest.raises(PokewatchError, match="a night is running"):
+        doctor.repair(settings)
     assert settings.home.stat().st_mode & 0o777 == 0o755
 
 
@@ -346,13 +349,13 @@ def test_the_command_exits_1_when_something_is_bad(settings):
     done = run("--json")
     assert done.returncode == 1
     assert done.stderr.startswith("error: 1 checks are bad: table prices")
-    told = json.loads(done.stdout)
-    assert told["healthy"] is False
-    (table,) = [one for one in told["checks"] if one["name"] == "table prices"]
+    shown = json.loads(done.stdout)
+    assert shown["healthy"] is False
+    (table,) = [one for one in shown["checks"] if one["name"] == "table prices"]
     assert (table["state"], table["fixable"]) == ("bad", True)
-    mended = run("--fix")
-    assert mended.returncode == 0, mended.stderr
-    assert "did: table 'prices' is again what it was at version 2" in mended.stdout
+    repaired = run("--fix")
+    assert repaired.returncode == 0, repaired.stderr
+    assert "did: table 'prices' is again what it was at version 2" in repaired.stdout
 
 
 def test_files_that_no_version_needs_are_deleted_after_the_retention_only(settings):
@@ -361,9 +364,9 @@ def test_files_that_no_version_needs_are_deleted_after_the_retention_only(settin
     old, new = folder / "part-killed-old.parquet", folder / "part-killed-new.parquet"
     long_ago = time.time() - (settings.retention_days + 1) * 86400
     for path in (old, new):
-        path.write_bytes(bytes(2 * home.MIB))
+        path.write_bytes(bytes(2 * MIB))
     os.utime(old, (long_ago, long_ago))
-    assert found(settings)["table prices files"].seen.startswith("1 files older than 30 days")
-    home.mend(settings)
+    assert found(settings)["table prices files"].message.startswith("1 files older than 30 days")
+    doctor.repair(settings)
     assert (old.exists(), new.exists()) == (False, True)
     assert content_hash(Store.from_settings(settings)) == whole

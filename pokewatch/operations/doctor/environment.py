@@ -1,0 +1,71 @@
+"""Checks of what is around the data home: settings, source of prices, installed packages."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+
+from dotenv import dotenv_values
+from packaging.requirements import Requirement
+
+from pokewatch.operations.doctor.findings import Finding, bad, chmod, ok, warn
+from pokewatch.settings import Settings
+from pokewatch.sources import SOURCES
+
+SECRETS = ("KEY", "PASSWORD", "TOKEN", "SECRET", "NOTIFY", "CACHE_URL", "HEARTBEAT")
+
+
+def check_settings(project: Path) -> Iterator[Finding]:
+    """Whether only its owner can read keys in .env, and every POKEWATCH_* variable is a setting."""
+    path, example = project / ".env", project / ".env.example"
+    values = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    keys = [name for name, value in values.items() if value and any(s in name for s in SECRETS)]
+    if keys and os.name == "posix" and path.stat().st_mode & 0o077:
+        message = f".env holds {', '.join(keys)} and can be read by others"
+        yield bad("settings keys", message, *chmod(path, 0o600))
+    if example.is_file():
+        text = example.read_text(encoding="utf-8")
+        known = {"POKEWATCH_DEBUG", *re.findall(r"^# ?(POKEWATCH_\w+)=", text, re.M)}
+        names = {name for name in {*os.environ, *values} if name.startswith("POKEWATCH_")}
+        if unknown := sorted(names - known):
+            message = f"{', '.join(unknown)}: not a setting, so without effect"
+            yield warn("settings names", message, "see .env.example for the names")
+    yield ok("settings", f"valid; {len(values)} from .env" if values else "valid; no .env")
+
+
+def check_source(settings: Settings) -> Iterator[Finding]:
+    """Whether the source of the settings exists, and has its key where it needs one."""
+    source = settings.source
+    if source not in SOURCES:
+        remedy = f"POKEWATCH_SOURCE must be one of {', '.join(SOURCES)}"
+        yield bad("source", f"'{source}' is no source", remedy)
+        return
+    about = getattr(import_module(f"pokewatch.sources.{source}"), "ABOUT", None)
+    name = about.key_setting if about is not None and about.key_needed else ""
+    key = getattr(settings, name.removeprefix("POKEWATCH_").lower(), None) if name else None
+    if name and not (key and key.get_secret_value()):
+        yield bad("source", f"'{source}' needs a key and has none", f"set {name} in .env")
+    else:
+        yield ok("source", f"'{source}' is asked every night")
+
+
+def check_packages() -> Iterator[Finding]:
+    """Whether every package is installed in a version that pyproject.toml allows."""
+    needed = [Requirement(line) for line in metadata.requires("pokewatch") or []]
+    needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wrong = []
+    for one in needed:
+        try:
+            version = metadata.version(one.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{one.name} is missing")
+        else:
+            if not one.specifier.contains(version, prereleases=True):
+                wrong.append(f"{one.name} is {version}, wanted {one.specifier}")
+    if wrong:
+        yield bad("packages", "; ".join(wrong), "make setup")
+    else:
+        yield ok("packages", f"{len(needed)} packages within their bounds")
