@@ -60,7 +60,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         elif name not in known:
             trouble = f"the champion '{name}' is not in '{settings.models_dir}'"
         else:
-            registry.load(settings, name)
+            registry.load(settings, "champion")
             yield ok("champion", f"'{name}' loads")
     except PokewatchError as error:
         trouble = str(error)
