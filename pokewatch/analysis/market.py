@@ -6,14 +6,13 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog, similar
 from pokewatch.errors import UsageError
 from pokewatch.models.panel import Panel
 from pokewatch.report import facts
@@ -116,7 +115,7 @@ class Market:
             moved = self.movers(days=min(30, len(self.panel.dates) - 1), top=1)
             widest = moved["change"].abs().sort_values().index
             return Card(self, str(moved.loc[widest[-1], "card_id"] if len(moved) else self._ids[0]))
-        return Card(self, Resolver(self.known)(text))
+        return Card(self, Catalog(self.known).resolve(text))
 
     def search(self, text: str) -> pd.DataFrame:
         """Return the rows of ``cards`` whose id, alias, name or set has every word of ``text``.
@@ -125,7 +124,7 @@ class Market:
         >>> len(pw.market().search("no such card"))
         0
         """
-        found = Resolver(self.known).search(text)["card_id"]
+        found = Catalog(self.known).search(text)["card_id"]
         return marked(self.cards.loc[found], self.simulated)
 
     def between(self, since: Day = None, until: Day = None) -> Market:
@@ -172,8 +171,9 @@ class Market:
                 raise UsageError(f"kind={kind!r} is unknown: choose among {', '.join(KINDS)}")
             keep &= (self.known["product_kind"] == kind).to_numpy()
         if cards is not None:
-            resolver = Resolver(self.known)
-            wanted = [resolver(text) for text in ([cards] if isinstance(cards, str) else cards)]
+            catalog = Catalog(self.known)
+            texts = [cards] if isinstance(cards, str) else cards
+            wanted = [catalog.resolve(text) for text in texts]
             keep &= np.isin(self._ids, wanted)
         if not keep.any():
             raise UsageError(f"no card is left with sets={sets!r}, kind={kind!r}, cards={cards!r}")
@@ -329,7 +329,7 @@ class Market:
             wanted = str(text).casefold().strip()
             if wanted not in known:
                 like = [known[name] for name in known if wanted in name][:5]
-                like = sorted(like or [known[name] for name in get_close_matches(wanted, known, 5)])
+                like = sorted(like or [known[name] for name in similar(wanted, known, 5)])
                 listed = ", ".join(like) or "none that looks like it"
                 raise UsageError(f"unknown set '{text}': there are {listed}; list all by_set()")
             out.append(known[wanted])

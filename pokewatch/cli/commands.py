@@ -506,7 +506,7 @@ def cards(
     if names is not None:
         from pokewatch.cards.import_names import add_names
 
-        named = add_names(get_settings(), names).as_dict()
+        named = add_names(get_settings(), names)
         out.show_json(named) if json else out.show_pairs(named)
         return
     found = night.list_cards(get_settings(), text)

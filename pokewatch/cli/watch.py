@@ -15,7 +15,7 @@ from pokewatch.settings import get_settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pokewatch.cards.catalog import Resolver
+    from pokewatch.cards.catalog import Catalog
     from pokewatch.watchlist.entries import Entry
     from pokewatch.watchlist.importers import Imported
 
@@ -30,12 +30,12 @@ ConditionOption = Annotated[
 ]
 
 
-def known_cards() -> Resolver:
-    """Return what finds the store's cards."""
-    from pokewatch.cards.catalog import Resolver
+def known_cards() -> Catalog:
+    """Return the catalog of the store's cards."""
+    from pokewatch.cards.catalog import Catalog
     from pokewatch.store.tables import Store
 
-    return Resolver(Store.from_settings(get_settings()).cards())
+    return Catalog(Store.from_settings(get_settings()).cards())
 
 
 @watch.command()
@@ -55,9 +55,9 @@ def add(
     from pokewatch.watchlist import edit
     from pokewatch.watchlist import entries as watchlist
 
-    path, resolver = get_settings().watchlist, known_cards()
+    path, catalog = get_settings().watchlist, known_cards()
     try:
-        card = watchlist.resolved(resolver, card)
+        card = catalog.resolve(card)
     except UsageError as error:
         if not unchecked:
             raise UsageError(f"{error}; --unchecked keeps it as it is written") from error
@@ -72,8 +72,8 @@ def add(
     }
     made = watchlist.entry("this card", fields)
     have = watchlist.load(path) if path.exists() else []
-    others = [have[at] for at in edit.matching(have, card, resolver)]
-    merged = edit.add(path, [made], resolver)
+    others = [have[at] for at in edit.matching(have, card, catalog)]
+    merged = edit.add(path, [made], catalog)
     how = "more copies of the entry that was there" if merged else "a new entry"
     sys.stdout.write(f"{path.name}: {described(made)}; {how}\n")
     if others and not merged:
@@ -94,10 +94,10 @@ def remove(
     from pokewatch.watchlist import edit
     from pokewatch.watchlist import entries as watchlist
 
-    path, resolver = get_settings().watchlist, known_cards()
+    path, catalog = get_settings().watchlist, known_cards()
     entries = watchlist.load(path)
     wanted = watchlist.entry("this card", {"card": card, "condition": condition})
-    found = edit.matching(entries, card, resolver)
+    found = edit.matching(entries, card, catalog)
     if not found:
         raise UsageError(
             f"'{path.name}' has no entry of '{card}': 'pokewatch watch list' shows all"
@@ -226,8 +226,8 @@ def import_(
     from pokewatch.cli import rendering
     from pokewatch.watchlist import edit, importers
 
-    path, resolver = get_settings().watchlist, known_cards()
-    found = importers.load(file, resolver, columns_of(map))
+    path, catalog = get_settings().watchlist, known_cards()
+    found = importers.load(file, catalog, columns_of(map))
     left = len(found.problems) + len(found.skipped)
     tell(found)
     if strict and found.problems:
@@ -236,7 +236,7 @@ def import_(
         )
     if not found.entries:
         raise UsageError(f"no row of '{file}' could be taken, {left} were left out")
-    merged = edit.add(path, found.entries, resolver, dry=dry_run)
+    merged = edit.add(path, found.entries, catalog, dry=dry_run)
     counts = {
         "imported": len(found.entries),
         "copies": sum(one.quantity for one in found.entries),

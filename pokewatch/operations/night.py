@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation.registry import TrainedModel, Verdict
@@ -21,13 +21,12 @@ from pokewatch.models import reasons as advice
 from pokewatch.models import signals
 from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
-from pokewatch.operations import tracking
+from pokewatch.operations import notify, tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
-from pokewatch.watchlist import alerts
 
 log = logging.getLogger(__name__)
 
@@ -261,8 +260,8 @@ def _model(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel | N
 
 def resolve(settings: Settings, cards: Sequence[str]) -> list[str]:
     """Return canonical ids for what a user typed."""
-    resolver = Resolver(Store.from_settings(settings).cards())
-    return [resolver(text) for text in cards]
+    catalog = Catalog(Store.from_settings(settings).cards())
+    return [catalog.resolve(text) for text in cards]
 
 
 def predict_all(
@@ -296,7 +295,7 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     """Return cards that match ``text`` with their last accepted price and its date."""
     store = Store.from_settings(settings)
     known = store.cards()
-    found = Resolver(known).search(text) if text else known
+    found = Catalog(known).search(text) if text else known
     prices = store.prices(["card_id", "date", "market_price"], card_ids=found["card_id"])
     last = (
         prices.groupby("card_id")
@@ -439,7 +438,7 @@ def run(
     calls = predictions.loc[predictions["horizon"] == SIGNAL_HORIZON, "signal"].value_counts()
     listed = ", ".join(f"{number} {name}" for name, number in calls.items())
     said("predicted %d cards: %s", predictions["card_id"].nunique(), listed)
-    crossings = alerts.check(settings, on)
+    crossings = notify.check_targets(settings, on)
     written = reports.write_report(settings, on)
     said("report written")
     return {
