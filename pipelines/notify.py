@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from pokewatch.watchlist.alerts import Recipients, send
+from pokewatch.operations.notify import Recipients, send
 
 __all__ = ["Recipients", "failed", "finished", "send"]
 

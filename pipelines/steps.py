@@ -18,9 +18,9 @@ from pokewatch.evaluation import gate, predictions, training
 from pokewatch.files import json_values
 from pokewatch.operations import night as nightly
 from pokewatch.operations import runs, zenml_env
+from pokewatch.operations.notify import check_targets
 from pokewatch.report import page
 from pokewatch.settings import get_settings
-from pokewatch.watchlist import alerts
 
 log = logging.getLogger("pokewatch.pipeline")
 
@@ -37,7 +37,7 @@ def collect_data_step(
         settings, source or None, on=_day(on), path=Path(path) if path else None
     )
     _remember(data_version=counts.data_version)
-    alerts.check(settings, _day(on))  # here, because later steps may come from the cache
+    check_targets(settings, _day(on))  # here, because later steps may come from the cache
     kept = ("source", "received", "accepted", "quarantined", "unchanged", "data_version")
     log_metadata({name: getattr(counts, name) for name in kept})
     if counts.incomplete:

@@ -23,7 +23,8 @@ import orjson
 import pandas as pd
 import py7zr
 
-from pokewatch.cards.catalog import Resolver, tidy
+from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.frames import tidy
 from pokewatch.errors import PokewatchError
 from pokewatch.models import prediction_cache
 from pokewatch.quality import rules
@@ -37,7 +38,7 @@ from pokewatch.watchlist.importers import load
 FOLDER = Path(os.environ.get("FUZZ_FOLDER", PROJECT / ".venv" / "var" / "fuzz"))
 SECONDS = float(os.environ.get("FUZZ_SECONDS", 60))
 NOW = pd.Timestamp("2026-06-30T12:00Z")
-KNOWN = Resolver(
+KNOWN = Catalog(
     tidy(pd.DataFrame([{"card_id": "7:Normal", "name": "Mew ex", "aliases": ["sv1-7"]}]))
 )
 FOUND = 77  # exit code of a child whose target an input broke
@@ -113,7 +114,7 @@ def read_text(data: bytes) -> None:
     seconds = responses.retry_after(text)
     assert seconds is None or seconds >= 0
     KNOWN.search(text)
-    assert KNOWN(text) == "7:Normal"
+    assert KNOWN.resolve(text) == "7:Normal"
 
 
 def archive() -> bytes:

@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 from pokewatch import schema
 from pokewatch.allocator import keep_freed_memory
 from pokewatch.analysis import benchmark as comparison
-from pokewatch.cards.catalog import tidy
+from pokewatch.cards.frames import tidy
 from pokewatch.models import features
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.fair_value import FairValueModel

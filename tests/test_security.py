@@ -70,7 +70,7 @@ watch list
 SHOWS_ITS_SETTINGS = """
 from pokewatch.settings import get_settings
 from pokewatch.operations.tracking import Server
-from pokewatch.watchlist.alerts import Recipients
+from pokewatch.operations.notify import Recipients
 print(get_settings(), Server().shown, Recipients())
 """
 FAILS = "from pokewatch.quality.ingest import collect\ncollect(get_settings(), 'tcgcsv')\n"

@@ -6,14 +6,13 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog, similar
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.predictions import predict
 from pokewatch.formatting import usd
@@ -164,7 +163,7 @@ class Market:
             days = min(30, len(self.panel.dates) - 1)
             moved = changes(self.panel, days, self.settings.stale_days)["change"].abs()
             return Card(self, str(self._ids[moved.fillna(0).argmax()]))
-        return Card(self, Resolver(self.known)(text))
+        return Card(self, Catalog(self.known).resolve(text))
 
     def search(self, text: str) -> pd.DataFrame:
         """Return the rows of ``cards`` whose id, alias, name or set has every word of ``text``.
@@ -173,7 +172,7 @@ class Market:
         >>> len(pw.market().search("no such card"))
         0
         """
-        found = Resolver(self.known).search(text)["card_id"]
+        found = Catalog(self.known).search(text)["card_id"]
         return marked(self.cards.loc[found], self.simulated)
 
     def between(self, since: Day = None, until: Day = None) -> Market:
@@ -220,8 +219,9 @@ class Market:
                 raise UsageError(f"kind={kind!r} is unknown: choose among {', '.join(KINDS)}")
             keep &= (self.known["product_kind"] == kind).to_numpy()
         if cards is not None:
-            resolver = Resolver(self.known)
-            wanted = [resolver(text) for text in ([cards] if isinstance(cards, str) else cards)]
+            catalog = Catalog(self.known)
+            texts = [cards] if isinstance(cards, str) else cards
+            wanted = [catalog.resolve(text) for text in texts]
             keep &= np.isin(self._ids, wanted)
         if not keep.any():
             raise UsageError(f"no card is left with sets={sets!r}, kind={kind!r}, cards={cards!r}")
@@ -364,7 +364,7 @@ class Market:
             wanted = str(text).casefold().strip()
             if wanted not in known:
                 like = [known[name] for name in known if wanted in name][:5]
-                like = sorted(like or [known[name] for name in get_close_matches(wanted, known, 5)])
+                like = sorted(like or [known[name] for name in similar(wanted, known, 5)])
                 listed = ", ".join(like) or "none that looks like it"
                 raise UsageError(f"unknown set '{text}': there are {listed}; list all by_set()")
             out.append(known[wanted])
@@ -537,7 +537,7 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     """Return cards that match ``text`` with their last accepted price and its date."""
     store = Store.from_settings(settings)
     known = store.cards()
-    found = Resolver(known).search(text) if text else known
+    found = Catalog(known).search(text) if text else known
     prices = store.prices(["card_id", "date", "market_price"], card_ids=found["card_id"])
     last = prices.groupby("card_id").tail(1)
     last = last.rename(columns={"market_price": "last_price", "date": "last_date"})

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 from urllib.parse import unquote
 
 SIGNS = str.maketrans({"♀": " f ", "♂": " m ", "★": " star ", "☆": " star ", "'": "", "’": ""})
-PRINTINGS = {
+SLASHED = r"#?[a-z]*\d+[a-z]*/[a-z]*\d+[a-z]*"  # a number with its set's size
+PRINTINGS = (
+    "Normal",
+    "Holofoil",
+    "Reverse Holofoil",
+    "Unlimited",
+    "Unlimited Holofoil",
+    "1st Edition",
+    "1st Edition Holofoil",
+)
+NORMAL_PRINTINGS = {
     "nonholo": "normal",
     "nonholofoil": "normal",
     "nonfoil": "normal",
@@ -19,9 +30,11 @@ PRINTINGS = {
     "reverseholo": "reverseholofoil",
     "reversefoil": "reverseholofoil",
     "firstedition": "1stedition",
+    "1steditionnormal": "1stedition",
     "firsteditionholo": "1steditionholofoil",
     "firsteditionholofoil": "1steditionholofoil",
     "1steditionholo": "1steditionholofoil",
+    "unlimitednormal": "unlimited",
     "unlimitedholo": "unlimitedholofoil",
 }
 # Sets that pokemontcg.io names otherwise than TCGdex, beyond zeros and the "pt" of a half set.
@@ -42,6 +55,11 @@ SETS_ELSEWHERE = {
 }
 
 
+def printable(text: str) -> str:
+    """Return a text without signs that a terminal would act on."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def plain(text: str) -> str:
     """Return a text without case, accents and punctuation; the signs of Pokémon become letters."""
     return " ".join(re.findall(r"[^\W_]+", unaccented(text.translate(SIGNS))))
@@ -53,19 +71,37 @@ def unaccented(text: str) -> str:
     return unicodedata.normalize("NFC", re.sub(r"[\u0300-\u036f]", "", parts)).casefold()
 
 
-def printing_of(text: str) -> str:
-    """Return the one spelling of a printing: ``Reverse Holo`` is ``reverseholofoil``."""
-    word = plain(text).replace(" ", "")
-    return PRINTINGS.get(word, word)
+def words_of(text: str) -> list[str]:
+    """Return a text's words in order: ``Charizard ex - 054/091`` is charizard, ex, 54/91."""
+    words = []
+    for part in re.split(f"({SLASHED})", text.translate(SIGNS), flags=re.IGNORECASE):
+        if re.fullmatch(SLASHED, part, re.IGNORECASE):
+            words.append("/".join(number_of(part)))
+        else:
+            words += [unpadded(word) for word in plain(part).split()]
+    return words
+
+
+def unpadded(text: str) -> str:
+    """Return a text whose numbers have no leading zeros."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", text)
 
 
 def number_of(text: str) -> tuple[str, str]:
     """Return a card's number and the set's size, without leading zeros: ``("4", "102")``."""
     first, _, total = text.strip().lstrip("#").casefold().partition("/")
-    return (
-        re.sub(r"(?<!\d)0+(?=\d)", "", first.strip()),
-        re.sub(r"(?<!\d)0+(?=\d)", "", total.strip()),
-    )
+    return unpadded(first.strip()), unpadded(total.strip())
+
+
+def normal_printing(text: str) -> str:
+    """Return the one spelling of a printing: ``Reverse Holo`` is ``reverseholofoil``."""
+    word = plain(text).replace(" ", "")
+    return NORMAL_PRINTINGS.get(word, word)
+
+
+def printing_of(name: Any) -> str | None:
+    """Return which of ``PRINTINGS`` a service's ``reverse-holofoil`` means, None if none."""
+    return _printings.get(normal_printing(name)) if isinstance(name, str) else None
 
 
 def normal_alias(text: str) -> str:
@@ -75,3 +111,16 @@ def normal_alias(text: str) -> str:
     text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
     name, dash, number = text.rpartition("-")
     return f"{SETS_ELSEWHERE.get(name, name)}{dash}{number}"
+
+
+def set_of(alias: str) -> str:
+    """Return the normal id of the set that an alias such as ``sv4pt5-001`` lies in."""
+    return normal_alias(alias).rpartition("-")[0]
+
+
+def normal_set(set_id: str) -> str:
+    """Return the one spelling of a set's id: ``sv4pt5`` and ``sv04.5`` are ``sv4.5``."""
+    return set_of(f"{set_id}-1")
+
+
+_printings = {normal_printing(name): name for name in PRINTINGS}

@@ -28,6 +28,6 @@ def cards(
     from pokewatch.cards.import_names import add_names
 
     if names is not None:
-        show(add_names(settings(), names).as_dict(), json)
+        show(add_names(settings(), names), json)
     else:
         show(list_cards(settings(), text), json)

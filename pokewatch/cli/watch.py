@@ -16,7 +16,7 @@ from pokewatch.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pokewatch.cards.catalog import Resolver
+    from pokewatch.cards.catalog import Catalog
     from pokewatch.watchlist.entries import Entry
 
 app = Typer(help="Keep the list of your cards, and see what they are worth.", no_args_is_help=True)
@@ -25,12 +25,12 @@ ConditionOption = Annotated[
 ]
 
 
-def known_cards() -> Resolver:
-    """Return what finds the store's cards."""
-    from pokewatch.cards.catalog import Resolver
+def known_cards() -> Catalog:
+    """Return the catalog of the store's cards."""
+    from pokewatch.cards.catalog import Catalog
     from pokewatch.store.tables import Store
 
-    return Resolver(Store.from_settings(settings()).cards())
+    return Catalog(Store.from_settings(settings()).cards())
 
 
 def described(one: Entry) -> str:
@@ -55,9 +55,9 @@ def add(
     """Add copies of a card; the same card, condition and cost become one entry."""
     from pokewatch.watchlist import edit, entries
 
-    path, resolver = settings().watchlist, known_cards()
+    path, catalog = settings().watchlist, known_cards()
     try:
-        card = entries.resolved(resolver, card)
+        card = catalog.resolve(card)
     except UsageError as error:
         if not unchecked:
             raise UsageError(f"{error}; --unchecked keeps it as it is written") from error
@@ -72,8 +72,8 @@ def add(
     }
     new = entries.entry("this card", fields)
     before = entries.load(path) if path.exists() else []
-    others = "; ".join(described(before[at]) for at in edit.matching(before, card, resolver))
-    merged = edit.add(path, [new], resolver)
+    others = "; ".join(described(before[at]) for at in edit.matching(before, card, catalog))
+    merged = edit.add(path, [new], catalog)
     how = "more copies of the entry that was there" if merged else "a new entry"
     sys.stdout.write(f"{path.name}: {described(new)}; {how}\n")
     if others and not merged:
@@ -189,8 +189,8 @@ def import_(
 
     from pokewatch.watchlist import edit, importers
 
-    path, resolver = settings().watchlist, known_cards()
-    found = importers.load(file, resolver, options.columns_of(map))
+    path, catalog = settings().watchlist, known_cards()
+    found = importers.load(file, catalog, options.columns_of(map))
     notes = [(line, f"left out: {reason}") for line, reason in found.problems]
     notes += [(line, f"skipped: {reason}") for line, reason in found.skipped]
     for line, note in sorted(notes + found.remarks):
@@ -202,7 +202,7 @@ def import_(
         )
     if not found.entries:
         raise UsageError(f"no row of '{file}' could be taken, {left} were left out")
-    merged = edit.add(path, found.entries, resolver, dry=dry_run)
+    merged = edit.add(path, found.entries, catalog, dry=dry_run)
     counts = {
         "imported": len(found.entries),
         "copies": sum(one.quantity for one in found.entries),

@@ -8,7 +8,7 @@ from datetime import date
 
 import pandas as pd
 
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.registry import TrainedModel
@@ -111,8 +111,8 @@ def signal_counts(predictions: pd.DataFrame) -> dict[str, int]:
 
 def resolve(settings: Settings, cards: Sequence[str]) -> list[str]:
     """Return canonical ids for what a user typed."""
-    resolver = Resolver(Store.from_settings(settings).cards())
-    return [resolver(text) for text in cards]
+    catalog = Catalog(Store.from_settings(settings).cards())
+    return [catalog.resolve(text) for text in cards]
 
 
 def predict_all(

@@ -37,7 +37,7 @@ EXAMPLE_CARDS, EXAMPLE_DAYS = 2, 30
 # What loading imports besides PokeWatch itself; MLflow would need seconds to find out.
 REQUIREMENTS = [
     *["mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "joblib", "tqdm"],
-    *["deltalake", "pyarrow", "pydantic-settings"],
+    *["bottleneck", "deltalake", "lazy-loader", "orjson", "pyarrow", "pydantic-settings"],
 ]
 
 

@@ -16,12 +16,11 @@ from pokewatch.evaluation import registry, training
 from pokewatch.evaluation.predictions import predict_all, signal_counts
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel, open_panel
-from pokewatch.operations import tracking
+from pokewatch.operations import notify, tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
-from pokewatch.watchlist import alerts
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +141,7 @@ def run(
     signals = signal_counts(predictions)
     listed = ", ".join(f"{number} {name}" for name, number in signals.items())
     log_step(f"predicted {predictions['card_id'].nunique()} cards: {listed}")
-    crossings = alerts.check(settings, on)
+    crossings = notify.check_targets(settings, on)
     written = reports.write_report(settings, on)
     log_step("report written")
     return {

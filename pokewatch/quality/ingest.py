@@ -19,7 +19,7 @@ from pandas.api.types import CategoricalDtype
 from tqdm import tqdm
 
 from pokewatch import sources
-from pokewatch.cards import catalog as card_frames
+from pokewatch.cards import frames as card_frames
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.quality import completeness, quarantine, rules
 from pokewatch.quality.completeness import Completeness
@@ -389,7 +389,7 @@ def save_cards(store: Store, described: pd.DataFrame, rows: pd.DataFrame) -> Non
     absent = delivered.filter(pc.invert(pc.is_in(delivered, value_set=table["card_id"])))
     mentioned = pa.array(more["card_id"], pa.string())
     known = table.filter(pc.is_in(table["card_id"], value_set=mentioned)).to_pandas()
-    ids = card_frames.news(more, known) | set(absent.to_pylist())
+    ids = {*more.loc[card_frames.differs(more, known), "card_id"], *absent.to_pylist()}
     if not ids:
         return
     bare = pd.DataFrame({"card_id": pd.Series(absent.to_pylist(), dtype="object")})

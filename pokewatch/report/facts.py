@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.analysis.market import MIN_PRICE, changes
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry, track_record
 from pokewatch.evaluation.predictions import predict_panel
@@ -128,7 +128,7 @@ def watched(
     settings: Settings, cards: pd.DataFrame, panel: Panel, simulated: bool
 ) -> tuple[pd.DataFrame, str]:
     """Return the valued watchlist and a sentence that says why it is empty, if it is."""
-    nothing = watchlist.holdings([], Resolver(cards.iloc[:0]), panel)
+    nothing = watchlist.holdings([], Catalog(cards.iloc[:0]), panel)
     name = settings.watchlist.name
     try:
         entries = watchlist.load(settings.watchlist)
@@ -142,7 +142,7 @@ def watched(
             f"{name} names cards of the simulated market only, and these prices are real: put your "
             "own cards into it; 'pokewatch cards TEXT' finds their ids."
         )
-    return watchlist.holdings(entries, Resolver(cards), panel), ""
+    return watchlist.holdings(entries, Catalog(cards), panel), ""
 
 
 def every_card(calls: pd.DataFrame, panel: Panel) -> pd.DataFrame:

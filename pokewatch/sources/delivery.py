@@ -11,8 +11,8 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from pokewatch.cards.identity import KnownCards, listed, normal_set, set_of
-from pokewatch.cards.spelling import normal_alias
+from pokewatch.cards.catalog import Catalog, listed
+from pokewatch.cards.spelling import normal_alias, normal_set, set_of
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
@@ -52,7 +52,7 @@ class Draft:
         frames = [empty_cards() if known is None else known]
         frames += [] if wanted is None else [wanted.cards]
         self.cards = stack(frames)
-        self.known = KnownCards(self.cards)
+        self.known = Catalog(self.cards)
         self.wanted = wanted
         self.asked = self.cards if wanted is None else wanted.cards
         self.sets = {normal_set(one) for one in settings.sets} if wanted is None else set()

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from pokewatch.cards.identity import listed, printing_of, set_of
+from pokewatch.cards.catalog import listed
+from pokewatch.cards.spelling import printing_of, set_of
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings

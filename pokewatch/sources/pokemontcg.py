@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from pokewatch.cards.identity import printing_of
-from pokewatch.cards.spelling import SETS_ELSEWHERE
+from pokewatch.cards.spelling import SETS_ELSEWHERE, printing_of
 from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 from pydantic import BaseModel, RootModel
 
-from pokewatch.cards.identity import normal_set, printing_of
+from pokewatch.cards.spelling import normal_set, printing_of
 from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings

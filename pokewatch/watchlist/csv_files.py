@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pokewatch.cards.spelling import printable
 from pokewatch.errors import UsageError
 
 
@@ -26,7 +27,7 @@ class Table:
         text = row[at] if at < len(row) else ""
         guarded = re.fullmatch(r'="(.*)"', text)  # Excel's way to keep a number a text
         text = guarded[1] if guarded else text
-        return "".join(sign if sign.isprintable() else " " for sign in text).strip()
+        return printable(text).strip()
 
 
 def read(path: Path, known: Callable[[str], bool]) -> Table:

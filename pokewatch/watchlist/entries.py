@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
 from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings
@@ -35,8 +35,9 @@ class Condition(StrEnum):
     damaged = "damaged"
 
 
-SHORT = dict(zip(("nm", "lp", "mp", "hp", "dmg"), Condition, strict=True))
-MENDS = {
+CONDITIONS = dict(zip(("nm", "lp", "mp", "hp", "dmg"), Condition, strict=True))
+CONDITIONS |= {name.replace("_", ""): name for name in Condition}
+ADVICE = {
     "card": "write an id or alias, in quotes",
     "quantity": "write a whole number from 1 on",
     "cost": "write USD as 12.50",
@@ -50,8 +51,7 @@ MENDS = {
 def condition_of(text: str) -> Condition | None:
     """Return the condition meant by ``near_mint``, ``Near Mint``, ``NM`` and the like, or None."""
     word = re.sub(r"[\W_]+", "", text.casefold())
-    whole = {name.replace("_", ""): Condition(name) for name in Condition}
-    return whole.get(word) or SHORT.get(word)
+    return CONDITIONS.get(word)
 
 
 class Entry(BaseModel):
@@ -92,8 +92,11 @@ class Entry(BaseModel):
         return self
 
 
+FIELDS = list(Entry.model_fields)
+
+
 def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None = None) -> Entry:
-    """Return a checked entry; UsageError names ``here``, the field, its value and the mend.
+    """Return a checked entry; UsageError names ``here``, the field, its value and what to write.
 
     lines: where each field stands in the file; named where it is known.
     """
@@ -105,21 +108,20 @@ def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None 
     if lines:
         here += f" (line {lines.get(field, lines[''])})"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(Entry.model_fields)
-        raise UsageError(f"{here}: unknown field '{field}', known are {known}")
+        raise UsageError(f"{here}: unknown field '{field}', known are {', '.join(FIELDS)}")
     if first["type"] == "missing":
         raise UsageError(f"{here}: '{field}' is missing; {EXAMPLE}")
-    said = first["msg"].removeprefix("Value error, ")
+    problem = first["msg"].removeprefix("Value error, ")
     if not field:
-        raise UsageError(f"{here}: {said}")
-    mend = f"; {MENDS[field]}" if field in MENDS else ""
-    raise UsageError(f"{here}: {field}={first['input']!r}: {said}{mend}")
+        raise UsageError(f"{here}: {problem}")
+    advice = f"; {ADVICE[field]}" if field in ADVICE else ""
+    raise UsageError(f"{here}: {field}={first['input']!r}: {problem}{advice}")
 
 
 def load(path: Path) -> list[Entry]:
     """Read a watchlist; an empty file is an empty list.
 
-    Raises UsageError that names the file, the entry with its line, and the mend.
+    Raises UsageError that names the file, the entry with its line, and what to write.
     """
     return parse(read(path), path.name)
 
@@ -137,8 +139,9 @@ def read(path: Path) -> str:
 def parse(text: str, name: str) -> list[Entry]:
     """Return the entries of a watchlist's text, as ``load`` does; name: the file's."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        values = loader.construct_document(node) if node else None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -167,13 +170,6 @@ def _entry(here: str, node: yaml.Node, value: object) -> Entry:
     return entry(here, value, lines)
 
 
-def resolved(resolver: Resolver, text: str) -> str:
-    """Return the canonical id of a card; UsageError for an unknown one, in an empty store too."""
-    if resolver.cards.empty:
-        raise UsageError(f"unknown card '{text}': no card is known yet, run 'pokewatch collect'")
-    return resolver(text)
-
-
 def is_simulated(card: str) -> bool:
     """Return whether an id or alias can only be one of the simulated market."""
     return bool(re.fullmatch(r"sim\d+-\d+", card)) or card.split(":")[0] in {
@@ -181,7 +177,7 @@ def is_simulated(card: str) -> bool:
     }
 
 
-def holdings(entries: list[Entry], resolver: Resolver, panel: Panel) -> pd.DataFrame:
+def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFrame:
     """Value the watchlist on the panel's last day, one row an entry, in its order.
 
     Returns columns card (as written), card_id, quantity, cost, note, condition, target_above,
@@ -189,65 +185,54 @@ def holdings(entries: list[Entry], resolver: Resolver, panel: Panel) -> pd.DataF
     price was observed), value_1, value_7, value_30 (value that many days ago, NaN where unknown)
     and problem: why an entry has no price, else None.
     """
-    position = {card_id: column for column, card_id in enumerate(panel.card_ids)}
-    last = len(panel.dates) - 1
-    rows = []
-    for held in entries:
-        card_id, column, problem = None, None, None
+    columns = {card_id: column for column, card_id in enumerate(panel.card_ids)}
+    held = pd.DataFrame([one.model_dump(mode="json") for one in entries], columns=FIELDS)
+    amounts = dict.fromkeys(["cost", "target_above", "target_below"], "float64")
+    held = held.astype({"quantity": "int64", **amounts})
+    ids: list[str | None] = []
+    problems: list[str | None] = []
+    for text in held["card"]:
+        card_id, problem = None, None
         try:
-            card_id = resolved(resolver, held.card)
-            column = position.get(card_id)
-            if column is None:
-                problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{held.card}'"
+            card_id = catalog.resolve(text)
+            if card_id not in columns:
+                problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{text}'"
         except UsageError as error:
             problem = str(error)
-        price = np.nan if column is None else panel.price[last, column]
-        amounts = {
-            name: np.nan if getattr(held, name) is None else getattr(held, name)
-            for name in ("cost", "target_above", "target_below")
-        }
-        row = {
-            "card": held.card,
-            "card_id": card_id,
-            "quantity": held.quantity,
-            "note": held.note,
-            "condition": held.condition.value,
-            **amounts,
-            "price": price,
-            "value": held.quantity * price,
-            "gain": held.quantity * (price - amounts["cost"]),
-            "age": np.nan if column is None else panel.age[last, column],
-        }
-        for span in SPANS:
-            known = column is not None and last >= span
-            row[f"value_{span}"] = (
-                held.quantity * panel.price[last - span, column] if known else np.nan
-            )
-        rows.append(row | {"problem": problem})
-    names = ["card", "card_id", "quantity", "cost", "note", "condition", "target_above"]
-    names += ["target_below", "price", "value", "gain", "age"]
-    return pd.DataFrame(rows, columns=[*names, *(f"value_{span}" for span in SPANS), "problem"])
+        ids.append(card_id)
+        problems.append(problem)
+    held["card_id"] = pd.Series(ids, dtype="object")
+    at = [columns.get(card_id, -1) for card_id in ids]
+    held["price"] = np.append(panel.price[-1], np.nan)[at]  # -1: the NaN at the end
+    held["value"] = held["quantity"] * held["price"]
+    held["gain"] = held["quantity"] * (held["price"] - held["cost"])
+    held["age"] = np.append(panel.age[-1], np.nan)[at]
+    for span in SPANS:
+        then = np.append(panel.price[-1 - span], np.nan)[at] if span < len(panel.dates) else np.nan
+        held[f"value_{span}"] = held["quantity"] * then
+    held["problem"] = pd.Series(problems, dtype="object")
+    first = ["card", "card_id", "quantity", "cost", "note", "condition"]
+    return held[[*first, *held.columns.drop(first)]]
 
 
 def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.Timestamp]:
     """Return ``holdings`` on the store's last day, and that day; reads the watched cards only."""
     store = Store.from_settings(settings)
-    resolver = Resolver(store.cards())
+    catalog = Catalog(store.cards())
     watched: set[str] = set()
     for held in entries:
         with contextlib.suppress(UsageError):
-            watched.add(resolved(resolver, held.card))
+            watched.add(catalog.resolve(held.card))
     names = ["card_id", "date", "market_price"]
     prices = store.prices(names, card_ids=sorted(watched))
     if prices.empty:
         day = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         nothing = np.empty((1, 0))
         empty = (np.array([], dtype=object), *[nothing] * 5, pd.DataFrame())
-        return holdings(entries, resolver, Panel(pd.DatetimeIndex([day]), *empty)), day
+        return holdings(entries, catalog, Panel(pd.DatetimeIndex([day]), *empty)), day
     newest = prices["date"].max()
     day = store.prices(["date"], since=newest.date())["date"].max()
-    panel = Panel.from_prices(prices, until=day.date())
-    return holdings(entries, resolver, panel), day
+    return holdings(entries, catalog, Panel.from_prices(prices, until=day.date())), day
 
 
 def crossed(held: pd.DataFrame) -> pd.Series:

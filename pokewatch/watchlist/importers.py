@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pokewatch.cards.catalog import Resolver
-from pokewatch.cards.row_match import Finder
+from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.matching import RowMatcher
 from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
 from pokewatch.watchlist.csv_files import amount, decimal_mark, read
@@ -85,7 +85,7 @@ class _SkippedError(Exception):
     """A row that is no copy of a card; its text says why."""
 
 
-def load(path: Path, resolver: Resolver, columns: dict[str, str] | None = None) -> Imported:
+def load(path: Path, catalog: Catalog, columns: dict[str, str] | None = None) -> Imported:
     """Read an export.
 
     columns: our field -> the file's column, for headers that are not known.
@@ -103,7 +103,7 @@ def load(path: Path, resolver: Resolver, columns: dict[str, str] | None = None) 
     words = {_word(cells.get("condition", "")) for _, cells, _ in lines}
     costs = [cells.get("cost", "") for _, cells, _ in lines]
     reader = _Reader(
-        Finder(resolver),
+        RowMatcher(catalog),
         cardmarket=bool(
             words & (set(CARDMARKET) - {"lp", "lightplayed"})
             or {_word(name) for name in header} & {"idproduct", "idarticle"}
@@ -131,7 +131,7 @@ def load(path: Path, resolver: Resolver, columns: dict[str, str] | None = None) 
 class _Reader:
     """Makes entries of rows; holds what only the whole file tells."""
 
-    find: Finder
+    find: RowMatcher
     cardmarket: bool
     decimal: str
 

@@ -5,25 +5,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pokewatch.cards.catalog import Resolver, differs, merge, tidy
+from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.frames import differs, merge, tidy
 from pokewatch.cards.spelling import normal_alias
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, empty_cards
 
 
 @pytest.fixture
-def resolver() -> Resolver:
+def catalog() -> Catalog:
     rows = [
         {"card_id": "451396:Holofoil", "name": "Mew ex", "aliases": ["sv4pt5-232"]},
         {"card_id": "500:Normal", "name": "Pikachu", "aliases": ["sv1-25"]},
         {"card_id": "500:Reverse Holofoil", "name": "Pikachu", "aliases": ["sv1-25"]},
         {"card_id": "sv01|booster box|base set", "name": "Base Set", "aliases": []},
     ]
-    return Resolver(tidy(pd.DataFrame(rows)))
+    return Catalog(tidy(pd.DataFrame(rows)))
 
 
 @pytest.fixture(scope="module")
-def named() -> Resolver:
+def named() -> Catalog:
     rows = [
         ("600:Holofoil", "Charizard ex", "SV: Paldean Fates", "054/091", "sv04.5-054"),
         ("601:Holofoil", "Charizard VMAX", "SWSH: Shining Fates", "SV107/SV122", "swsh4.5-SV107"),
@@ -33,15 +34,15 @@ def named() -> Resolver:
         ("604:Normal", "Pokémon Center", "Base Set", "85/102", "base1-85"),
     ]
     frame = pd.DataFrame(rows, columns=["card_id", "name", "set_name", "number", "aliases"])
-    return Resolver(tidy(frame.assign(aliases=[[one] for one in frame["aliases"]])))
+    return Catalog(tidy(frame.assign(aliases=[[one] for one in frame["aliases"]])))
 
 
 @pytest.mark.parametrize(
     "text",
     ["451396:Holofoil", "451396:holofoil", "sv4pt5-232", "sv04.5-232", "SV4PT5-0232", "451396"],
 )
-def test_ids_and_every_spelling_of_an_alias_find_the_card(resolver, text):
-    assert resolver(text) == "451396:Holofoil"
+def test_ids_and_every_spelling_of_an_alias_find_the_card(catalog, text):
+    assert catalog.resolve(text) == "451396:Holofoil"
 
 
 @pytest.mark.parametrize(
@@ -63,45 +64,45 @@ def test_different_cards_keep_different_aliases(one, other):
     assert normal_alias(one) != normal_alias(other)
 
 
-def test_an_alias_with_several_printings_lists_them(resolver):
+def test_an_alias_with_several_printings_lists_them(catalog):
     with pytest.raises(UsageError, match=r"2 printings.*500:Normal .*500:Reverse Holofoil"):
-        resolver("sv1-25")
+        catalog.resolve("sv1-25")
 
 
 @pytest.mark.parametrize("text", ["sv1-25:Reverse Holofoil", "sv01-025:reverse-holofoil"])
-def test_an_alias_with_a_printing_is_one_card(resolver, text):
-    assert resolver(text) == "500:Reverse Holofoil"
+def test_an_alias_with_a_printing_is_one_card(catalog, text):
+    assert catalog.resolve(text) == "500:Reverse Holofoil"
     with pytest.raises(UsageError, match="unknown card 'sv1-25:Holofoil'"):
-        resolver("sv1-25:Holofoil")
+        catalog.resolve("sv1-25:Holofoil")
 
 
-def test_an_unknown_card_names_what_looks_like_it(resolver):
+def test_an_unknown_card_names_what_looks_like_it(catalog):
     with pytest.raises(UsageError, match=r"unknown card '451396:Normal'.*451396:Holofoil"):
-        resolver("451396:Normal")
+        catalog.resolve("451396:Normal")
     with pytest.raises(UsageError, match="no card looks like it"):
-        resolver("zzzzzz")
+        catalog.resolve("zzzzzz")
 
 
-def test_searching_needs_every_word(resolver):
-    assert resolver.search("mew EX")["card_id"].tolist() == ["451396:Holofoil"]
-    assert resolver.search("SV04.5-232")["card_id"].tolist() == ["451396:Holofoil"]
-    assert resolver.search("mew pikachu").empty
+def test_searching_needs_every_word(catalog):
+    assert catalog.search("mew EX")["card_id"].tolist() == ["451396:Holofoil"]
+    assert catalog.search("SV04.5-232")["card_id"].tolist() == ["451396:Holofoil"]
+    assert catalog.search("mew pikachu").empty
 
 
 def test_the_words_of_a_name_find_its_card(named):
-    assert named("charizard EX 54/091") == "600:Holofoil"
-    assert named("Charizard ex #54 paldean fates") == "600:Holofoil"
-    assert named("Pokemon Center") == "604:Normal"
-    assert named("pikachu 25 reverse holo") == "602:Reverse Holofoil"
-    assert named("pikachu base1") == "603:Normal"
+    assert named.resolve("charizard EX 54/091") == "600:Holofoil"
+    assert named.resolve("Charizard ex #54 paldean fates") == "600:Holofoil"
+    assert named.resolve("Pokemon Center") == "604:Normal"
+    assert named.resolve("pikachu 25 reverse holo") == "602:Reverse Holofoil"
+    assert named.resolve("pikachu base1") == "603:Normal"
     for text in ("54/091", "charizard ex 54/102", "paldean fates", "charizard ex reverse holo"):
         with pytest.raises(UsageError, match="unknown card"):
-            named(text)
+            named.resolve(text)
 
 
 def test_a_name_of_several_cards_lists_what_tells_them_apart(named):
     with pytest.raises(UsageError) as caught:
-        named("charizard")
+        named.resolve("charizard")
     assert str(caught.value) == (
         "'charizard' fits 2 cards, name one of them: "
         "600:Holofoil (Charizard ex, SV: Paldean Fates, 054/091, Holofoil); "
@@ -111,16 +112,16 @@ def test_a_name_of_several_cards_lists_what_tells_them_apart(named):
 
 def test_a_misspelt_name_finds_what_was_meant(named):
     with pytest.raises(UsageError, match=r"unknown card 'charzard ecks': 2 .*: 600:.*601:"):
-        named("charzard ecks")
+        named.resolve("charzard ecks")
     with pytest.raises(UsageError, match=r"3 cards look like it: 602:Normal .*602:R.*603:Normal"):
-        named("Picachu 999")
+        named.resolve("Picachu 999")
 
 
 def test_ids_that_differ_in_case_only_are_two_cards():
-    two = Resolver(tidy(pd.DataFrame([{"card_id": "a|mew"}, {"card_id": "A|mew"}])))
-    assert (two("a|mew"), two("A|mew")) == ("a|mew", "A|mew")
+    two = Catalog(tidy(pd.DataFrame([{"card_id": "a|mew"}, {"card_id": "A|mew"}])))
+    assert (two.resolve("a|mew"), two.resolve("A|mew")) == ("a|mew", "A|mew")
     with pytest.raises(UsageError, match="fits 2 cards"):
-        two("a|MEW")
+        two.resolve("a|MEW")
 
 
 def test_a_renamed_set_takes_its_later_name_and_keeps_its_aliases():
@@ -130,11 +131,11 @@ def test_a_renamed_set_takes_its_later_name_and_keeps_its_aliases():
         )
     )
     known = merge(old, pd.DataFrame([{"card_id": "7:Normal", "set_name": "SV01: Late"}]))
-    resolver = Resolver(known)
+    catalog = Catalog(known)
     assert known["set_name"].tolist() == ["SV01: Late"]
-    assert resolver("mew late") == resolver("sv01-007") == "7:Normal"
+    assert catalog.resolve("mew late") == catalog.resolve("sv01-007") == "7:Normal"
     with pytest.raises(UsageError, match=r"1 cards look like it: 7:Normal \(Mew, SV01: Late"):
-        resolver("mew early")
+        catalog.resolve("mew early")
 
 
 def test_broken_encodings_are_repaired_and_parts_are_read_from_the_id():
@@ -159,7 +160,7 @@ def test_kinds_of_other_files_become_single_or_sealed():
 
 def test_a_store_without_cards_still_says_what_is_wrong():
     with pytest.raises(UsageError, match="unknown card 'sv1-1': no card looks like it"):
-        Resolver(empty_cards())("sv1-1")
+        Catalog(empty_cards()).resolve("sv1-1")
 
 
 # -- properties ----------------------------------------------------------------------------------
@@ -197,10 +198,10 @@ def spelt(alias: str) -> set[str]:
     }
 
 
-def outcome(resolver: Resolver, text: str) -> set[str]:
+def outcome(catalog: Catalog, text: str) -> set[str]:
     """The cards that a text means, or is said to fit."""
     try:
-        return {resolver(text)}
+        return {catalog.resolve(text)}
     except UsageError as error:
         said = str(error)
     listed = said.partition("name one of them: ")[2].split("; ") if "name one" in said else []
@@ -214,17 +215,17 @@ some_cards = st.lists(descriptions(), max_size=5, unique_by=lambda one: one["car
 @given(some_cards)
 def test_every_spelling_of_an_alias_means_its_own_cards(rows):
     cards = pd.DataFrame(rows, columns=CARD_COLUMNS)
-    resolver = Resolver(cards)
+    catalog = Catalog(cards)
     owners: dict[str, set[str]] = {}
     for card_id, aliases in zip(cards["card_id"], cards["aliases"], strict=True):
         for alias in aliases:
             owners.setdefault(alias, set()).add(card_id)
     for alias, own in owners.items():
         for spelling in spelt(alias):
-            assert outcome(resolver, spelling) == own
+            assert outcome(catalog, spelling) == own
             for printing in PRINTINGS:
                 wanted = {one for one in own if one.endswith(f":{printing}")}
-                assert outcome(resolver, f"{spelling}:{printing.upper()}") == wanted
+                assert outcome(catalog, f"{spelling}:{printing.upper()}") == wanted
 
 
 texts = (
@@ -243,23 +244,23 @@ texts = (
 @settings(max_examples=MANY)
 @given(some_cards, some_cards, texts)
 def test_later_cards_make_a_text_ambiguous_but_never_another_card(rows, later, text):
-    before = outcome(Resolver(pd.DataFrame(rows, columns=CARD_COLUMNS)), text)
+    before = outcome(Catalog(pd.DataFrame(rows, columns=CARD_COLUMNS)), text)
     known = {text, *(one["card_id"] for one in rows)}
     later = [one for one in later if one["card_id"] not in known]
-    after = outcome(Resolver(pd.DataFrame(rows + later, columns=CARD_COLUMNS)), text)
+    after = outcome(Catalog(pd.DataFrame(rows + later, columns=CARD_COLUMNS)), text)
     assert before <= after
 
 
 @given(st.text() | st.text("sv4pt5-:|/#0123456789 %\n\u0661½²", max_size=12) | texts, some_cards)
 def test_any_text_is_a_card_or_a_usage_error(text, rows):
-    resolver = Resolver(pd.DataFrame(rows, columns=CARD_COLUMNS))
-    if len(resolver.rows(text.strip())) == 1:
-        assert resolver(text) in set(resolver.cards["card_id"])
+    catalog = Catalog(pd.DataFrame(rows, columns=CARD_COLUMNS))
+    if len(catalog.rows(text.strip())) == 1:
+        assert catalog.resolve(text) in set(catalog.cards["card_id"])
     else:
         with pytest.raises(UsageError) as caught:
-            resolver(text)
+            catalog.resolve(text)
         assert str(caught.value).isprintable()
-    assert set(resolver.search(text).columns) == set(CARD_COLUMNS)
+    assert set(catalog.search(text).columns) == set(CARD_COLUMNS)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from builders import curve, delivery
 
-from pokewatch.cards.catalog import Resolver, tidy
+from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.frames import tidy
 from pokewatch.cards.import_names import add_names
 from pokewatch.errors import UsageError
 from pokewatch.quality.ingest import ingest
@@ -38,21 +39,27 @@ def put(folder: Path, text: str) -> Path:
 
 def test_every_printing_gets_the_alias_and_known_names_stay(settings, tmp_path):
     path = put(tmp_path, "product_id,tcgdex_id,name,set\n7,sv01-001,Mew EX,Base\n99,x-1,No,No\n")
-    assert add_names(settings, path).as_dict() == {"rows": 2, "unknown": 1, "changed": 2}
+    assert add_names(settings, path) == {"rows": 2, "unknown": 1, "changed": 2}
     known = Store.from_settings(settings).cards().set_index("card_id")
     assert known["name"].to_dict() == {"7:Holofoil": "Mew EX", "7:Normal": "Mew", "8:Normal": "Muk"}
     assert known.loc["7:Holofoil", "set_name"] == "Base"
     assert [list(names) for names in known["aliases"]] == [["sv01-001"], ["sv01-001"], []]
-    assert Resolver(known.reset_index())("sv1-1:holofoil") == "7:Holofoil"
+    assert Catalog(known.reset_index()).resolve("sv1-1:holofoil") == "7:Holofoil"
     version = Store.from_settings(settings).snapshot("cards").version
-    assert add_names(settings, path).changed == 0
+    assert add_names(settings, path)["changed"] == 0
     assert Store.from_settings(settings).snapshot("cards").version == version
 
 
 def test_a_file_by_card_id_describes_one_printing(settings, tmp_path):
     path = put(tmp_path, "card_id,alias\n7:Normal,sv1-1\n7:Normal,base9-1\n")
-    assert add_names(settings, path).changed == 1
-    assert Resolver(Store.from_settings(settings).cards())("base9-1") == "7:Normal"
+    assert add_names(settings, path)["changed"] == 1
+    assert Catalog(Store.from_settings(settings).cards()).resolve("base9-1") == "7:Normal"
+
+
+def test_a_file_may_hold_names_only(settings, tmp_path):
+    assert (
+        add_names(settings, put(tmp_path, "product_id,name\n7,Mew EX\n8,Muk EX\n"))["changed"] == 1
+    )
 
 
 def test_a_file_without_ids_is_refused(settings, tmp_path):
@@ -80,7 +87,7 @@ def test_real_cards_are_found_by_every_id_and_name_and_none_is_wrong(shared_data
     cards = tidy(priced.drop_duplicates("card_id"))
     cards["aliases"] = cards["product_id"].map(aliases)
     cards["aliases"] = [one if isinstance(one, list) else [] for one in cards["aliases"]]
-    resolver = Resolver(cards)
+    catalog = Catalog(cards)
     owners: dict[str, set[int]] = defaultdict(set)  # the text -> the cards that it means
     asked: dict[str, dict[str, set[int]]] = defaultdict(dict)
     for row, card in enumerate(cards.itertuples(index=False)):
@@ -102,7 +109,7 @@ def test_real_cards_are_found_by_every_id_and_name_and_none_is_wrong(shared_data
     for kind, of_kind in asked.items():
         resolved = ambiguous = 0
         for text, meant in of_kind.items():
-            found = resolver.rows(text)
+            found = catalog.rows(text)
             if kind.startswith("name"):  # other cards may have all these words too
                 assert meant <= found, text
             else:

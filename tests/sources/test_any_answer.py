@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_services import KNOWN, SERVICES
 
-from pokewatch.cards import catalog
+from pokewatch.cards import frames
 from pokewatch.quality import quarantine, rules
 from pokewatch.settings import load_settings
 from pokewatch.sources import pokemonpricetracker, pokemontcg, tcgdex
@@ -104,6 +104,6 @@ def test_no_answer_breaks_a_source(name: str) -> None:
         assert (rows.loc[rows["problem"] == "", "market_price"] > 0).all()
         rows = rows.assign(quarantine_id=None, copy=quarantine.count_copies(rows))
         quarantine.shape(rules.refuse(rows, rows["problem"]), now)
-        assert catalog.tidy(delivery.cards)["card_id"].is_unique
+        assert frames.tidy(delivery.cards)["card_id"].is_unique
 
     check()

@@ -14,8 +14,8 @@ from builders import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pokewatch.cards import row_match
-from pokewatch.cards.catalog import Resolver
+from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.spelling import number_of, plain
 from pokewatch.cli.main import main
 from pokewatch.errors import UsageError
 from pokewatch.quality.ingest import collect
@@ -38,7 +38,7 @@ CARDS = [
     ("507:Holofoil", "Pikachu (Cosmos Holo)", "SV04: Paradox Rift", "012/182", "", 6.0),
     ("508:Normal", "Poké Ball", "Jungle", "64/64", "base2-64", 1.0),
 ]
-EMPTY = Resolver(empty_cards())
+EMPTY = Catalog(empty_cards())
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def settings(home: Path, path: Path) -> Settings:
 
 
 @pytest.fixture
-def resolver(settings: Settings) -> Resolver:
-    return Resolver(Store.from_settings(settings).cards())
+def catalog(settings: Settings) -> Catalog:
+    return Catalog(Store.from_settings(settings).cards())
 
 
 @pytest.fixture
@@ -418,18 +418,18 @@ DEX = (
 )
 
 
-def imported(text: str, resolver: Resolver, folder: Path, encoding: str = "utf-8", **columns: str):
+def imported(text: str, catalog: Catalog, folder: Path, encoding: str = "utf-8", **columns: str):
     file = folder / "export.csv"
     file.write_bytes(text.encode(encoding))
-    return importers.load(file, resolver, columns)
+    return importers.load(file, catalog, columns)
 
 
 def short(entries: list[Entry]) -> list[tuple[str, int, str, float | None]]:
     return [(one.card, one.quantity, one.condition.value, one.cost) for one in entries]
 
 
-def test_tcgplayer_app(resolver: Resolver, tmp_path: Path) -> None:
-    found = imported(TCGPLAYER, resolver, tmp_path)
+def test_tcgplayer_app(catalog: Catalog, tmp_path: Path) -> None:
+    found = imported(TCGPLAYER, catalog, tmp_path)
     assert short(found.entries) == [
         ("501:Reverse Holofoil", 2, "near_mint", None),  # a price of the day is no cost
         ("502:Holofoil", 1, "lightly_played", None),
@@ -438,14 +438,14 @@ def test_tcgplayer_app(resolver: Resolver, tmp_path: Path) -> None:
     assert found.skipped == [(4, "the quantity is 0: not owned")]
 
 
-def test_tcgplayer_seller(resolver: Resolver, tmp_path: Path) -> None:
-    found = imported(SELLER, resolver, tmp_path)  # its "TCGplayer Id" is a SKU, no product
+def test_tcgplayer_seller(catalog: Catalog, tmp_path: Path) -> None:
+    found = imported(SELLER, catalog, tmp_path)  # its "TCGplayer Id" is a SKU, no product
     assert short(found.entries) == [("501:Reverse Holofoil", 4, "near_mint", None)]
     assert found.skipped == [(3, "'Magic' is not Pokémon")]
 
 
-def test_collectr(resolver: Resolver, tmp_path: Path) -> None:
-    found = imported(COLLECTR, resolver, tmp_path)
+def test_collectr(catalog: Catalog, tmp_path: Path) -> None:
+    found = imported(COLLECTR, catalog, tmp_path)
     assert short(found.entries) == [("504:Unlimited Holofoil", 1, "near_mint", 1234.5)]
     assert found.entries[0].note == '=HYPERLINK("x")'
     assert found.skipped == [(4, "the quantity is blank: not owned")]
@@ -456,8 +456,8 @@ def test_collectr(resolver: Resolver, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_cardmarket(resolver: Resolver, tmp_path: Path, encoding: str) -> None:
-    found = imported(CARDMARKET, resolver, tmp_path, encoding)  # idProduct is their own number
+def test_cardmarket(catalog: Catalog, tmp_path: Path, encoding: str) -> None:
+    found = imported(CARDMARKET, catalog, tmp_path, encoding)  # idProduct is their own number
     assert short(found.entries) == [
         ("501:Reverse Holofoil", 3, "lightly_played", 1234.5),
         ("505:Normal", 1, "moderately_played", 12.5),
@@ -468,8 +468,8 @@ def test_cardmarket(resolver: Resolver, tmp_path: Path, encoding: str) -> None:
     assert "language 'German'" in found.problems[0][1]
 
 
-def test_dex(resolver: Resolver, tmp_path: Path) -> None:
-    found = imported(DEX, resolver, tmp_path)
+def test_dex(catalog: Catalog, tmp_path: Path) -> None:
+    found = imported(DEX, catalog, tmp_path)
     assert short(found.entries) == [
         ("501:Reverse Holofoil", 1, "near_mint", None),
         ("503:Normal", 2, "moderately_played", None),
@@ -479,7 +479,7 @@ def test_dex(resolver: Resolver, tmp_path: Path) -> None:
     assert "501:Normal, 501:Reverse Holofoil" in reason
 
 
-def test_a_list_of_ones_own_and_its_lines(resolver: Resolver, tmp_path: Path) -> None:
+def test_a_list_of_ones_own_and_its_lines(catalog: Catalog, tmp_path: Path) -> None:
     text = (
         "Wer,Karte,Stück\n"
         'x,"502",1\n'
@@ -492,7 +492,7 @@ def test_a_list_of_ones_own_and_its_lines(resolver: Resolver, tmp_path: Path) ->
         "z,Pikachu (Staff),1\n"
         "z,,1\n"
     )
-    found = imported(text, resolver, tmp_path, card="Karte", quantity="Stück", note="Wer")
+    found = imported(text, catalog, tmp_path, card="Karte", quantity="Stück", note="Wer")
     assert short(found.entries) == [
         ("502:Holofoil", 1, "near_mint", None),
         ("508:Normal", 2, "near_mint", None),
@@ -506,8 +506,8 @@ def test_a_list_of_ones_own_and_its_lines(resolver: Resolver, tmp_path: Path) ->
     assert reasons[10] == "no card is named 'Pikachu (Staff)'"
 
 
-def test_an_id_with_another_name_is_not_trusted(resolver: Resolver, tmp_path: Path) -> None:
-    found = imported("Product ID,Name,Qty\n502,Mewtwo,1\n999,Poké Ball,1\n", resolver, tmp_path)
+def test_an_id_with_another_name_is_not_trusted(catalog: Catalog, tmp_path: Path) -> None:
+    found = imported("Product ID,Name,Qty\n502,Mewtwo,1\n999,Poké Ball,1\n", catalog, tmp_path)
     assert [one.card for one in found.entries] == ["508:Normal"]
     assert "is 'Charizard ex - 223/197' here, and 'Mewtwo' in the row" in found.problems[0][1]
 
@@ -523,12 +523,12 @@ def test_an_id_with_another_name_is_not_trusted(resolver: Resolver, tmp_path: Pa
     ],
 )
 def test_files_that_cannot_be_read(
-    resolver: Resolver, tmp_path: Path, text: str, columns: dict[str, str], words: str
+    catalog: Catalog, tmp_path: Path, text: str, columns: dict[str, str], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        imported(text, resolver, tmp_path, **columns)
+        imported(text, catalog, tmp_path, **columns)
     with pytest.raises(UsageError, match="cannot be read"):
-        importers.load(tmp_path / "gone.csv", resolver)
+        importers.load(tmp_path / "gone.csv", catalog)
 
 
 @pytest.mark.parametrize(
@@ -564,10 +564,10 @@ def test_every_way_to_write_an_amount_reads_the_same(value, marks: str) -> None:
 
 
 def test_names_keep_what_tells_cards_apart() -> None:
-    assert row_match.plain("Nidoran ♀") != row_match.plain("Nidoran ♂")
-    assert row_match.plain("Farfetch’d") == row_match.plain("Farfetch'd")
-    assert row_match.plain("ポケモンが") != row_match.plain("ポケモンか")
-    assert row_match.number_of("TG012/TG030") == ("tg12", "tg30")
+    assert plain("Nidoran ♀") != plain("Nidoran ♂")
+    assert plain("Farfetch’d") == plain("Farfetch'd")
+    assert plain("ポケモンが") != plain("ポケモンか")
+    assert number_of("TG012/TG030") == ("tg12", "tg30")
 
 
 def test_import_command(cli, path: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Alerts: once a crossing, to everybody, whatever fails."""
+"""Notes of crossed targets: once a crossing, to everybody, whatever fails."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from pokewatch.operations import notify
 from pokewatch.quality.ingest import collect
 from pokewatch.settings import Settings, load_settings
-from pokewatch.watchlist import alerts, entries
+from pokewatch.watchlist import entries
 
 
 class Desk:
@@ -50,7 +51,7 @@ class Desk:
         path = self.folder / "prices.parquet"
         pd.concat(cards).to_parquet(path)
         collect(self.settings, "file", path=path)
-        alerts.check(self.settings, on)
+        notify.check_targets(self.settings, on)
         return len(self.notes) - before
 
 
@@ -75,7 +76,7 @@ def test_a_crossing_is_told_once_and_again_after_it_came_back(desk: Desk, caplog
     assert [desk.night(prices(*path[: day + 1])) for day in range(len(path))] == told
     assert desk.night(prices(*path)) == 0  # the same night again
     first = desk.notes[0]
-    assert first["title"] == alerts.TITLE
+    assert first["title"] == notify.TITLE
     assert first["message"] == (
         "Mew ex (151, 151/165, Holofoil) stood at $12.00 on 2025-01-03: at or above your target of "
         "$12.00. This is the near-mint price; yours is lightly played."
@@ -156,10 +157,10 @@ def test_looking_back_tells_nothing(desk: Desk) -> None:
 
 
 def test_nothing_costs_the_night(desk: Desk, caplog) -> None:
-    assert alerts.check(desk.settings) == []  # no list, no store
+    assert notify.check_targets(desk.settings) == []  # no list, no store
     assert not desk.settings.home.exists()
     desk.watch("- {card: '7', target_above: x}\n")
-    assert alerts.check(desk.settings) == []
+    assert notify.check_targets(desk.settings) == []
     assert "target_above='x'" in caplog.text
     desk.watch("- {card: nowhere, target_above: 2}\n- {card: '7', target_above: 2}\n")
     (desk.folder / "home").mkdir()
@@ -185,7 +186,7 @@ def test_without_recipients_the_log_is_told(desk: Desk, monkeypatch, caplog) -> 
 
 def test_an_address_that_is_none_fails_without_being_shown(desk: Desk, monkeypatch, caplog) -> None:
     monkeypatch.setenv("POKEWATCH_NOTIFY", "nosuch://hidden-word@x")
-    assert alerts.send("a", "b") is False
+    assert notify.send("a", "b") is False
     assert "(nosuch)" in caplog.text
     assert "hidden-word" not in caplog.text
 
@@ -224,8 +225,8 @@ def test_as_many_alerts_as_crossings(path: list[tuple[float, bool]], arrives: li
 
             with (
                 patch.object(entries, "valued", lambda *_, held=held, day=day: (held, day)),
-                patch.object(alerts, "reach", reach),
+                patch.object(notify, "reach", reach),
                 patch.dict("os.environ", {"POKEWATCH_NOTIFY": "json://x/y"}),
             ):
-                alerts.check(own)
+                notify.check_targets(own)
     assert len(sent) == crossings(path, "above", 12) + crossings(path, "below", 8)
