@@ -5,8 +5,8 @@ import pytest
 from builders import delivery, market
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation import predictions as predicting
-from pokewatch.evaluation import registry
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
@@ -85,7 +85,7 @@ def test_prices_that_never_move_prove_nothing(tmp_path):
 
 def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
     panel, _ = open_panel(config)
-    tested = night.walk_forward.walk_forward(panel, config)
+    tested = backtest.walk_forward(panel, config)
     scores = tested.scores(config)
     assert registry.judge(scores, tested.forecasts, panel, trained).passed
     worse = tested.forecasts.copy()
