@@ -47,3 +47,10 @@ def market(cards: int = 30, days: int = 120, seed: int = 1, momentum: float = 0.
         )
     out = pd.concat(rows, ignore_index=True)
     return out.assign(collected_at=out["date"].dt.tz_localize("UTC"))
+
+
+def crossings(path: list[tuple[float, bool]], side: str, target: float) -> int:
+    """Count what a person would count: how often the price, once known, comes to the target."""
+    fresh = [price for price, is_fresh in path if is_fresh]
+    there = [price >= target if side == "above" else price <= target for price in fresh]
+    return sum(now and not before for before, now in zip([False, *there], there, strict=False))

@@ -1,1 +1,1 @@
-"""The user's own cards: read, valued, edited, imported, and watched for targets."""
+"""The user's own cards: read, valued, edited, imported, and judged against their targets."""

@@ -123,7 +123,8 @@ def remove(path: Path, numbers: Iterable[int]) -> None:
     gone = set(numbers)
     kept = [one for at, one in enumerate(parse(before, path.name)) if at not in gone]
     items = node.value if (node := _list(before)) else []
-    dash = rf"(?m)^\ufeff?{' ' * (node.start_mark.column if node else 0)}-(?!\S)"
+    indent = " " * (node.start_mark.column if node else 0)
+    dash = rf"(?<![^\n\ufeff]){indent}-(?!\S)"
     starts = [found.start() for found in re.finditer(dash, before)]
     if len(starts) != len(items):
         raise UsageError(f"'{path.name}' {UNEDITABLE}")

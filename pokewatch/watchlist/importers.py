@@ -129,7 +129,7 @@ def load(path: Path, catalog: Catalog, columns: dict[str, str] | None = None) ->
 
 @dataclass
 class _Reader:
-    """Makes entries of rows; holds what only the whole file tells."""
+    """Makes entries of rows; knows what only all rows together show."""
 
     find: RowMatcher
     cardmarket: bool

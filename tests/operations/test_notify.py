@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pandas as pd
 import pytest
-from builders import curve
+from builders import crossings, curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
@@ -189,13 +189,6 @@ def test_an_address_that_is_none_fails_without_being_shown(desk: Desk, monkeypat
     assert notify.send("a", "b") is False
     assert "(nosuch)" in caplog.text
     assert "hidden-word" not in caplog.text
-
-
-def crossings(path: list[tuple[float, bool]], side: str, target: float) -> int:
-    """Count what a person would count: how often the price, once known, comes to the target."""
-    fresh = [price for price, is_fresh in path if is_fresh]
-    there = [price >= target if side == "above" else price <= target for price in fresh]
-    return sum(now and not before for before, now in zip([False, *there], there, strict=False))
 
 
 @settings(max_examples=60, deadline=None)
