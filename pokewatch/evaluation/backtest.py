@@ -101,8 +101,8 @@ def walk_forward(
         parts = _forecasts(panel, days, scored, horizons, settings, jobs, progress)
         frames = [part for part in parts if len(part)]
         if frames:
-            own = with_intervals(pd.concat(frames, ignore_index=True), panel, horizons)
-            forecasts = beside_naive(with_signals(own, settings), panel)
+            found = with_intervals(pd.concat(frames, ignore_index=True), panel, horizons)
+            forecasts = beside_naive(with_signals(found, settings), panel)
     return Backtest(forecasts, horizons)
 
 
@@ -181,15 +181,15 @@ def finished(forecasts: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     return forecasts[forecasts["date"] + pd.to_timedelta(forecasts["horizon"], unit="D") <= day]
 
 
-def with_intervals(own: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
+def with_intervals(forecasts: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
     """Set each origin's intervals from the errors that were known by then.
 
     Horizons without enough finished forecasts take the spread of the price changes before.
     """
-    out = own.copy()
+    out = forecasts.copy()
     volatility: np.ndarray | None = None
-    for origin, rows in own.groupby("origin"):
-        learnt = ConformalIntervals().learn(finished(own, origin), origin)
+    for origin, rows in forecasts.groupby("origin"):
+        learnt = ConformalIntervals().learn(finished(forecasts, origin), origin)
         missing = sorted(set(rows["horizon"]) - set(learnt.quantiles))
         start = learnt
         if missing:
@@ -207,15 +207,15 @@ def with_intervals(own: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> 
     return out
 
 
-def beside_naive(own: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Return the model's forecasts, and naive's and the baseline's for the same rows."""
     mean = rolling_mean(panel.price)
-    row = panel.dates.get_indexer(pd.DatetimeIndex(own["date"]))
-    column = pd.Index(panel.card_ids).get_indexer(own["card_id"])
-    others = own.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
+    row = panel.dates.get_indexer(pd.DatetimeIndex(forecasts["date"]))
+    column = pd.Index(panel.card_ids).get_indexer(forecasts["card_id"])
+    others = forecasts.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
     frames = [
-        own,
-        others.assign(model="naive", y_hat=own["price"]),
+        forecasts,
+        others.assign(model="naive", y_hat=forecasts["price"]),
         others.assign(model="baseline", y_hat=mean[row, column]),
     ]
     return pd.concat(frames, ignore_index=True)
@@ -239,15 +239,16 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     return out.rename(columns={"market_price": "price", "fair_value": "y_hat"})[COLUMNS]
 
 
-def with_signals(own: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def with_signals(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Add the signal each forecast would have got, and its strength.
 
     Rules come from earlier, finished cases only; a call of the day before may stay.
     """
     rules = {
-        origin: signals.learn(finished(own, origin), settings) for origin in own["origin"].unique()
+        origin: signals.learn(finished(forecasts, origin), settings)
+        for origin in forecasts["origin"].unique()
     }
-    return own.join(signals.call_days(own, rules, "origin"))
+    return forecasts.join(signals.call_days(forecasts, rules, "origin"))
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -278,20 +279,22 @@ def breakdown(
     and, given settings, those of ``metrics.signal_scores``; price bands (USD) in their order.
     Raises UsageError for another by.
     """
-    own = forecasts[forecasts["model"] == MODEL]
+    forecasts = forecasts[forecasts["model"] == MODEL]
     if isinstance(by, pd.Series):
-        group = by.reindex(own.index)
+        group = by.reindex(forecasts.index)
     elif by == "month":
-        group = own["date"].dt.strftime("%Y-%m")
+        group = forecasts["date"].dt.strftime("%Y-%m")
     elif by == "price_band":
-        group = pd.cut(own["price"], [*PRICE_BANDS.values(), np.inf], labels=list(PRICE_BANDS))
+        group = pd.cut(
+            forecasts["price"], [*PRICE_BANDS.values(), np.inf], labels=list(PRICE_BANDS)
+        )
     elif by in GROUPS and cards is not None:
         column = "product_kind" if by == "kind" else by
-        group = own["card_id"].map(cards[column]).fillna("unknown")
+        group = forecasts["card_id"].map(cards[column]).fillna("unknown")
     else:
         raise UsageError(f"by={by!r} is unknown: choose among {', '.join(GROUPS)}")
     rows = []
-    for (horizon, name), part in own.groupby([own["horizon"], group], observed=True):
+    for (horizon, name), part in forecasts.groupby([forecasts["horizon"], group], observed=True):
         row = {"horizon": int(horizon), "group": str(name), "n": len(part)}
         row |= {"rmae": metrics.rmae(part), "coverage": metrics.coverage(part)}
         if settings is not None:

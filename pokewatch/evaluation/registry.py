@@ -131,20 +131,21 @@ def _number(folder: Path) -> int:
 
 
 def _tidy(settings: Settings, saved: Path) -> None:
-    """Remove abandoned drafts, replaced models and old back-tests."""
-    newest = list(_newest(settings).values())
+    """Remove old back-tests, abandoned drafts, and models replaced a day ago or earlier."""
+    newest = _newest(settings)
     try:
         # By folder too: where the clock was set back, the newest is not the last one written.
         kept = {saved, _champion_folder(settings)}
     except PokewatchError:  # a damaged pointer: any of them may be the champion
         return
-    for path in settings.models_dir.glob(f"*/{BACKTEST}"):
-        if path.parent not in kept.union(newest[-KEEP_BACKTESTS:]):
-            path.unlink()
-    for path in settings.models_dir.iterdir():
-        replaced = (path / ABOUT).exists() and path not in kept.union(newest)
+    for path in list(newest.values())[:-KEEP_BACKTESTS]:
+        if path not in kept:
+            (path / BACKTEST).unlink(missing_ok=True)
+    for path in settings.models_dir.glob("*/"):
+        successor = newest.get(_name(path), path)
+        outdated = path not in kept and (successor != path or path.name.startswith(DRAFT))
         # A day old: until then someone may be reading or writing it.
-        if (replaced or path.name.startswith(DRAFT)) and time.time() - path.stat().st_mtime > A_DAY:
+        if outdated and time.time() - successor.stat().st_mtime > A_DAY:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -155,7 +155,7 @@ class FairValueModel:
     ) -> None:
         """Set intervals, and switch off horizons, by finished out-of-sample forecasts.
 
-        past: columns date, horizon, price, y, y_hat, volatility; the walk-forward's own rows. A
+        past: columns date, horizon, price, y, y_hat, volatility; rows of the walk-forward. A
         horizon whose errors were no smaller than naive's keeps the price as fair value.
         panel: what was fitted on, where that was done without intervals: horizons of which the
         past says too little start from the spread of its price changes.

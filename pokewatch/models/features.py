@@ -79,7 +79,7 @@ def build(panel: Panel, rows: Sequence[int] | None = None, jobs: int = 1) -> Fea
 def cases(panel: Panel, day: np.ndarray, card: np.ndarray, jobs: int = 1) -> np.ndarray:
     """Return the features of (day, card) pairs: shape (pairs, features), columns as ``names``.
 
-    They are what ``build`` puts there, but the matrices are never held; jobs: threads.
+    They are what ``build`` puts there, but without the matrices; jobs: threads.
     """
     first, second, third, _ = np.cumsum([len(part) for part in layout()]).tolist()
     out, facts = np.empty((len(day), len(names())), dtype=np.float32), Facts.of(panel)
@@ -194,7 +194,7 @@ def _put(matrix: np.ndarray, out: np.ndarray) -> None:
 
 def zero_unknown(matrix: np.ndarray) -> np.ndarray:
     """Return the matrix itself, 0 put where nothing is known."""
-    if matrix.size and np.isnan(matrix.min()):  # the least of a matrix with a NaN is NaN
+    if matrix.size and np.isnan(matrix.min()):  # the minimum of a matrix with a NaN is NaN
         matrix[np.isnan(matrix)] = 0
     return matrix
 
@@ -404,7 +404,7 @@ class Trailing:
 def _window(sums: dict[int, np.ndarray], span: int) -> np.ndarray:
     """Return the sums of ``span`` rows that end with each row, of fewer where there are less.
 
-    sums: those of other spans, at least of 1; what is made on the way is added to them.
+    sums: by span, 1 among them; those that are computed on the way are added.
     """
     if span in sums:
         return sums[span]

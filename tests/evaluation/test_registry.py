@@ -123,16 +123,19 @@ def test_models_and_pointer_of_the_first_format_still_load(config, trained, tmp_
     assert repr(loaded.model.fits) == repr(trained.model.fits)
 
 
-def test_a_model_replaced_long_ago_is_removed_and_the_champion_stays(config, trained):
+def test_a_model_replaced_a_day_ago_is_removed_and_the_champion_stays(config, trained):
     champion = registry.folder(config, "champion")
     for _ in range(2):
         night.fit(config, as_of=DAY)
-    replaced = [path for path in config.models_dir.glob(f"{trained.name}*") if path != champion]
-    for path in [champion, *replaced]:
-        os.utime(path, (path.stat().st_mtime - 2 * registry.A_DAY,) * 2)
-    night.fit(config, as_of=DAY)
     newest = registry.folder(config, trained.name)
+    before = set(config.models_dir.glob(f"{trained.name}*"))
+    assert len(before) > len({champion, newest}) == 2
+    night.fit(config, as_of=DAY - pd.Timedelta(days=1))
+    assert set(config.models_dir.glob(f"{trained.name}*")) == before  # someone may be reading
+    os.utime(newest, (newest.stat().st_mtime - 2 * registry.A_DAY,) * 2)
+    night.fit(config, as_of=DAY - pd.Timedelta(days=1))
     assert set(config.models_dir.glob(f"{trained.name}*")) == {champion, newest}
+    assert not registry.past_forecasts(config, "champion").empty
     assert registry.champion(config).verdict.passed
 
 
