@@ -18,8 +18,7 @@ from pokewatch.charts import report
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.predictions import SIGNAL_HORIZON
 from pokewatch.evaluation.training import score_frame
-from pokewatch.report import facts
-from pokewatch.report import health as report_health
+from pokewatch.report import facts, model_health
 from pokewatch.report.facts import Night
 from pokewatch.report.templating import is_known, read_template, render, usd
 from pokewatch.schema import HORIZONS
@@ -162,16 +161,16 @@ def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
 
 def health(night: Night) -> HTML:
     """Return the model's last months and the drift of its inputs, with a verdict in words."""
-    months, nights, drift = facts.months(night), facts.nights(night), report_health.NO_DRIFT
+    months, nights, drift = facts.months(night), facts.nights(night), model_health.NO_DRIFT
     if night.scored is not None:
-        drift = report_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
+        drift = model_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
     return _render(
         "health",
         night=night,
         months=list(_rows(months)),
         nights=nights,
-        moved=[row | {"means": report_health.stability(row["psi"])} for row in _rows(drift)],
-        said=report_health.sentences(months, drift, nights),
+        moved=[row | {"means": model_health.stability(row["psi"])} for row in _rows(drift)],
+        said=model_health.sentences(months, drift, nights),
     )
 
 

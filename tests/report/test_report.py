@@ -27,7 +27,7 @@ from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.operations import night as nightly
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest
-from pokewatch.report import facts, health, sections
+from pokewatch.report import facts, model_health, sections
 from pokewatch.report import notebooks as runs
 from pokewatch.report import page as report
 from pokewatch.report.facts import Night
@@ -450,16 +450,16 @@ def test_targets_are_shown_reached_or_how_far_away(settings: Settings, tmp_path:
 def test_inputs_that_changed_since_training_are_named(night: Night) -> None:
     rng = np.random.default_rng(3)
     same, other = rng.normal(size=(2, 5000))
-    assert health.psi(same, other) < health.STABLE
-    assert health.psi(same, other + 1) > health.CHANGED
-    assert np.isnan(health.psi(same, np.array([np.nan])))
+    assert model_health.psi(same, other) < model_health.STABLE
+    assert model_health.psi(same, other + 1) > model_health.CHANGED
+    assert np.isnan(model_health.psi(same, np.array([np.nan])))
     panel = night.panel
     dearer = panel.price.copy()
     dearer[-7:] *= 50
     changed = dataclasses.replace(panel, price=dearer)
-    moved = health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
-    assert health.stability(moved["price level"]) == "changed"
-    said = health.sentences(facts.months(night), moved.reset_index())
+    moved = model_health.drift(changed, panel.dates[-8]).set_index("input")["psi"]
+    assert model_health.stability(moved["price level"]) == "changed"
+    said = model_health.sentences(facts.months(night), moved.reset_index())
     assert "is unlike" in said[-1]
 
 
@@ -498,7 +498,7 @@ def test_own_record_counts_what_past_nights_said_without_hindsight(
     assert record is not None
     assert record.nights == 6
     assert record.rmae == pytest.approx(0.5)
-    said = health.sentences(facts.months(mine), pd.DataFrame(), record)
+    said = model_health.sentences(facts.months(mine), pd.DataFrame(), record)
     assert any("last 6 nights" in sentence and "smaller" in sentence for sentence in said)
 
 
