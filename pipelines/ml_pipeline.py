@@ -17,8 +17,8 @@ if __name__ == "__main__":  # as a script, only this folder is on the path
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from pokewatch import errors
-from pokewatch.allocator import keep_freed_memory
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.parallel import keep_freed_memory
 
 EPILOG = "exit codes: 0 done, 1 failed, 2 the request was wrong, 3 a gate said no"
 

@@ -37,13 +37,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pokewatch import schema
-from pokewatch.allocator import keep_freed_memory
 from pokewatch.analysis import comparison
 from pokewatch.cards.catalog import tidy
 from pokewatch.models import features
 from pokewatch.models.baseline import load_baseline_model
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.operations import night as nightly
+from pokewatch.parallel import keep_freed_memory
 from pokewatch.quality import ingest as collect
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources.simulated import large

@@ -10,9 +10,9 @@ import pandas as pd
 
 from pokewatch.cards import catalog as card_frames
 from pokewatch.errors import UsageError
+from pokewatch.files import read_table
 from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA, product_ids
 from pokewatch.settings import Settings
-from pokewatch.sources import file
 from pokewatch.store.tables import Store, to_table
 
 CALLED = {"set": "set_name", "id": "alias", "tcgdex_id": "alias"}
@@ -38,7 +38,7 @@ def add_names(settings: Settings, path: Path) -> Named:
     tcgdex_id or alias, name, set or set_name, number, rarity, release_date. Raises UsageError for
     a file without an id, SourceError for one that cannot be read.
     """
-    given = file.read(path)
+    given = read_table(path)
     given = given.rename(columns={old: new for old, new in CALLED.items() if old in given})
     given = given.loc[:, ~given.columns.duplicated()]
     key = next((name for name in ("card_id", "product_id") if name in given), None)

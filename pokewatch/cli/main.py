@@ -16,13 +16,13 @@ def main() -> None:
         return
     from typer.main import get_command, get_group
 
-    from pokewatch.allocator import keep_freed_memory
     from pokewatch.cli.care import care
     from pokewatch.cli.commands import app
     from pokewatch.cli.scale import scale
     from pokewatch.cli.sources import sources
     from pokewatch.cli.watch import watch
     from pokewatch.errors import PokewatchError
+    from pokewatch.parallel import keep_freed_memory
 
     keep_freed_memory()
     commands = get_group(app)

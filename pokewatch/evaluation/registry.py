@@ -19,7 +19,7 @@ import pandas as pd
 
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation.backtest import MODEL, attach_truth
-from pokewatch.files import draft_of, unwritable
+from pokewatch.files import atomic_write, write_error
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
@@ -108,7 +108,7 @@ def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
             if path.parent.name not in kept:
                 path.unlink()
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise write_error(target, error) from error
     return target
 
 
@@ -148,8 +148,8 @@ def _write_about(folder: Path, trained: TrainedModel) -> None:
         "rules": [rule.as_dict() for rule in trained.rules.values()],
         "scores": plain(trained.scores),
     }
-    with draft_of(folder / "about.json") as draft:
-        draft.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    with atomic_write(folder / "about.json") as part:
+        part.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def keep_verdict(settings: Settings, trained: TrainedModel, verdict: Verdict) -> TrainedModel:
@@ -266,8 +266,8 @@ def known_on(settings: Settings, day: pd.Timestamp) -> TrainedModel | None:
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:
     """Make a model the champion, in one atomic step."""
     path = settings.models_dir / "champion.json"
-    with draft_of(path) as draft:
-        draft.write_text(json.dumps({"name": name, "reasons": reasons}, indent=1), encoding="utf-8")
+    with atomic_write(path) as part:
+        part.write_text(json.dumps({"name": name, "reasons": reasons}, indent=1), encoding="utf-8")
 
 
 def judge(

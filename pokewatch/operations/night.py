@@ -16,7 +16,7 @@ from pokewatch.cards.catalog import Resolver
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import backtest, registry
 from pokewatch.evaluation.registry import TrainedModel, Verdict
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.models import reasons as advice
 from pokewatch.models import signals
 from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
@@ -340,8 +340,8 @@ def check_output(path: Path) -> None:
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as .parquet, .csv or .json, complete or not at all."""
     check_output(path)
-    with draft_of(path) as draft:
-        WRITERS[path.suffix.lower()](frame, draft)
+    with atomic_write(path) as part:
+        WRITERS[path.suffix.lower()](frame, part)
 
 
 def status(settings: Settings) -> dict[str, Any]:

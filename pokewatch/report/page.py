@@ -23,7 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.store.tables import Store
 
@@ -255,5 +255,5 @@ def _plain(text: str) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file complete or not at all."""
-    with draft_of(path) as draft:
-        draft.write_bytes(content)
+    with atomic_write(path) as part:
+        part.write_bytes(content)
