@@ -7,7 +7,6 @@ from typing import Any
 from pokewatch import sources
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
 from pokewatch.store.tables import Store
 
 
@@ -47,7 +46,7 @@ def listed(settings: Settings, check: bool = False) -> list[dict[str, Any]]:
     return found
 
 
-def key_state(about: About, settings: Settings) -> str:
+def key_state(about: sources.About, settings: Settings) -> str:
     """Return "none" (it has no keys), "set", "not set" (it does without) or "missing"."""
     if not about.key_setting:
         return "none"

@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 from pokewatch.errors import UsageError
 from pokewatch.files import CSV, PARQUET, read_table
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery, product_ids
-from pokewatch.sources.about import About
+from pokewatch.sources import About
 
 ABOUT = About(
     serves="whatever a CSV or Parquet file of yours holds, or a folder of them (--path)",

@@ -273,7 +273,7 @@ def test_it_stops_asking_a_service_that_is_down(service: Service, settings: Sett
     delivery = tcgcsv.fetch(settings)
     assert len(delivery.observations) == 1
     assert sum("/10" in path for path in service.asked) == http.FAILURES_IN_A_ROW
-    assert "30 groups were not asked for: 10 requests in a row failed" in delivery.notes[-1]
+    assert "30 were not asked for: 10 requests in a row failed" in delivery.notes[-1]
     assert len(delivery.failed) == 40
 
 
