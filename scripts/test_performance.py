@@ -333,7 +333,7 @@ def archives(table: Table, folder: Path, given: Path | None) -> None:
         f"1 job {one / len(files):.2f} s; 7z t with 2 at once {both / len(files):.2f} s; two "
         f"ingests that share nothing {apart:.2f} x",
         one / two,
-        least=1.8,
+        least=1.5,
         two_that_share_nothing=apart,
     )
 

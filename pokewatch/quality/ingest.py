@@ -26,6 +26,7 @@ from pokewatch.schema import (
     CARDS_SCHEMA,
     KEY,
     OBSERVATION_COLUMNS,
+    SIMULATED,
     VALUES,
     Delivery,
     Wanted,
@@ -319,13 +320,13 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     """Raise UsageError before simulated prices get into a store of real ones, or the reverse."""
     if prices.handle is None or rows.empty:
         return
-    incoming = bool((rows["source"] == "simulated").any())
+    incoming = bool((rows["source"] == SIMULATED).any())
     # One stored row speaks for all: none of the other kind ever got in.
     files = prices.dataset.get_fragments()
     heads = (one.head(1, columns=["source"])["source"].to_pylist() for one in files)
     stored = next((head for head in heads if head), None)
-    if stored and (stored[0] == "simulated") != incoming:
-        new, old = ("simulated", "real") if incoming else ("real", "simulated")
+    if stored and (stored[0] == SIMULATED) != incoming:
+        new, old = (SIMULATED, "real") if incoming else ("real", SIMULATED)
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "
             "POKEWATCH_HOME to another folder"
