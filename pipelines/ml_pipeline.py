@@ -18,10 +18,10 @@ if __name__ == "__main__":  # as a script, only this folder is on the path
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from pokewatch import errors
-from pokewatch.allocator import keep_freed_memory
 from pokewatch.cli import options
 from pokewatch.cli.main import execute
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.parallel import keep_freed_memory
 
 # Without rich, whose boxes hide the cause: of a failed night the last line is what is passed on.
 app = Typer(

@@ -1,37 +1,47 @@
-"""Files that are complete or not there, and JSON as it is written everywhere."""
+"""Files written in one step, JSON as it is written everywhere, CSV and Parquet as frames."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from pokewatch.errors import PokewatchError
+from pokewatch.errors import PokewatchError, SourceError, UsageError
+
+PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 
 
 @contextmanager
-def draft_of(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; the file takes the place of ``path`` when all went well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; it replaces ``path`` where no error was raised.
 
-    Raises PokewatchError for what the file system refuses; ``path`` is as it was then.
+    The new content is on the disk before the old one goes. Raises PokewatchError for what the file
+    system refuses; ``path`` is unchanged then, as it is after any other error.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(path)
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     finally:
         with suppress(OSError):  # a read-only file system refuses even this
-            draft.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
-def unwritable(path: Path, error: OSError) -> PokewatchError:
+def write_error(path: Path, error: OSError) -> PokewatchError:
     """Return the error of a file or folder that could not be written."""
     return PokewatchError(
         f"'{path}' could not be written: {error}; what was there is intact: check free space and "
@@ -68,3 +78,50 @@ def _json_value(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"no JSON value: {value!r}")
+
+
+def read_table(path: Path, on: date | None = None) -> pd.DataFrame:
+    """Return a CSV file's fields as text, or a Parquet file's columns with their types.
+
+    on: of a Parquet file whose column ``date`` holds dates, only the rows of that date and those
+    without a date. Dictionaries are decoded, bytes and card ids become text, decimals floats.
+
+    Raises UsageError for a missing file, another format or a nested column, SourceError for a
+    file that cannot be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"file '{path}' does not exist: check --path")
+    name = path.name.lower()
+    try:
+        if name.endswith(PARQUET):
+            where = None if on is None else _day_filter(path, on)
+            return _plain(pq.read_table(path, filters=where), path).to_pandas()
+        if name.endswith(CSV):
+            return pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
+    except (OSError, ValueError, pa.ArrowException, EOFError) as error:
+        raise SourceError(f"'{path}' cannot be read: {error}; export it again") from error
+    raise UsageError(f"'{path}' is no CSV or Parquet file: its name must end in .csv or .parquet")
+
+
+def _day_filter(path: Path, on: date) -> pc.Expression | None:
+    """Return the filter of a Parquet file's rows of a date; None if ``date`` holds no dates."""
+    known = pq.read_schema(path)
+    if "date" not in known.names or not pa.types.is_date(known.field("date").type):
+        return None
+    return (pc.field("date") == on) | pc.field("date").is_null()
+
+
+def _plain(table: pa.Table, path: Path) -> pa.Table:
+    for number, column in enumerate(table.schema):
+        kind = column.type
+        if pa.types.is_nested(kind):
+            raise UsageError(f"column '{column.name}' of '{path}' is nested: export plain columns")
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or column.name == "card_id":
+            kind = pa.string()
+        if pa.types.is_decimal(kind):
+            kind = pa.float64()
+        if kind != column.type:
+            table = table.set_column(number, column.name, table.column(number).cast(kind))
+    return table

@@ -1,26 +1,26 @@
-"""Where parallel work runs: on this machine, or on the Dask cluster that ``POKEWATCH_DASK`` names.
+"""How work uses the machine: threads, processes, a Dask cluster, and the memory that is freed.
 
-The work is the same either way: joblib's ``delayed`` calls. Arguments and results travel pickled
-between this process and the cluster's, which trust each other; a cluster executes whatever reaches
-its scheduler. Settings stay here: a task gets the values it needs, no keys and no paths.
+A Dask cluster takes the model work where ``POKEWATCH_DASK`` names one. The work is the same either
+way: joblib's ``delayed`` calls. Arguments and results travel pickled between this process and the
+cluster's, which trust each other; a cluster executes whatever reaches its scheduler. Settings stay
+here: a task gets the values it needs, no keys and no paths.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
 import platform
 import socket
-import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import count
-from typing import TYPE_CHECKING, Any
-
-from joblib import Parallel, delayed, effective_n_jobs
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pokewatch import __version__
 from pokewatch.errors import PokewatchError, UsageError
@@ -33,179 +33,94 @@ log = logging.getLogger(__name__)
 
 WAIT = 10  # seconds for the scheduler, and as many for its first worker
 # Of another version, any of these may change the last digit of a result, or more.
-PACKAGES = ["numpy", "pandas", "scikit-learn", "scipy", "py7zr", "joblib", "dask"]
+PACKAGES = ["numpy", "pandas", "scikit-learn", "scipy", "joblib", "dask"]
+# mallopt's parameters, from glibc's malloc.h; the largest threshold that glibc takes is 32 MiB.
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
+LARGEST_MMAP_THRESHOLD, KEPT = 32 * 2**20, 2**30
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Something that runs ``delayed`` calls.
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next matrix, where it is glibc.
 
-    run: yields the results in order, and begins with the calls before the first one is taken where
-    there is more than one worker. size: how many run at once. remote: whether they run where this
-    machine's files are not.
+    By default glibc returns the top of its heap at once, and the system clears every page anew
+    that a matrix of some hundred kilobytes touches: a third of the time of feature building, a
+    tenth of an ingest. The heaps that it gives to further threads are returned whatever their
+    size, so all threads share the first one. Settings of the user's own in the environment count.
     """
+    chosen = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX")
+    if any(name in os.environ for name in chosen):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(TRIM_THRESHOLD, KEPT)
+    mallopt(MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+    mallopt(ARENA_MAX, 1)
 
-    run: Callable[[Iterable[Any]], Iterator[Any]]
-    size: int
-    remote: bool
+
+def map_ahead(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
+    """Yield ``function(item)`` of each item in order, computed in ``jobs`` threads.
+
+    At most ``jobs`` + 1 calls are ahead of the result that was taken last; with one job each call
+    is made as its result is taken. An error of ``items`` or of a call is raised in its place, after
+    the results before it. Left early, no further call begins, and the running ones are awaited.
+    """
+    if jobs == 1:
+        yield from map(function, items)
+        return
+    threads = ThreadPoolExecutor(jobs)
+
+    def begun() -> Iterator[Future[R]]:
+        try:
+            for item in items:
+                yield threads.submit(function, item)
+        except Exception as error:
+            failed: Future[R] = Future()
+            failed.set_exception(error)
+            yield failed
+
+    futures = begun()
+    ahead = deque(islice(futures, jobs + 1))
+    try:
+        while ahead:
+            result = ahead.popleft().result()
+            ahead.extend(islice(futures, 1))
+            yield result
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def pool(
-    settings: Settings, jobs: int, shared: Sequence[object] = (), threads: bool = False
-) -> Iterator[Pool]:
-    """Open the pool that the settings name.
+def pool(settings: Settings, jobs: int) -> Iterator[Callable[[Iterable[Any]], Iterator[Any]]]:
+    """Yield a function that runs ``delayed`` calls and yields their results in order.
 
-    jobs: processes of this machine, or threads, whose ``run`` may be called again before its
-    results are taken; a cluster uses all its own. shared: large arguments of many calls, sent to
-    each worker once. Raises UsageError where Dask is missing or its address wrong, PokewatchError
-    for a cluster that is away, empty, unable or lost on the way.
+    They run in ``jobs`` processes of this machine, or on all workers of the settings' cluster.
+    Raises UsageError where Dask is missing or its address wrong, PokewatchError for a cluster that
+    is away, empty, unable or lost on the way.
     """
     if not settings.dask:
-        size = effective_n_jobs(jobs)
-        if threads:
-            turns = Turns(size)
-            try:
-                yield Pool(turns.run, size, remote=False)
-            finally:
-                turns.close()
-            return
-        with Parallel(n_jobs=size, return_as="generator") as run:
-            yield Pool(run, size, remote=False)
+        from joblib import Parallel, effective_n_jobs  # no command starts more slowly for it
+
+        with Parallel(n_jobs=effective_n_jobs(jobs), return_as="generator") as run:
+            yield run
         return
     with _cluster(settings.dask) as client:
-        # hash=False: a key made of the content would cost a pass over all of it.
-        sent = client.scatter(list(shared), broadcast=True, hash=False) if shared else []
-        there = {id(here): future for here, future in zip(shared, sent, strict=True)}
 
-        def run(calls: Iterable[Any]) -> Iterator[Any]:
+        def submit(calls: Iterable[Any]) -> Iterator[Any]:
             # Not joblib's "dask" backend: when Dask gives a call up because it ended its workers,
             # joblib 1.6 waits for it for ever.
             waiting = deque(
-                client.submit(
-                    function,
-                    *(there.get(id(value), value) for value in values),
-                    **named,
-                    pure=False,
-                )
+                client.submit(function, *values, **named, pure=False)
                 for function, values, named in calls
             )
-            return (waiting.popleft().result() for _ in range(len(waiting)))
+            while waiting:  # a result that was taken is not kept
+                yield waiting.popleft().result()
 
-        yield Pool(run, sum(client.nthreads().values()), remote=True)
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Returned by a call in a thread: what is left to do, for which it needs no place of its own.
-
-    Such as what mostly waits for Python's lock, whatever the number of processors.
-    """
-
-    work: Callable[[], Any]
-
-
-class Turns:
-    """Calls in threads that begin in their order, and only while fewer than ``places`` are at work.
-
-    Whoever takes the results is at work too, save while waiting for one: with as many calls beside
-    it as there are processors each slows the others down, and the one that all wait for most.
-    """
-
-    def __init__(self, places: int):
-        self._places = places
-        self._at_work = 1
-        self._begun = 0
-        self._numbers = count()
-        self._done: set[int] = set()
-        self._awaited: int | None = None
-        self._closed = False
-        self._open: list[Any] = []
-        self._changed = threading.Condition()
-
-    def run(self, calls: Iterable[Any]) -> Iterator[Any]:
-        """Begin with the calls, after those of earlier runs; yield the results in order.
-
-        Runs are taken one after the other; where a call failed, or results are left, nothing more
-        begins. A single place needs no thread: each call is made as its result is taken.
-        """
-        if self._places == 1:
-            return (_finished(function(*values, **named)) for function, values, named in calls)
-        numbered = [(next(self._numbers), call) for call in calls]
-        if not numbered:
-            return iter(())
-        # One more than may be at work: it does what a call has left.
-        threads = Parallel(n_jobs=self._places + 1, prefer="threads", return_as="generator")
-        results = threads(delayed(self._call)(number, *call) for number, call in numbered)
-        self._open.append(results)
-        return self._taken([number for number, _ in numbered], results)
-
-    def close(self) -> None:
-        """Let calls that have not begun fail: nobody takes their results."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib counts what was done in vain
-            while self._open:
-                self._open.pop().close()
-
-    def _taken(self, numbers: list[int], results: Iterator[Any]) -> Iterator[Any]:
-        left = len(numbers)
-        try:
-            for number in numbers:
-                result = self._take(number, results)
-                left -= 1
-                if not left:
-                    next(results, None)  # joblib ends its threads then
-                    self._open.remove(results)
-                yield result
-        finally:
-            if left:
-                self.close()
-
-    def _take(self, number: int, results: Iterator[Any]) -> Any:
-        with self._changed:
-            self._refuse_if_closed()
-            if number in self._done:
-                self._done.remove(number)
-            else:
-                self._awaited = number
-                self._at_work -= 1
-                self._changed.notify_all()
-        return next(results)
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise RuntimeError("not done: an earlier call failed, or the pool was left")
-
-    def _may_begin(self, number: int) -> bool:
-        return self._begun == number and self._at_work < self._places
-
-    def _call(
-        self, number: int, function: Callable[..., Any], values: tuple[Any], named: dict[str, Any]
-    ) -> Any:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._may_begin(number))
-            self._refuse_if_closed()
-            self._begun += 1
-            self._at_work += 1
-            self._changed.notify_all()
-        try:
-            result = function(*values, **named)
-        finally:
-            with self._changed:
-                if number == self._awaited:  # whoever waits for it takes its place over
-                    self._awaited = None
-                else:
-                    self._done.add(number)
-                    self._at_work -= 1
-                self._changed.notify_all()
-        return _finished(result)
-
-
-def _finished(result: Any) -> Any:
-    return result.work() if isinstance(result, Rest) else result
+        yield submit
 
 
 @contextmanager
@@ -233,23 +148,22 @@ def _cluster(address: str) -> Iterator[Client]:
     except OSError as error:
         raise PokewatchError(
             f"no Dask scheduler answers at {address} within {WAIT} s: start one with 'dask "
-            "scheduler', mend POKEWATCH_DASK, or leave it empty to work on this machine"
+            "scheduler', correct POKEWATCH_DASK, or leave it empty to work on this machine"
         ) from error
-    try:
-        _check_workers(client, address)
-        yield client
-    except KilledWorker as error:
-        raise PokewatchError(
-            f"the same work ended several workers of the cluster at {address}: give them more "
-            f"memory, or fewer threads each ({error})"
-        ) from error
-    except (CommClosedError, CancelledError) as error:
-        raise PokewatchError(
-            f"the cluster at {address} was lost on the way: what was stored stays; look at its "
-            f"log and run it again ({str(error).splitlines()[0]})"
-        ) from error
-    finally:
-        client.close()
+    with client:
+        try:
+            _check_workers(client, address)
+            yield client
+        except KilledWorker as error:
+            raise PokewatchError(
+                f"the same work ended several workers of the cluster at {address}: give them more "
+                f"memory, or fewer threads each ({error})"
+            ) from error
+        except (CommClosedError, CancelledError) as error:
+            raise PokewatchError(
+                f"the cluster at {address} was lost on the way: what was stored stays; look at its "
+                f"log and run it again ({str(error).splitlines()[0]})"
+            ) from error
 
 
 def _check_workers(client: Client, address: str) -> None:
@@ -262,32 +176,30 @@ def _check_workers(client: Client, address: str) -> None:
             f"the Dask scheduler at {address} has no workers: start some with 'dask worker "
             f"{address}'"
         ) from error
-    own = versions()
+    here = versions()
     for worker, found in answers.items():
         if isinstance(found, OSError):  # it died just now: Dask goes on without it
             continue
         if isinstance(found, Exception):
             raise PokewatchError(
                 f"worker {worker} cannot run PokeWatch ({found!r}): install the same "
-                f"pokewatch[dask] there as here, {own['pokewatch']}"
+                f"pokewatch[dask] there as here, {here['pokewatch']}"
             ) from found
-        other = [
-            f"{name} {found.get(name)} instead of {own[name]}"
-            for name in own
-            if found.get(name) != own[name]
-        ]
-        if other:
+        if other := [
+            f"{name} {found.get(name)} instead of {mine}"
+            for name, mine in here.items()
+            if found.get(name) != mine
+        ]:
             log.warning(
                 "worker %s has %s: results may differ; install requirements.lock on both",
                 worker,
                 ", ".join(other),
             )
-    log.info(
-        "%d workers with %d threads at %s", len(answers), sum(client.nthreads().values()), address
-    )
+    threads = sum(client.nthreads().values())
+    log.info("%d workers with %d threads at %s", len(answers), threads, address)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that results depend on."""
-    own = {"python": platform.python_version(), "pokewatch": __version__}
-    return own | {name: version(name) for name in PACKAGES}
+    """Return the versions that results depend on, by package."""
+    found = {"python": platform.python_version(), "pokewatch": __version__}
+    return found | {name: version(name) for name in PACKAGES}

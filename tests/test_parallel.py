@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import date
-from pathlib import Path
 
 import pandas as pd
-import py7zr
 import pytest
 from builders import market
 from distributed import Client, LocalCluster
@@ -26,13 +22,10 @@ from pokewatch import parallel
 from pokewatch.errors import PokewatchError, SourceError, UsageError
 from pokewatch.evaluation.backtest import walk_forward
 from pokewatch.models.panel import Panel
-from pokewatch.schema import Delivery
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import tcgcsv
 
 PANEL = Panel.from_prices(market(30, 160, momentum=0.8))
 LOCAL = load_settings(dask="")
-DAYS = [date(2025, 10, number) for number in range(1, 7)]
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +53,6 @@ def expected() -> pd.DataFrame:
     return walk_forward(PANEL, LOCAL, [7]).forecasts
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("archives")
-    for day in DAYS:
-        with py7zr.SevenZipFile(folder / f"prices-{day}.ppmd.7z", "w") as archive:
-            row = {"productId": 1, "subTypeName": "Normal", "marketPrice": day.day}
-            archive.writestr(json.dumps({"success": True, "results": [row]}), f"{day}/3/604/prices")
-    return folder
-
-
-def unpacked(settings: Settings, folder: Path) -> list[tuple[date, Delivery]]:
-    return list(tcgcsv.archives(settings, DAYS[0], DAYS[-1], folder=folder, skip=set()))
-
-
 def worker_at_work(cluster: LocalCluster) -> int:
     """Return the process id of a worker in the middle of a task."""
     with Client(cluster.scheduler_address, set_as_default=False) as client:
@@ -90,85 +69,58 @@ def test_the_origins_give_the_same_forecasts_to_the_last_digit(remote, expected)
 
 
 def test_the_work_is_done_by_the_workers(cluster, remote):
-    with parallel.pool(remote, jobs=1) as pool:
-        done_by = list(pool.run(delayed(os.getpid)() for _ in range(8)))
-    assert pool.size == 2
+    with parallel.pool(remote, jobs=1) as run:
+        done_by = list(run(delayed(os.getpid)() for _ in range(8)))
     assert os.getpid() not in done_by
-    with parallel.pool(LOCAL, jobs=1) as pool:
-        assert list(pool.run([delayed(os.getpid)()])) == [os.getpid()]
+    assert len(set(done_by)) == 2
+    with parallel.pool(LOCAL, jobs=1) as run:
+        assert list(run([delayed(os.getpid)()])) == [os.getpid()]
 
 
-def test_threads_and_whoever_takes_their_results_are_no_more_than_jobs():
-    changed, at_work, most = threading.Lock(), set(), [0]
-    block = bytes(5_000_000)
+def test_results_come_in_order_from_as_many_threads_as_jobs():
+    together = threading.Barrier(3, timeout=30)
+    names = set()
 
-    def work(name: object) -> object:
-        with changed:
-            at_work.add(name)
-            most[0] = max(most[0], len(at_work))
-        hashlib.sha256(block).digest()  # threads do it side by side
-        with changed:
-            at_work.remove(name)
-        return name
+    def call(number: int) -> int:
+        together.wait()  # passes only where three calls run at once
+        names.add(threading.current_thread().name)
+        return number
 
-    with parallel.pool(LOCAL, jobs=3, threads=True) as pool:
-        first, second = (pool.run(map(delayed(work), part)) for part in (range(8), range(8, 16)))
-        results = [(result, work("taker"))[0] for taken in (first, second) for result in taken]
-    assert results == list(range(16))
-    assert 1 < most[0] <= 3
+    assert list(parallel.map_ahead(call, range(9), jobs=3)) == list(range(9))
+    assert len(names) == 3
+    assert not names & {thread.name for thread in threading.enumerate()}
 
 
-def test_threads_begin_in_order_beside_whoever_works():
-    begun, all_done = [], threading.Event()
-
-    def call(number: int) -> None:
-        begun.append(number)
-        if number == 9:
-            all_done.set()
-
-    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
-        runs = [pool.run(map(delayed(call), part)) for part in (range(5), range(5, 10))]
-        assert all_done.wait(30)  # at work itself, this thread leaves one place
-        assert begun == list(range(10))
-        assert [list(results) for results in runs] == [[None] * 5] * 2
-
-
-def test_whoever_waits_for_a_thread_lends_it_a_place():
-    together = threading.Barrier(2, timeout=30)
-    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
-        assert sorted(pool.run([delayed(together.wait)()] * 2)) == [0, 1]
-
-
-def test_what_a_thread_has_left_to_do_keeps_no_place():
-    begun = threading.Event()
-
-    def call(number: int) -> parallel.Rest | bool:
-        return begun.set() is None if number else parallel.Rest(lambda: begun.wait(30))
-
-    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
-        results = pool.run(map(delayed(call), range(2)))
-        assert begun.wait(30)  # while this thread has a place, so that one is left
-        assert list(results) == [True, True]
+@pytest.mark.parametrize(("jobs", "ahead"), [(1, 0), (2, 3)])
+def test_calls_are_made_only_a_little_ahead_of_who_takes_their_results(jobs, ahead):
+    taken, drawn = [], []
+    numbers = (drawn.append(number) or number for number in range(20))
+    for number in parallel.map_ahead(lambda number: number, numbers, jobs):
+        taken.append(number)
+        assert len(drawn) == min(len(taken) + ahead, 20)
+    assert taken == list(range(20))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_after_a_call_that_fails_nothing_waits_for_ever(jobs):
-    with parallel.pool(LOCAL, jobs=jobs, threads=True) as pool:
-        failing = pool.run([delayed(int)("x"), *[delayed(int)("2")] * 6])
-        later = pool.run([delayed(int)("1")] * 6)
-        with pytest.raises(ValueError, match="'x'"):
-            next(failing)
-        failing.close()
-        if jobs == 1:
-            assert list(later) == [1] * 6
-        else:
-            with pytest.raises(RuntimeError, match="an earlier call failed"):
-                list(later)
+def test_an_error_comes_after_the_results_before_it(jobs):
+    def items() -> Iterator[str]:
+        yield from "123"
+        raise SourceError("no more of them")
+
+    results = parallel.map_ahead(int, items(), jobs)
+    assert [next(results) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(SourceError, match="no more of them"):
+        next(results)
+    failing = parallel.map_ahead(int, "12x4", jobs)
+    assert [next(failing), next(failing)] == [1, 2]
+    with pytest.raises(ValueError, match="'x'"):
+        next(failing)
+    assert list(failing) == []
 
 
 @pytest.mark.filterwarnings("error")
-def test_calls_in_threads_that_nobody_waits_for_any_more_are_not_begun():
-    begun, left = [], threading.Event()
+def test_left_early_it_begins_no_further_call_and_leaves_no_thread():
+    begun, left, before = [], threading.Event(), threading.active_count()
 
     def call(number: int) -> int:
         begun.append(number)
@@ -176,13 +128,14 @@ def test_calls_in_threads_that_nobody_waits_for_any_more_are_not_begun():
             left.wait(30)
         return number
 
-    with parallel.pool(LOCAL, jobs=2, threads=True) as pool:
-        results = pool.run(map(delayed(call), range(50)))
-        assert next(results) == 0
-    left.set()
-    with pytest.raises(RuntimeError, match="the pool was left"):
-        list(results)
+    results = parallel.map_ahead(call, range(50), jobs=2)
+    assert next(results) == 0
+    threading.Timer(0.1, left.set).start()
+    results.close()
+    assert left.is_set()  # the running calls were awaited
     assert len(begun) <= 3
+    while threading.active_count() > before:  # the timer's own thread
+        pass
 
 
 def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected):
@@ -198,31 +151,6 @@ def test_a_worker_killed_in_the_middle_costs_time_only(cluster, remote, expected
     killer.join()
     assert killed
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
-
-
-def test_archives_are_sent_because_workers_do_not_see_the_files(remote, archives, monkeypatch):
-    local = unpacked(LOCAL, archives)
-    read = Path.read_bytes
-
-    def read_and_remove(path: Path) -> bytes:
-        content = read(path)
-        path.unlink()
-        return content
-
-    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
-    found = unpacked(remote, archives)
-    assert not list(archives.iterdir())
-    assert [day for day, _ in found] == DAYS
-    for (_, mine), (_, theirs) in zip(local, found, strict=True):
-        pd.testing.assert_frame_equal(mine.observations, theirs.observations, check_exact=True)
-        pd.testing.assert_frame_equal(mine.cards, theirs.cards)
-
-
-def test_a_damaged_archive_is_named_by_its_path_here(remote, tmp_path):
-    path = tmp_path / f"prices-{DAYS[0]}.ppmd.7z"
-    path.write_bytes(b"nothing")
-    with pytest.raises(SourceError, match=f"1 archives could not be read: archive '{path}' is dam"):
-        unpacked(remote, tmp_path)
 
 
 def test_no_setting_and_no_key_travels(cluster, monkeypatch):
@@ -258,7 +186,7 @@ def test_no_setting_and_no_key_travels(cluster, monkeypatch):
         )
         walk_forward(PANEL, settings, [7], since=PANEL.dates[-20].date())
         server.shutdown()
-    assert b"walk_forward" in sent  # the function is named in clear, so a key would show
+    assert b"evaluation.backtest" in sent  # the function is named in clear, so a key would show
     assert b"canary" not in sent
 
 
@@ -288,26 +216,26 @@ def test_work_that_ends_its_workers_is_said(cluster, remote):
     cluster.scheduler.allowed_failures = 0
     with (
         pytest.raises(PokewatchError, match=r"ended several workers .* more memory"),
-        parallel.pool(remote, jobs=1) as pool,
+        parallel.pool(remote, jobs=1) as run,
     ):
-        list(pool.run([delayed(os._exit)(1)]))
+        list(run([delayed(os._exit)(1)]))
 
 
-def test_a_cluster_that_loses_all_its_workers_is_said(cluster, remote):
-    def lose_all() -> None:
-        with Client(cluster.scheduler_address, set_as_default=False) as client:
-            for pid in client.run(os.getpid).values():
-                os.kill(pid, signal.SIGKILL)
-            while client.nthreads():
-                pass
+def test_a_cluster_that_is_lost_on_the_way_is_said():
+    with LocalCluster(
+        n_workers=1, host="127.0.0.1", dashboard_address=":0", silence_logs="CRITICAL"
+    ) as lost:
+        settings = load_settings(dask=lost.scheduler_address)
 
-    def work() -> None:
-        with parallel.pool(remote, jobs=1, shared=(PANEL,)) as pool:
-            lose_all()
-            list(pool.run([delayed(id)(PANEL)]))
+        def work() -> None:
+            with parallel.pool(settings, jobs=1) as run:
+                results = run([delayed(int)("1"), delayed(time.sleep)(60)])
+                assert next(results) == 1
+                lost.close()
+                list(results)
 
-    with pytest.raises(PokewatchError, match="was lost on the way"):
-        work()
+        with pytest.raises(PokewatchError, match="was lost on the way"):
+            work()
 
 
 def test_a_cluster_without_workers_is_said(monkeypatch):

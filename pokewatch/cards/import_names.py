@@ -8,9 +8,9 @@ import pandas as pd
 
 from pokewatch.cards import frames
 from pokewatch.errors import UsageError
+from pokewatch.files import read_table
 from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA, product_ids
 from pokewatch.settings import Settings
-from pokewatch.sources.file import read as read_table  # TODO files.read_table
 from pokewatch.store.tables import Store, to_table
 
 CALLED = {"set": "set_name", "id": "alias", "tcgdex_id": "alias"}

@@ -19,7 +19,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # answered before anything heavy is imported
         sys.stdout.write(f"pokewatch {__version__}\n")
         return
-    from pokewatch.allocator import keep_freed_memory
+    from pokewatch.parallel import keep_freed_memory
 
     keep_freed_memory()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -152,8 +152,8 @@ def _forecasts(
         )
         for of_origin, x in zip(used, ahead, strict=True)
     ]
-    with parallel.pool(settings, jobs) as pool:
-        fits = pool.run(tasks)
+    with parallel.pool(settings, jobs) as run:
+        fits = run(tasks)
         centers = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
     volatility = features.names().index(VOLATILITY)
     for origin, (day, card), x, center in zip(days, pairs, ahead, centers, strict=True):

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.files import draft_of, json_bytes, unwritable
+from pokewatch.files import atomic_write, json_bytes, write_error
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.signals import Rule, Rules
 from pokewatch.schema import MODEL
@@ -105,7 +105,7 @@ def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
             folder = _put_in_place(draft, folder)
         _tidy(settings, folder)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise write_error(folder, error) from error
     return folder
 
 
@@ -155,7 +155,7 @@ def _write_about(folder: Path, trained: TrainedModel) -> None:
         "verdict": asdict(trained.verdict),
         "rules": [rule.as_dict() for rule in trained.rules.values()],
     }
-    with draft_of(folder / ABOUT) as draft:
+    with atomic_write(folder / ABOUT) as draft:
         draft.write_bytes(json_bytes(about, indent=True))
 
 
@@ -281,5 +281,5 @@ def usable(settings: Settings) -> list[TrainedModel]:
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:
     """Make the newest model of a name the champion, in one atomic step."""
     pointer = {"name": name, "folder": folder(settings, name).name, "reasons": reasons}
-    with draft_of(settings.models_dir / CHAMPION) as draft:
+    with atomic_write(settings.models_dir / CHAMPION) as draft:
         draft.write_bytes(json_bytes(pointer, indent=True))

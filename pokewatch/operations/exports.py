@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 
 FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # beginnings that a spreadsheet runs
 
@@ -43,5 +43,5 @@ def check_output(path: Path) -> None:
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as .parquet, .csv or .json, complete or not at all."""
     check_output(path)
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         WRITERS[path.suffix.lower()](frame, draft)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch.errors import PokewatchError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import alerts, entries
@@ -148,5 +148,5 @@ def _remembered(settings: Settings) -> tuple[set[str], list[Crossing]]:
 def _remember(settings: Settings, crossed: set[str], unsent: list[Crossing]) -> None:
     path = settings.make_home() / "alerts.json"
     state = {"crossed": sorted(crossed), "unsent": [asdict(one) for one in unsent]}
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(json.dumps(state, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -7,7 +7,6 @@ from typing import Any
 from pokewatch import sources
 from pokewatch.errors import PokewatchError
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
 from pokewatch.store.tables import Store
 
 
@@ -54,7 +53,7 @@ def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any
     return found
 
 
-def key_state(about: About, settings: Settings) -> str:
+def key_state(about: sources.About, settings: Settings) -> str:
     """Return "none" (no key exists), "set", "not set" (it works without) or "missing"."""
     if not about.key_setting:
         return "none"

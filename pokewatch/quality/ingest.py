@@ -311,7 +311,7 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     heads = (one.head(1, columns=["source"])["source"].to_pylist() for one in files)
     stored = next((head for head in heads if head), None)
     if stored and (stored[0] == SIMULATED) != incoming:
-        new, old = ("simulated", "real") if incoming else ("real", "simulated")
+        new, old = (SIMULATED, "real") if incoming else ("real", SIMULATED)
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "
             "POKEWATCH_HOME to another folder"

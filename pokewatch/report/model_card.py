@@ -10,7 +10,7 @@ from typing import Any
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdown
 from pokewatch.evaluation.registry import code_version
-from pokewatch.files import draft_of, json_values
+from pokewatch.files import atomic_write, json_values
 from pokewatch.formatting import DASH, is_known, number, percent
 from pokewatch.models.panel import Panel
 from pokewatch.schema import MODEL, SIMULATED
@@ -80,7 +80,7 @@ def write(card: Path, backtests: Sequence[Path]) -> None:
     before, rest = text.split(START)
     after = rest.split(END)[1]
     written = f"{before}{START}\n{figures(backtests)}{END}{after}"
-    with draft_of(card) as draft:
+    with atomic_write(card) as draft:
         draft.write_text(written, encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.settings import PROJECT, Settings
 
 NOTEBOOKS = PROJECT / "notebooks"
@@ -129,7 +129,7 @@ def execute(
         except Exception as error:  # a kernel dies in many ways; each is the notebook's failure
             cause = f"{type(error).__name__}: {error}"
         if executed.exists():
-            with draft_of(failed if cause else target) as file:
+            with atomic_write(failed if cause else target) as file:
                 file.write_bytes(executed.read_bytes())
         if not cause:
             failed.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from pokewatch.errors import UsageError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.report.notebooks import execute
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
@@ -43,7 +43,7 @@ def write_report(
     others = [path.stem for path in folder.glob("????-??-??.html")]
     latest = [folder / "latest.html"] if target.stem >= max(others, default="") else []
     for path in (target, *latest, *([copy_to] if copy_to else [])):
-        with draft_of(path) as file:
+        with atomic_write(path) as file:
             file.write_bytes(page.encode())
     return target
 

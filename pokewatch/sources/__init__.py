@@ -1,8 +1,13 @@
-"""Price sources: one file a source, one ``fetch`` each, all returning a ``Delivery``."""
+"""Price sources: one module each, asked through ``fetch``, all of which return a ``Delivery``.
+
+A module has ``ABOUT``. A service has ``client(settings)`` too, which opens its connection; one that
+is asked card by card or set by set has ``ask(client, delivery)``, which fills a ``DeliveryBuilder``
+with the answers, the others have a ``fetch``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -10,15 +15,31 @@ from pathlib import Path
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.schema import OPTIONAL_PRICES, Delivery, Wanted
+from pokewatch.schema import OPTIONAL_PRICES, SIMULATED, Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
 
 PRICES = ["market_price", *OPTIONAL_PRICES]
 
-SOURCES = ("simulated", "file", "tcgcsv", "tcgdex", "pokemontcg", "pokemonpricetracker")
+SOURCES = (SIMULATED, "file", "tcgcsv", "tcgdex", "pokemontcg", "pokemonpricetracker")
 BY_ALIAS = SOURCES[3:]  # asked card by card or set by set, for what is known
 SELECTIVE = SOURCES[2:]  # can be asked for a part of a day
+
+
+@dataclass(frozen=True)
+class About:
+    """What is worth knowing of a source before one asks it, as ``pokewatch sources`` lists it.
+
+    key_setting: the setting that holds its key, "" for a source without keys. probe: a cheap
+    address that answers JSON, "" for a source that is no service.
+    """
+
+    serves: str
+    currency: str
+    history: str
+    limits: str
+    key_setting: str = ""
+    key_needed: bool = False
+    probe: str = ""
 
 
 def fetch(
@@ -36,13 +57,14 @@ def fetch(
 
     on: the day of the snapshot (default: the source's newest).
     path, columns, id_template: for the source ``file`` only.
-    wanted: only these cards; None asks for all that the source has.
+    wanted: only these cards; None asks for all that the source has, sources ``BY_ALIAS`` for the
+        known cards with an alias and for POKEWATCH_SETS.
     known: the known cards (columns ``CARD_COLUMNS``), by which sources ``BY_ALIAS`` tell what to
         ask for and whose price an answer is.
-    Prices in EUR are converted to USD where the settings have a rate.
+    Prices in EUR are converted to USD where the settings have a rate; others keep their currency.
 
-    Raises UsageError for an unknown source or an option that it does not take, SourceError where
-    the source fails.
+    Raises UsageError for an unknown source, an option that it does not take, nothing to ask for
+    or a day that it does not have, SourceError where the source fails.
     """
     if source not in SOURCES:
         raise UsageError(f"unknown source '{source}': choose one of {', '.join(SOURCES)}")
@@ -54,11 +76,15 @@ def fetch(
         return in_usd(given, settings.eur_usd)
     if path is not None or columns or id_template:
         raise UsageError(f"source '{source}' takes no --path, --map or --id: use --source file")
+    if source in BY_ALIAS:
+        from pokewatch.sources.delivery import DeliveryBuilder
+
+        builder = DeliveryBuilder(source, settings, known, wanted, progress)
+        with module.client(settings) as client:
+            module.ask(client, builder)
+        return in_usd(builder.delivery(on), settings.eur_usd)
     if source == "tcgcsv":
         return module.fetch(settings, on=on, progress=progress, wanted=wanted)
-    if source in BY_ALIAS:
-        asked = module.fetch(settings, on=on, progress=progress, wanted=wanted, known=known)
-        return in_usd(asked, settings.eur_usd)
     return module.fetch(settings, on=on)
 
 
@@ -68,16 +94,16 @@ def in_usd(delivery: Delivery, eur_usd: float) -> Delivery:
     if not eur_usd or "currency" not in rows:
         return delivery
     european = rows["currency"].astype("string").str.strip().str.upper().eq("EUR").fillna(False)
-    if european.any():
-        rows = rows.copy()
-        for column in [name for name in PRICES if name in rows]:
-            euros = pd.to_numeric(rows[column].where(european), errors="coerce")
-            # What is no number stays as it is: quality has to say what is wrong with it.
-            rows[column] = rows[column].mask(euros.notna(), (euros * eur_usd).round(4))
-        rows.loc[european, "currency"] = "USD"
-        note = f"{int(european.sum())} prices converted from EUR at {eur_usd:g} USD"
-        delivery = replace(delivery, observations=rows, notes=[*delivery.notes, note])
-    return delivery
+    if not european.any():
+        return delivery
+    rows = rows.copy()
+    for column in [name for name in PRICES if name in rows]:
+        euros = pd.to_numeric(rows[column].where(european), errors="coerce")
+        # What is no number stays as it is: quality has to say what is wrong with it.
+        rows[column] = rows[column].mask(euros.notna(), (euros * eur_usd).round(4))
+    rows.loc[european, "currency"] = "USD"
+    note = f"{int(european.sum())} prices converted from EUR at {eur_usd:g} USD"
+    return replace(delivery, observations=rows, notes=[*delivery.notes, note])
 
 
 def about(source: str) -> About:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, TypeVar
 
@@ -14,12 +14,12 @@ from tqdm import tqdm
 from pokewatch.cards.catalog import Catalog, listed
 from pokewatch.cards.spelling import normal_alias, normal_set, set_of
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted, empty_cards, stack
+from pokewatch.schema import CARD_COLUMNS, KEY, VALUES, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
 from pokewatch.sources.responses import NotFoundError, StoppedError
 
-COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "high_price", "volume"]
-SHOWN = 5  # troubles that are told; Delivery.failed names all that is missing
+COLUMNS = [*KEY, *VALUES, "currency", "source"]
+SHOWN = 5  # failures that are described; Delivery.failed names them all
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -38,16 +38,41 @@ def parsed(model: type[M], answer: Any, what: str) -> M:
         ) from error
 
 
-class Draft:
-    """What a source is asked for, what came of it and what did not.
+def text(value: Any) -> str | None:
+    """Return a text that says something, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def failure_notes(failures: Mapping[str, SourceError]) -> list[str]:
+    """Return notes on what failed, by name, and on how much was not asked for because of it."""
+    unasked = [error for error in failures.values() if isinstance(error, StoppedError)]
+    notes = [
+        f"{name} failed: {error}"
+        for name, error in failures.items()
+        if not isinstance(error, StoppedError)
+    ]
+    if len(notes) > SHOWN:
+        notes[SHOWN:] = [f"{len(notes) - SHOWN} more failed"]
+    if unasked:
+        notes.append(f"{len(unasked)} were not asked for: {unasked[0]}")
+    return notes
+
+
+class DeliveryBuilder:
+    """What a source is asked for, which prices came and what failed.
 
     known: the known cards, wanted: as in ``sources.fetch``; columns ``CARD_COLUMNS``.
-    asked: the cards to ask for; aliases and sets: theirs, in the normal spelling, with
-    POKEWATCH_SETS where no cards are wanted.
+    asked: the cards to ask for. aliases and sets: theirs, in the normal spelling, with
+    POKEWATCH_SETS where no cards are wanted. notes: what a person should know.
     """
 
     def __init__(
-        self, source: str, settings: Settings, known: pd.DataFrame | None, wanted: Wanted | None
+        self,
+        source: str,
+        settings: Settings,
+        known: pd.DataFrame | None,
+        wanted: Wanted | None,
+        progress: bool = False,
     ):
         frames = [empty_cards() if known is None else known]
         frames += [] if wanted is None else [wanted.cards]
@@ -60,10 +85,11 @@ class Draft:
             normal_alias(alias) for names in self.asked["aliases"] for alias in listed(names)
         }
         self.notes: list[str] = []
+        self.failures: dict[str, SourceError] = {}
         self._source = source
+        self._progress = progress and sys.stderr.isatty()
         self._rows: list[dict[str, Any]] = []
         self._described: list[dict[str, Any]] = []
-        self._troubles: dict[str, SourceError] = {}
 
     def sets_to_ask(self) -> list[str]:
         """Return the normal ids of all sets with something in them to ask for.
@@ -85,18 +111,40 @@ class Draft:
             )
         return found
 
+    def products_to_ask(self) -> list[int]:
+        """Return the TCGplayer ids of all single cards to ask for, of POKEWATCH_SETS if any.
+
+        Raises UsageError where nothing is wanted and nothing is known.
+        """
+        cards = self.asked[self.asked["product_id"].notna()]
+        cards = cards[cards["product_kind"] != "sealed"]
+        found = {
+            int(product): None
+            for product, names in zip(cards["product_id"], cards["aliases"], strict=True)
+            if not self.sets or any(set_of(alias) in self.sets for alias in listed(names))
+        }
+        if not found and self.wanted is None:
+            where = " in POKEWATCH_SETS" if self.sets else ""
+            raise UsageError(
+                f"nothing to ask {self._source} for: no single card with a product id is known"
+                f"{where}; collect from tcgcsv first"
+            )
+        return list(found)
+
     def covers(self, alias: str) -> bool:
         """Return whether the card of an alias is asked for."""
         return normal_alias(alias) in self.aliases or set_of(alias) in self.sets
 
-    def each(self, things: Iterable[T], unit: str, progress: bool) -> Iterable[T]:
-        """Return the things, with a progress bar where somebody looks at it."""
-        shown = progress and sys.stderr.isatty()
-        return tqdm(things, desc=self._source, unit=f" {unit}", disable=not shown)
-
-    def fail(self, name: str, error: SourceError) -> None:
-        """Note that something was asked for and did not come."""
-        self._troubles[name] = error
+    def ask_each(
+        self, kind: str, things: Iterable[T], ask: Callable[[T], None], progress: bool = True
+    ) -> None:
+        """Call ``ask`` with each thing, such as a set or a card; note which of them failed."""
+        shown = progress and self._progress
+        for thing in tqdm(things, desc=self._source, unit=f" {kind}s", disable=not shown):
+            try:
+                ask(thing)
+            except SourceError as error:
+                self.failures[f"{kind} {thing}"] = error
 
     def add(
         self,
@@ -107,9 +155,9 @@ class Draft:
         currency: Any = "USD",
         **facts: Any,
     ) -> None:
-        """Add one price as received, and what is told about its card.
+        """Add one price as received, and what the answer says about its card.
 
-        card_id: None where the card or its printing is not told. block: the service's object of
+        card_id: None where the card or its printing is unknown. block: the service's object of
         prices; anything else becomes a price that is no number. fields: our column -> its field.
         """
         row = {"card_id": card_id, "date": day, "currency": currency, "source": self._source}
@@ -124,31 +172,32 @@ class Draft:
     def delivery(self, on: date | None) -> Delivery:
         """Return what came: of the day ``on``, and of the wanted cards, where these are given.
 
+        Prices are as received, with their ``currency``; ``date`` is that of their last update.
         Raises SourceError where nothing came because of failures, UsageError where the service
         has nothing of that day.
         """
-        rows = pd.DataFrame(self._rows, columns=[*COLUMNS, "currency", "source"])
-        troubles = list(self._troubles.values())
+        rows = pd.DataFrame(self._rows, columns=COLUMNS)
+        failures = list(self.failures.values())
         if self.wanted is not None:  # that it has not the few which are missing is an answer
-            troubles = [one for one in troubles if not isinstance(one, NotFoundError)]
-        if rows.empty and troubles:
-            raise troubles[0]
+            failures = [one for one in failures if not isinstance(one, NotFoundError)]
+        if rows.empty and failures:
+            raise failures[0]
         if on is not None:
             rows = self._of_day(rows, on)
         if self.wanted is not None:
             rows = rows[rows["card_id"].isna() | rows["card_id"].isin(self.asked["card_id"])]
         if nameless := int(rows["card_id"].isna().sum()):
             self.notes.append(f"{nameless} prices whose card or printing is not told are set aside")
-        self._tell_troubles()
-        failed = list(self._troubles)
+        delivered = set(rows["card_id"].dropna())
+        failed = list(self.failures)
         if self.wanted is not None:
-            failed = sorted(set(self.asked["card_id"]) - set(rows["card_id"].dropna()))
+            failed = sorted(set(self.asked["card_id"]) - delivered)
         # Without collected_at: fetched again, the same price is the same row.
         return Delivery(
             rows.reset_index(drop=True),
             self._source,
-            self._card_rows(set(rows["card_id"].dropna())),
-            self.notes,
+            self._card_rows(delivered),
+            self.notes + failure_notes(self.failures),
             failed,
         )
 
@@ -166,30 +215,12 @@ class Draft:
             self.notes.append(f"{left} prices of other days than {on} left out")
         return found
 
-    def _tell_troubles(self) -> None:
-        unasked = [one for one in self._troubles.values() if isinstance(one, StoppedError)]
-        told = [
-            f"{name} failed: {error}"
-            for name, error in self._troubles.items()
-            if not isinstance(error, StoppedError)
-        ]
-        self.notes += told[:SHOWN]
-        if len(told) > SHOWN:
-            self.notes.append(f"{len(told) - SHOWN} more failed")
-        if unasked:
-            self.notes.append(f"{len(unasked)} were not asked for: {unasked[0]}")
-
     def _card_rows(self, delivered: set[str]) -> pd.DataFrame:
         """Return what is new about the delivered cards: another source's words stay as they are."""
         cards = pd.DataFrame(self._described, columns=CARD_COLUMNS)
         cards = cards[cards["card_id"].isin(delivered)].reset_index(drop=True)
         known = self.cards.drop_duplicates("card_id").set_index("card_id")
         for column in CARD_COLUMNS[1:-1]:
-            told = cards["card_id"].map(known[column]).notna()
-            cards[column] = cards[column].astype("object").mask(told, None)
+            described = cards["card_id"].map(known[column]).notna()
+            cards[column] = cards[column].astype("object").mask(described, None)
         return cards
-
-
-def text(value: Any) -> str | None:
-    """Return a text that says something, else None."""
-    return value if isinstance(value, str) and value else None

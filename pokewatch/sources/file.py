@@ -9,13 +9,13 @@ from string import Formatter
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 
-from pokewatch.errors import SourceError, UsageError
+from pokewatch.errors import UsageError
+from pokewatch.files import CSV, PARQUET, read_table
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery, product_ids
-from pokewatch.sources.about import About
+from pokewatch.sources import About
 
-PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 ABOUT = About(
     serves="whatever a CSV or Parquet file of yours holds, or a folder of them (--path)",
     currency="USD, or what its column 'currency' says",
@@ -40,7 +40,7 @@ def fetch(
     id_template: how a card_id is made of the file's columns, ``"{set}|{name}"``; lower-cased.
     Raises UsageError for a missing file or column, SourceError for a file that cannot be read.
     """
-    frame = read(path, None if "date" in (columns or {}) else on)
+    frame = read_table(path, None if "date" in (columns or {}) else on)
     given = set(frame.columns)
     mapping = {name: name for name in TARGETS if name in given} | check_mapping(
         columns or {}, given, path
@@ -81,72 +81,19 @@ def files(folder: Path, on: date | None = None) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings))
     if not found:
         raise UsageError(f"'{folder}' holds no file that ends in {', '.join(endings)}")
-    return [path for path in found if on is None or may_hold(path, on)]
+    return [path for path in found if on is None or _may_hold(path, on)]
 
 
-def may_hold(path: Path, on: date) -> bool:
+def _may_hold(path: Path, on: date) -> bool:
     """Return whether a file may have rows of a date; False only where its own statistics say so."""
-    if not path.name.lower().endswith(PARQUET):
-        return True
     try:
-        about = pq.read_metadata(path)
-    except (OSError, pa.ArrowException):
-        return True  # reading it will say what is wrong
-    names = [about.schema.column(number).path for number in range(about.num_columns)]
-    if "date" not in names:
+        found = ds.dataset(path, format="parquet")
+        if not pa.types.is_date(found.schema.field("date").type):
+            return True
+        of_day = pc.field("date") == on
+        return any(part.split_by_row_group(of_day) for part in found.get_fragments())
+    except (OSError, KeyError, pa.ArrowException):  # CSV too; reading a broken file says what it is
         return True
-    place = names.index("date")
-    groups = (about.row_group(number).column(place) for number in range(about.num_row_groups))
-    ranges = [group.statistics for group in groups]
-    return any(
-        one is None or type(one.min) is not date or one.min <= on <= one.max for one in ranges
-    )
-
-
-def read(path: Path, on: date | None = None) -> pd.DataFrame:
-    """Return the file as it is: CSV fields as text, Parquet columns with their own types.
-
-    on: where a Parquet file's ``date`` is one, only rows of that date, or without any.
-    """
-    if not path.is_file():
-        raise UsageError(f"file '{path}' does not exist: check --path")
-    name = path.name.lower()
-    try:
-        if name.endswith(PARQUET):
-            where = None
-            if on is not None and pa.types.is_date(_type_of_date(path)):
-                where = (pc.field("date") == on) | pc.field("date").is_null()
-            return plain(pq.read_table(path, filters=where), path).to_pandas()
-        if name.endswith(CSV):
-            return pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
-    except (OSError, ValueError, pa.ArrowException, EOFError) as error:
-        raise SourceError(f"'{path}' cannot be read: {error}; export it again") from error
-    raise UsageError(f"'{path}' is no CSV or Parquet file: its name must end in .csv or .parquet")
-
-
-def _type_of_date(path: Path) -> pa.DataType:
-    known = pq.read_schema(path)
-    return known.field("date").type if "date" in known.names else pa.null()
-
-
-def plain(table: pa.Table, path: Path) -> pa.Table:
-    """Return a table of plain columns: dictionaries decoded, bytes as text, ids as text.
-
-    Raises UsageError for a nested column, which could only be guessed at.
-    """
-    for number, column in enumerate(table.schema):
-        kind = column.type
-        if pa.types.is_nested(kind):
-            raise UsageError(f"column '{column.name}' of '{path}' is nested: export plain columns")
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or column.name == "card_id":
-            kind = pa.string()
-        if pa.types.is_decimal(kind):
-            kind = pa.float64()
-        if kind != column.type:
-            table = table.set_column(number, column.name, table.column(number).cast(kind))
-    return table
 
 
 def check_mapping(columns: dict[str, str], given: set[str], path: Path) -> dict[str, str]:
@@ -179,21 +126,17 @@ def build_ids(frame: pd.DataFrame, template: str, path: Path) -> tuple[pd.Series
             f"--id '{template}' {wrong}: write columns of '{path}' in braces, it has "
             f"{', '.join(sorted(frame.columns))}"
         )
-    ids = pd.Series("", index=frame.index, dtype="object")
-    complete = pd.Series(True, index=frame.index)
+    ids = pd.Series("", index=frame.index, dtype="string")
     for text, field in pieces:
         ids += text
         if field is not None:
-            complete &= frame[field].notna()
-            ids += frame[field].astype("string").fillna("").astype("object")
-    return ids.str.lower().where(complete, None), fields
+            ids += frame[field].astype("string")  # a missing value makes the id missing
+    return ids.str.lower().astype("object").where(ids.notna(), None), fields
 
 
 def card_rows(data: pd.DataFrame) -> pd.DataFrame:
     """Return the cards of a file, one row a distinct description."""
-    known = [name for name in CARD_COLUMNS if name in data]
-    aliases = ["tcgdex_id"] if "tcgdex_id" in data else []
-    rows = data[known + aliases].drop_duplicates().copy()
-    names = rows["tcgdex_id"] if aliases else pd.Series(None, index=rows.index)
-    rows["aliases"] = [[] if pd.isna(name) else [str(name)] for name in names]
-    return rows.reindex(columns=CARD_COLUMNS)
+    rows = data[[name for name in (*CARD_COLUMNS, "tcgdex_id") if name in data]].drop_duplicates()
+    names = rows.get("tcgdex_id", pd.Series(index=rows.index, dtype="object"))
+    aliases = [[] if pd.isna(name) else [str(name)] for name in names]
+    return rows.assign(aliases=aliases).reindex(columns=CARD_COLUMNS)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
@@ -23,14 +19,15 @@ from tenacity import (
 )
 
 from pokewatch import __version__
-from pokewatch.errors import SourceError
+from pokewatch.errors import PokewatchError, SourceError
+from pokewatch.files import atomic_write
 from pokewatch.settings import Settings
 from pokewatch.sources.responses import (
     ASK_SLOWER,
     RUN_AGAIN,
     NotFoundError,
-    PassingError,
     StoppedError,
+    TransientError,
     explained,
     parse_json,
     retry_after,
@@ -49,34 +46,24 @@ PATIENCE = 900.0  # seconds of failures only
 A_MINUTE = 60.0
 
 T = TypeVar("T")
+Query = Mapping[str, str | int]
 _jitter = wait_random_exponential(multiplier=1, max=BACKOFF_CAP)
-
-
-@dataclass(frozen=True)
-class Manners:
-    """How one service wants to be asked; 0 leaves it to the settings, or without a limit.
-
-    timeout: seconds that an answer may take at least. per_minute, per_day: requests allowed.
-    key_setting: the setting of its key, named where the service refuses.
-    """
-
-    timeout: float = 0.0
-    per_minute: int = 0
-    per_day: int = 0
-    key_setting: str = ""
 
 
 class Client:
     """Requests to one service; use it as a context manager.
 
     After ``FAILURES_IN_A_ROW`` failed requests, or ``PATIENCE`` seconds of nothing else, it asks
-    no more; "not found" is an answer and no failure.
+    no more, and ``stopped`` says why; "not found" is an answer and no failure. ``shown`` is the
+    service's address without user and password.
 
     base_url: address that every path is appended to.
     settings: gives contact, interval, timeout and number of tries.
     headers: extra headers such as an API key. They never show in a message, and with any of them
         redirects are not followed, so that a key cannot reach another host.
-    manners: what this service wants otherwise.
+    timeout: seconds that an answer may take at least, whatever the settings say.
+    per_minute, per_day: requests that the service allows; 0 is no limit.
+    key_setting: the setting of the service's key, named where the service refuses.
     wait: called with the seconds of every pause (tests pass their own).
     clock: monotonic seconds.
     """
@@ -86,19 +73,24 @@ class Client:
         base_url: str,
         settings: Settings,
         headers: Mapping[str, str] | None = None,
-        manners: Manners = Manners(),
+        *,
+        timeout: float = 0.0,
+        per_minute: int = 0,
+        per_day: int = 0,
+        key_setting: str = "",
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ):
+        self.shown = shown_address(base_url).rstrip("/")
+        self.stopped = ""
         self._settings = settings
-        self._manners = manners
-        self._timeout = max(settings.request_timeout, manners.timeout)
-        self._wait = wait
-        self._clock = clock
+        self._timeout = max(settings.request_timeout, timeout)
+        self._per_minute, self._per_day = per_minute, per_day
+        self._key = key_setting or "the key"
+        self._wait, self._clock = wait, clock
         self._free_at = self._answered_at = clock()
-        self._last_minute: deque[float] = deque(maxlen=manners.per_minute or None)
+        self._last_minute: deque[float] = deque(maxlen=per_minute or None)
         self._sent = self._failures = 0
-        self._stopped = ""
         try:
             self._http = httpx.Client(
                 base_url=base_url,
@@ -108,142 +100,110 @@ class Client:
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise SourceError(
-                f"a client for '{shown_address(base_url)}' cannot be made: its address or a header "
-                "is not valid; mend the service's URL or key in .env"
+                f"a client for '{self.shown}' cannot be made: its address or a header is not "
+                "valid; correct the service's URL or key in .env"
             ) from error
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def shown(self) -> str:
-        """The service's address for messages, without user and password."""
-        return self._address("")
-
-    def close(self) -> None:
-        """Close the connections."""
+    def __exit__(self, *error: object) -> None:
         self._http.close()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the service is not asked any more."""
-        return bool(self._stopped)
-
-    def get_json(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
+    def get_json(self, path: str, params: Query | None = None) -> Any:
         """Return the parsed answer; a malformed one is asked for again.
 
-        Raises SourceError (NotFoundError on 404) that names the address and the mend.
+        Raises SourceError (NotFoundError on 404) that names the address and what to do.
         """
         return self._request(path, params, parse_json, JSON_LIMIT)
 
-    def get_text(self, path: str, params: Mapping[str, str | int] | None = None) -> str:
+    def get_text(self, path: str) -> str:
         """Return the answer as text; raises as ``get_json``."""
-        return self._request(
-            path, params, lambda chunks: b"".join(chunks).decode("utf-8", "replace"), JSON_LIMIT
-        )
+        body = self._request(path, None, b"".join, JSON_LIMIT)
+        return body.decode("utf-8", "replace")
 
     def download(self, path: str, target: Path) -> Path:
         """Stream an answer into ``target``, which appears only when it is complete.
 
-        Raises as ``get_json``.
+        Raises as ``get_json``, and SourceError where ``target`` cannot be written.
         """
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-
-        def write(chunks: Iterable[bytes]) -> Path:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            return part.replace(target)
-
         try:
-            return self._request(path, None, write, ARCHIVE_LIMIT)
-        except OSError as error:
-            raise SourceError(
-                f"'{target}' cannot be written ({error.strerror}); check the disk"
-            ) from error
-        finally:
-            with suppress(OSError):
-                part.unlink()
+            with atomic_write(target) as part:
+
+                def write(chunks: Iterable[bytes]) -> None:
+                    with part.open("wb") as file:
+                        file.writelines(chunks)
+
+                self._request(path, None, write, ARCHIVE_LIMIT)
+        except SourceError:
+            raise
+        except PokewatchError as error:
+            raise SourceError(str(error)) from error
+        return target
 
     def _request(
         self,
         path: str,
-        params: Mapping[str, str | int] | None,
+        params: Query | None,
         receive: Callable[[Iterable[bytes]], T],
         limit: int,
     ) -> T:
-        if self._stopped:
-            raise StoppedError(self._stopped)
-        attempts = self._settings.request_attempts
+        if self.stopped:
+            raise StoppedError(self.stopped)
+        address = shown_address(f"{self.shown}/{path.lstrip('/')}")
         retrying = Retrying(
-            retry=retry_if_exception_type(PassingError),
-            stop=stop_after_attempt(attempts) | stop_after_delay(PATIENCE),
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(self._settings.request_attempts) | stop_after_delay(PATIENCE),
             wait=_pause,
             sleep=self._wait,
             reraise=True,
         )
         try:
-            answer = retrying(self._attempt, path, params, receive, limit)
-        except NotFoundError:
-            self._note_success()
-            raise
+            answer = retrying(self._attempt, path, address, params, receive, limit)
         except StoppedError as error:
-            self._stopped = str(error)
+            self.stopped = str(error)
+            raise
+        except NotFoundError:
+            self._failures, self._answered_at = 0, self._clock()
             raise
         except SourceError as error:
-            self._note_failure(error)
+            self._count_failure(error)
             raise
-        except PassingError as error:
+        except TransientError as error:
             made = retrying.statistics["attempt_number"]
             tries = f"{made} tries" if made > 1 else "1 try"
-            failure = SourceError(f"{self._address(path)}: {error} ({tries}); {error.mend}")
-            self._note_failure(failure)
+            failure = SourceError(f"{address}: {error} ({tries}); {error.advice}")
+            self._count_failure(failure)
             raise failure from error
-        self._note_success()
+        self._failures, self._answered_at = 0, self._clock()
         return answer
 
-    def _note_success(self) -> None:
-        self._failures, self._answered_at = 0, self._clock()
-
-    def _note_failure(self, error: SourceError) -> None:
+    def _count_failure(self, error: SourceError) -> None:
         self._failures += 1
-        if (
-            self._failures >= FAILURES_IN_A_ROW
-            or self._clock() - self._answered_at > PATIENCE + self._timeout
-        ):
-            self._stopped = (
+        silent = self._clock() - self._answered_at > PATIENCE + self._timeout
+        if self._failures >= FAILURES_IN_A_ROW or silent:
+            self.stopped = (
                 f"{self._failures} requests in a row failed, no more are sent; the last: {error}"
             )
 
     def _attempt(
         self,
         path: str,
-        params: Mapping[str, str | int] | None,
+        address: str,
+        params: Query | None,
         receive: Callable[[Iterable[bytes]], T],
         limit: int,
     ) -> T:
-        address = self._address(path)
         self._wait_for_turn(address)
         try:
             with self._http.stream("GET", path, params=params) as response:
                 self._check_status(response, address)
                 return receive(self._bounded(response, address, limit))
         except httpx.TimeoutException as error:
-            raise PassingError(f"no answer within {self._timeout:g} s") from error
+            raise TransientError(f"no answer within {self._timeout:g} s") from error
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise SourceError(
-                f"{address}: not a request that can be sent; mend the service's URL or key in .env"
+                f"{address}: no request that can be sent; correct the service's URL or key in .env"
             ) from error
         except httpx.RequestError as error:
             raise explained(error, address) from error
@@ -251,14 +211,13 @@ class Client:
             self._free_at = self._clock() + self._settings.request_interval
 
     def _wait_for_turn(self, address: str) -> None:
-        manners = self._manners
-        if manners.per_day and self._sent >= manners.per_day:
+        if self._per_day and self._sent >= self._per_day:
             raise StoppedError(
-                f"{address}: not asked, because the {manners.per_day:,} requests that the service "
+                f"{address}: not asked, because the {self._per_day:,} requests that the service "
                 "allows in a day are used up; run it again tomorrow, or ask for fewer cards"
             )
         turn = self._free_at
-        if manners.per_minute and len(self._last_minute) == manners.per_minute:
+        if self._per_minute and len(self._last_minute) == self._per_minute:
             turn = max(turn, self._last_minute[0] + A_MINUTE)
         if (pause := turn - self._clock()) > 0:
             self._wait(pause)
@@ -275,15 +234,14 @@ class Client:
                     f"{address}: the service answered {status} and asks to be left alone for "
                     f"{seconds / 60:,.0f} minutes; run it again after that"
                 )
-            mend = ASK_SLOWER if status == 429 else RUN_AGAIN
-            raise PassingError(f"the service answered {status}", mend, seconds)
+            advice = ASK_SLOWER if status == 429 else RUN_AGAIN
+            raise TransientError(f"the service answered {status}", advice, seconds)
         if status == 404:
             raise NotFoundError(f"{address}: not found (404); check the id, the date and the URL")
         if status in (401, 403):
-            key = self._manners.key_setting
             refusal = StoppedError if status == 401 else SourceError
             raise refusal(
-                f"{address}: refused ({status}); check {key or 'the key'} in .env and set "
+                f"{address}: refused ({status}); check {self._key} in .env and set "
                 "POKEWATCH_CONTACT, or ask for less often"
             )
         if status != 200:
@@ -303,11 +261,8 @@ class Client:
                     "check that the address is the right one"
                 )
             if self._clock() > deadline:
-                raise PassingError("the answer came too slowly")
+                raise TransientError("the answer came too slowly")
             yield chunk
-
-    def _address(self, path: str) -> str:
-        return shown_address(f"{self._http.base_url}".rstrip("/") + "/" + path.lstrip("/"))
 
 
 def user_agent(settings: Settings) -> str:
@@ -318,6 +273,6 @@ def user_agent(settings: Settings) -> str:
 
 def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, PassingError) and error.retry_after is not None:
+    if isinstance(error, TransientError) and error.retry_after is not None:
         return error.retry_after
     return _jitter(state)

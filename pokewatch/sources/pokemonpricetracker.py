@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel
 
-from pokewatch.cards.catalog import listed
-from pokewatch.cards.spelling import printing_of, set_of
-from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import Delivery, Wanted
+from pokewatch.cards.spelling import printing_of
+from pokewatch.errors import UsageError
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
-from pokewatch.sources.delivery import Draft, parsed, text
-from pokewatch.sources.http import Client, Manners
+from pokewatch.sources import About
+from pokewatch.sources.delivery import DeliveryBuilder, parsed, text
+from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError
 
-SOURCE = "pokemonpricetracker"
 ABOUT = About(
     serves="TCGplayer's near-mint prices of single cards with a known product id",
     currency="USD",
@@ -56,75 +52,49 @@ def client(settings: Settings) -> Client:
     """Return a client of the service; UsageError without a key."""
     key = settings.pokemonpricetracker_key.get_secret_value()
     if not key:
-        raise UsageError(f"source '{SOURCE}' needs a key: set {ABOUT.key_setting} in .env")
-    manners = Manners(
+        raise UsageError(
+            f"source 'pokemonpricetracker' needs a key: set {ABOUT.key_setting} in .env"
+        )
+    return Client(
+        settings.pokemonpricetracker_url,
+        settings,
+        {"Authorization": f"Bearer {key}"},
         per_minute=60,
         per_day=settings.pokemonpricetracker_calls,
         key_setting=ABOUT.key_setting,
     )
-    headers = {"Authorization": f"Bearer {key}"}
-    return Client(settings.pokemonpricetracker_url, settings, headers, manners)
 
 
-def fetch(
-    settings: Settings,
-    on: date | None = None,
-    progress: bool = False,
-    wanted: Wanted | None = None,
-    known: pd.DataFrame | None = None,
-) -> Delivery:
-    """Return prices of the wanted cards, else of the known ones (of POKEWATCH_SETS, if any).
+def ask(client: Client, delivery: DeliveryBuilder) -> None:
+    """Add prices of the products to ask for, and the failures.
 
-    It asks product by product. A price belongs to the printing that the service names, else to
-    the product's only known one; history, which names none, to the only known one. Raises as
-    ``Draft.delivery``, and UsageError without a key or where no product is known.
+    A price belongs to the printing that the service names, else to the product's only known one;
+    history, which names none, to the only known one.
     """
-    draft = Draft(SOURCE, settings, known, wanted)
-    with client(settings) as opened:
-        for product in draft.each(_products(draft), "products", progress):
-            query: dict[str, str | int] = {"tcgPlayerId": product}
-            if len(draft.known.printings(product)) == 1:  # history costs a second credit
-                query |= {"includeHistory": "true", "days": DAYS}
-            try:
-                answer = parsed(_Answer, opened.get_json("/cards", query), f"product {product}")
-                _add(draft, answer, product)
-            except SourceError as error:
-                draft.fail(f"product {product}", error)
-    return draft.delivery(on)
+
+    def ask_product(product: int) -> None:
+        query: dict[str, str | int] = {"tcgPlayerId": product}
+        if len(delivery.known.printings(product)) == 1:  # history costs a second credit
+            query |= {"includeHistory": "true", "days": DAYS}
+        answer = parsed(_Answer, client.get_json("/cards", query), f"product {product}")
+        _add(delivery, answer, product)
+
+    delivery.ask_each("product", delivery.products_to_ask(), ask_product)
 
 
-def _products(draft: Draft) -> list[int]:
-    cards = draft.asked[draft.asked["product_id"].notna()]
-    cards = cards[cards["product_kind"] != "sealed"]
-    if draft.sets:
-        inside = [
-            any(set_of(alias) in draft.sets for alias in listed(names))
-            for names in cards["aliases"]
-        ]
-        cards = cards[inside]
-    found = list(dict.fromkeys(int(product) for product in cards["product_id"]))
-    if not found and draft.wanted is None:
-        raise UsageError(
-            f"nothing to ask {SOURCE} for: no single card with a product id is known"
-            + (" in POKEWATCH_SETS" if draft.sets else "")
-            + "; collect from tcgcsv first"
-        )
-    return found
-
-
-def _add(draft: Draft, answer: _Answer, product: int) -> None:
+def _add(delivery: DeliveryBuilder, answer: _Answer, product: int) -> None:
     cards = answer.data if isinstance(answer.data, list) else [answer.data]
     card = next((one for one in cards if str(one.tcgPlayerId) == str(product)), None)
     if card is None:
-        raise NotFoundError(f"{SOURCE} answers nothing about product {product}")
+        raise NotFoundError(f"pokemonpricetracker answers nothing about product {product}")
     prices = card.prices or {}
-    known = draft.known.printings(product)
+    known = delivery.known.printings(product)
     named = prices.get("primaryPrinting") or card.printing
     printing = printing_of(named) if named else next(iter(known)) if len(known) == 1 else None
     if printing is None:
-        told = f"the printing {named!r} is unknown" if named else "no printing is named"
-        draft.notes.append(
-            f"product {product}: {told}, its known ones are {', '.join(sorted(known)) or 'none'}"
+        problem = f"the printing {named!r} is unknown" if named else "no printing is named"
+        delivery.notes.append(
+            f"product {product}: {problem}, its known ones are {', '.join(sorted(known)) or 'none'}"
         )
     set_name = card.set.get("name") if isinstance(card.set, dict) else None
     facts = {
@@ -139,14 +109,14 @@ def _add(draft: Draft, answer: _Answer, product: int) -> None:
     # Without a date of its own the price is the one of now.
     day = prices.get("lastUpdated") or card.updatedAt or datetime.now(UTC).date().isoformat()
     if prices:
-        draft.add(card_id, day, prices, FIELDS, **facts)
+        delivery.add(card_id, day, prices, FIELDS, **facts)
     only = card_id if known | {printing} == {printing} else None
     for then, point in _points(card.priceHistory):
         same_day = str(then)[:10] == str(day)[:10]
         if not (
             same_day and isinstance(point, dict) and point.get("market") == prices.get("market")
         ):
-            draft.add(only, then, point, POINT, **facts)
+            delivery.add(only, then, point, POINT, **facts)
 
 
 def _points(history: Any) -> Iterator[tuple[Any, Any]]:

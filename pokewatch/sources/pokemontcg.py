@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel
 
 from pokewatch.cards.spelling import SETS_ELSEWHERE, printing_of
 from pokewatch.errors import SourceError
-from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
-from pokewatch.sources.delivery import Draft, parsed, text
-from pokewatch.sources.http import Client, Manners
+from pokewatch.sources import About
+from pokewatch.sources.delivery import DeliveryBuilder, parsed, text
+from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError
 
-SOURCE = "pokemontcg"
 ABOUT = About(
     serves="TCGplayer's prices of single cards, every printing; Cardmarket's where it has none",
     currency="USD, or EUR of Cardmarket",
@@ -58,51 +54,37 @@ class _Card(BaseModel):
 def client(settings: Settings) -> Client:
     """Return a client of the service."""
     key = settings.pokemontcg_key.get_secret_value()
-    manners = Manners(
+    return Client(
+        settings.pokemontcg_url,
+        settings,
+        {"X-Api-Key": key} if key else {},
         timeout=SLOWEST,
         per_minute=0 if key else 30,
         per_day=20_000 if key else 1_000,
         key_setting=ABOUT.key_setting,
     )
-    return Client(settings.pokemontcg_url, settings, {"X-Api-Key": key} if key else {}, manners)
 
 
-def fetch(
-    settings: Settings,
-    on: date | None = None,
-    progress: bool = False,
-    wanted: Wanted | None = None,
-    known: pd.DataFrame | None = None,
-) -> Delivery:
-    """Return today's prices of the wanted cards, else of POKEWATCH_SETS and all with an alias.
+def ask(client: Client, delivery: DeliveryBuilder) -> None:
+    """Add today's prices of the sets to ask for, and the failures.
 
-    Prices are as received, with their ``currency``; ``date`` is that of their last update. The
-    service names no products: a card is found among ``known`` by alias and printing, and is
-    "{alias}:{printing}" where not exactly one is known. Raises as ``Draft.delivery`` and
-    ``Draft.sets_to_ask``.
+    The service names no products: a card is found among the known ones by alias and printing, and
+    is "{alias}:{printing}" where not exactly one is known.
     """
-    draft = Draft(SOURCE, settings, known, wanted)
-    if not (asked := draft.sets_to_ask()):
-        return draft.delivery(on)
-    with client(settings) as opened:
-        for name in draft.each(asked, "sets", progress):
-            try:
-                _add_set(opened, draft, name)
-            except SourceError as error:
-                draft.fail(f"set {name}", error)
-    return draft.delivery(on)
+    asked = delivery.sets_to_ask()
+    delivery.ask_each("set", asked, lambda name: _add_set(client, delivery, name))
 
 
-def _add_set(opened: Client, draft: Draft, name: str) -> None:
+def _add_set(client: Client, delivery: DeliveryBuilder, name: str) -> None:
     """Add a set's cards page by page; what came before a page that fails is kept."""
     set_id = _ids.get(name, name).replace(".", "pt")
     received = 0
     for number in range(1, PAGES + 1):
         query: dict[str, str | int] = {"q": f"set.id:{set_id}", "pageSize": PAGE, "page": number}
-        answer = opened.get_json("/cards", query)
+        answer = client.get_json("/cards", query)
         page = parsed(_Page, answer, f"page {number} of set {set_id}")
         for one in page.data:
-            _add_card(draft, one, set_id)
+            _add_card(delivery, one, set_id)
         received += len(page.data)
         if len(page.data) < PAGE or 0 < (page.totalCount or 0) <= received:
             break
@@ -114,14 +96,14 @@ def _add_set(opened: Client, draft: Draft, name: str) -> None:
         raise SourceError(f"only {received} of {page.totalCount} cards came; run it again later")
 
 
-def _add_card(draft: Draft, answer: Any, set_id: str) -> None:
+def _add_card(delivery: DeliveryBuilder, answer: Any, set_id: str) -> None:
     named = answer.get("id") if isinstance(answer, dict) else None
-    if isinstance(named, str) and not draft.covers(named):
+    if isinstance(named, str) and not delivery.covers(named):
         return
     try:
         card = parsed(_Card, answer, f"card {named or answer!r}"[:100])
     except SourceError as error:
-        draft.fail(f"card {named or 'of set ' + set_id}", error)
+        delivery.failures[f"card {named or 'of set ' + set_id}"] = error
         return
     facts = {
         "name": text(card.name),
@@ -134,14 +116,14 @@ def _add_card(draft: Draft, answer: Any, set_id: str) -> None:
     blocks = {name: block for name, block in us_prices.items() if block is not None}
     for name, block in blocks.items():
         printing = printing_of(name)
-        card_id = draft.known.card_id(card.id, printing) if printing else None
+        card_id = delivery.known.card_id(card.id, printing) if printing else None
         day = card.tcgplayer.updatedAt if card.tcgplayer else None
-        draft.add(card_id, day, block, US_FIELDS, printing=printing, **facts)
+        delivery.add(card_id, day, block, US_FIELDS, printing=printing, **facts)
     if blocks or card.cardmarket is None or not card.cardmarket.prices:
         return
     day, prices = card.cardmarket.updatedAt, card.cardmarket.prices
-    draft.add(draft.known.only_card(card.id), day, prices, EU_FIELDS, "EUR", **facts)
+    delivery.add(delivery.known.only_card(card.id), day, prices, EU_FIELDS, "EUR", **facts)
     if prices.get("reverseHoloTrend"):  # 0 means no data
-        card_id = draft.known.card_id(card.id, "Reverse Holofoil")
-        told = facts | {"printing": "Reverse Holofoil"}
-        draft.add(card_id, day, prices, EU_REVERSE_FIELDS, "EUR", **told)
+        card_id = delivery.known.card_id(card.id, "Reverse Holofoil")
+        described = facts | {"printing": "Reverse Holofoil"}
+        delivery.add(card_id, day, prices, EU_REVERSE_FIELDS, "EUR", **described)

@@ -1,4 +1,4 @@
-"""What an answer means: usable, to be tried again, or to be mended first."""
+"""What an answer means: usable, to be tried again, or to be corrected first."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class StoppedError(SourceError):
     """The service is not asked any more by this client; every further request raises this."""
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """A failure that may pass by itself; ``retry_after`` is the service's wish in seconds."""
 
-    def __init__(self, message: str, mend: str = RUN_AGAIN, retry_after: float | None = None):
+    def __init__(self, message: str, advice: str = RUN_AGAIN, retry_after: float | None = None):
         super().__init__(message)
-        self.mend = mend
+        self.advice = advice
         self.retry_after = retry_after
 
 
 def explained(error: httpx.RequestError, address: str) -> Exception:
-    """Return what a broken connection means: to be tried again, or to be mended first."""
+    """Return what a broken connection means: to be tried again, or to be corrected first."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -46,12 +46,12 @@ def explained(error: httpx.RequestError, address: str) -> Exception:
                 "clock and the service's URL, or name your proxy's authority in SSL_CERT_FILE"
             )
         if isinstance(cause, socket.gaierror):
-            return PassingError(
+            return TransientError(
                 "its host name is not known here",
                 "check the network, its name server and the service's URL in .env",
             )
         cause = cause.__cause__ or cause.__context__
-    return PassingError(f"the connection failed ({type(error).__name__})")
+    return TransientError(f"the connection failed ({type(error).__name__})")
 
 
 def retry_after(value: str | None) -> float | None:
@@ -71,14 +71,14 @@ def retry_after(value: str | None) -> float | None:
 
 
 def parse_json(chunks: Iterable[bytes]) -> Any:
-    """Return the value of a JSON answer; PassingError for anything else."""
+    """Return the value of a JSON answer; TransientError for anything else."""
     body = b"".join(chunks)
     try:
         return decoded(body)
     except ValueError as error:
         if body.lstrip()[:1] == b"<":
-            raise PassingError("the answer is a web page instead of JSON") from error
-        raise PassingError(f"the answer is malformed or cut short ({error})") from error
+            raise TransientError("the answer is a web page instead of JSON") from error
+        raise TransientError(f"the answer is malformed or cut short ({error})") from error
 
 
 def decoded(body: bytes) -> Any:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
 from pydantic import BaseModel, RootModel
 
 from pokewatch.cards.spelling import normal_set, printing_of
-from pokewatch.errors import SourceError
-from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
-from pokewatch.sources.delivery import Draft, parsed, text
+from pokewatch.sources import About
+from pokewatch.sources.delivery import DeliveryBuilder, parsed, text
 from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError
 from pokewatch.sources.tcgcsv.frames import product_id
 
-SOURCE = "tcgdex"
 ABOUT = About(
     serves="TCGplayer's prices of single cards, every printing; Cardmarket's where it has none",
     currency="USD, or EUR of Cardmarket",
@@ -71,52 +66,35 @@ def client(settings: Settings) -> Client:
     return Client(settings.tcgdex_url, settings)
 
 
-def fetch(
-    settings: Settings,
-    on: date | None = None,
-    progress: bool = False,
-    wanted: Wanted | None = None,
-    known: pd.DataFrame | None = None,
-) -> Delivery:
-    """Return today's prices of the wanted cards, else of POKEWATCH_SETS and all with an alias.
+def ask(client: Client, delivery: DeliveryBuilder) -> None:
+    """Add today's prices of the cards to ask for, and the failures.
 
-    Prices are as received, with their ``currency``; ``date`` is that of their last update. A card
-    that TCGdex does not tie to a TCGplayer product is found among ``known`` by alias and printing.
-    Raises as ``Draft.delivery`` and ``Draft.sets_to_ask``.
+    A card that TCGdex does not tie to a TCGplayer product is found among the known ones by alias
+    and printing. Raises SourceError where the list of sets does not come.
     """
-    draft = Draft(SOURCE, settings, known, wanted)
-    if not (asked := draft.sets_to_ask()):
-        return draft.delivery(on)
-    with client(settings) as opened:
-        sets = parsed(_Sets, opened.get_json("/en/sets"), "the list of sets").root
-        ids = {normal_set(one.id): one.id for one in sets}
-        cards: list[tuple[str, str | None]] = []
-        for name in asked:
-            try:
-                cards += _cards_of(opened, draft, name, ids.get(name))
-            except SourceError as error:
-                draft.fail(f"set {name}", error)
-        for card_id, set_name in draft.each(cards, "cards", progress):
-            try:
-                answer = opened.get_json(f"/en/cards/{quote(card_id, safe='')}")
-                _add(draft, parsed(_Card, answer, f"card {card_id}"), set_name)
-            except SourceError as error:
-                draft.fail(f"card {card_id}", error)
-    return draft.delivery(on)
+    if not (asked := delivery.sets_to_ask()):
+        return
+    sets = parsed(_Sets, client.get_json("/en/sets"), "the list of sets").root
+    ids = {normal_set(one.id): one.id for one in sets}
+    set_names: dict[str, str | None] = {}
+
+    def ask_set(name: str) -> None:
+        if name not in ids:
+            raise NotFoundError(f"TCGdex has no set '{name}': check POKEWATCH_SETS and the aliases")
+        answer = client.get_json(f"/en/sets/{quote(ids[name], safe='')}")
+        found = parsed(_Set, answer, f"set {ids[name]}")
+        cards = (card.id for card in found.cards if delivery.covers(card.id))
+        set_names.update(dict.fromkeys(cards, text(found.name)))
+
+    def ask_card(card_id: str) -> None:
+        answer = client.get_json(f"/en/cards/{quote(card_id, safe='')}")
+        _add(delivery, parsed(_Card, answer, f"card {card_id}"), set_names[card_id])
+
+    delivery.ask_each("set", asked, ask_set, progress=False)
+    delivery.ask_each("card", set_names, ask_card)
 
 
-def _cards_of(
-    opened: Client, draft: Draft, name: str, set_id: str | None
-) -> list[tuple[str, str | None]]:
-    """Return (id, set name) of the cards of a set that are asked for."""
-    if set_id is None:
-        raise NotFoundError(f"TCGdex has no set '{name}': check POKEWATCH_SETS and the aliases")
-    answer = opened.get_json(f"/en/sets/{quote(set_id, safe='')}")
-    found = parsed(_Set, answer, f"set {set_id}")
-    return [(card.id, text(found.name)) for card in found.cards if draft.covers(card.id)]
-
-
-def _add(draft: Draft, card: _Card, set_name: str | None) -> None:
+def _add(delivery: DeliveryBuilder, card: _Card, set_name: str | None) -> None:
     facts = {
         "name": text(card.name),
         "set_name": set_name,
@@ -125,36 +103,33 @@ def _add(draft: Draft, card: _Card, set_name: str | None) -> None:
         "aliases": [card.id],
     }
     american = (card.pricing and card.pricing.tcgplayer) or {}
-    blocks = {
-        name: block
-        for name, block in american.items()
-        if block is not None and (isinstance(block, dict) or printing_of(name))
-    }
-    for name, block in blocks.items():
+    day, currency = american.get("updated"), american.get("unit")
+    found = False
+    for name, block in american.items():
         printing = printing_of(name)
+        if block is None or not (printing or isinstance(block, dict)):
+            continue
+        found = True
         product = product_id(block) if isinstance(block, dict) else None
-        card_id = None
-        if printing is not None and product is not None:
+        card_id = delivery.known.card_id(card.id, printing) if printing else None
+        if printing and product is not None:
             card_id = f"{product}:{printing}"
-        elif printing is not None:
-            card_id = draft.known.card_id(card.id, printing)
-        told = facts | {"printing": printing, "product_id": product}
-        day, currency = american.get("updated"), american.get("unit")
-        draft.add(card_id, day, block, US_FIELDS, currency, **told)
+        described = facts | {"printing": printing, "product_id": product}
+        delivery.add(card_id, day, block, US_FIELDS, currency, **described)
     european = (card.pricing and card.pricing.cardmarket) or {}
-    if blocks or not european:
+    if found or not european:
         return
     day, currency = european.get("updated"), european.get("unit") or "EUR"
-    draft.add(_only_printing(draft, card), day, european, EU_FIELDS, currency, **facts)
-    if european.get("trend-holo"):  # 0 means no data; which printing the foil is, is not told
-        draft.add(None, day, european, EU_FOIL_FIELDS, currency)
+    delivery.add(_only_printing(delivery, card), day, european, EU_FIELDS, currency, **facts)
+    if european.get("trend-holo"):  # 0 means no data; which printing the foil is, nobody says
+        delivery.add(None, day, european, EU_FOIL_FIELDS, currency)
 
 
-def _only_printing(draft: Draft, card: _Card) -> str | None:
-    """Return the id of a card that exists in one printing only: Cardmarket tells of none."""
+def _only_printing(delivery: DeliveryBuilder, card: _Card) -> str | None:
+    """Return the id of a card that exists in one printing only: Cardmarket names none."""
     if not isinstance(card.variants, dict):
-        return draft.known.only_card(card.id)
+        return delivery.known.only_card(card.id)
     there = [name for name, exists in card.variants.items() if exists is True]
     if len(there) != 1 or there[0] not in VARIANTS:
         return None
-    return draft.known.card_id(card.id, VARIANTS[there[0]])
+    return delivery.known.card_id(card.id, VARIANTS[there[0]])

@@ -25,7 +25,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from pokewatch.errors import StoreError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.store import log as delta_log
 from pokewatch.store.tables import TABLES, Snapshot, Store
 
@@ -126,7 +126,7 @@ def restore_log(store: Store, name: str, rescued: Path) -> str:
         if path.exists():
             set_aside(path, folder, rescued / name, keep=True)
         info = {"timestamp": int(time.time() * 1000), "operation": "VOID"}
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(json.dumps({"commitInfo": info}) + "\n", encoding="utf-8")
     DeltaTable(folder).restore(first - 1)
     return (

@@ -17,7 +17,7 @@ import yaml
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
-from pokewatch.files import draft_of
+from pokewatch.files import atomic_write
 from pokewatch.watchlist.entries import Condition, Entry, entry, parse, read
 
 HEADER = "# Your cards; 'pokewatch watch --help' shows how to add, remove, list and import them.\n"
@@ -179,7 +179,7 @@ def save(path: Path, before: str, after: str) -> None:
     Raises UsageError where somebody else has written the file meanwhile.
     """
     target = path.resolve()  # a link stays a link
-    with draft_of(target) as draft:
+    with atomic_write(target) as draft:
         draft.write_bytes(after.encode("utf-8"))
         if target.exists():
             shutil.copymode(target, draft)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_services import KNOWN, SERVICES
 
+from pokewatch import sources
 from pokewatch.cards import frames
 from pokewatch.quality import quarantine, rules
 from pokewatch.settings import load_settings
@@ -95,7 +96,7 @@ def test_no_answer_breaks_a_source(name: str) -> None:
             page = changed(page, there[number % len(there)], value)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(MODULES[name], "client", lambda _: Canned(web.pages | {address: page}))
-            delivery = MODULES[name].fetch(chosen, known=KNOWN)
+            delivery = sources.fetch(name, chosen, known=KNOWN)
         now = pd.Timestamp.now(tz="UTC")
         rows = rules.normalise(delivery.observations, delivery.source, now)
         assert len(rows) == len(delivery.observations)

@@ -25,7 +25,7 @@ from pokewatch.errors import SourceError
 from pokewatch.quality import rules
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http
-from pokewatch.sources.http import Client, Manners
+from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError, StoppedError
 
 
@@ -189,9 +189,10 @@ def test_a_refused_key_is_named_by_its_setting_and_not_tried_on(
     httpserver: HTTPServer, pauses: Pauses
 ) -> None:
     seen = answers(httpserver, Response(status=401))
-    manners = Manners(key_setting="POKEWATCH_SOME_KEY")
     headers = {"X-Api-Key": "s3cret"}
-    with Client(httpserver.url_for("/"), settings(), headers, manners) as client:
+    with Client(
+        httpserver.url_for("/"), settings(), headers, key_setting="POKEWATCH_SOME_KEY"
+    ) as client:
         for _ in range(2):
             with pytest.raises(StoppedError, match=r"\(401\); check POKEWATCH_SOME_KEY") as caught:
                 client.get_json("/data")
@@ -204,7 +205,8 @@ def test_the_limits_of_a_minute_and_a_day_are_kept(httpserver: HTTPServer, pause
     with Client(
         httpserver.url_for("/"),
         settings(),
-        manners=Manners(per_minute=3, per_day=7),
+        per_minute=3,
+        per_day=7,
         wait=pauses.wait,
         clock=pauses.clock,
     ) as client:
@@ -227,7 +229,7 @@ def test_a_service_known_to_be_slow_gets_its_time(httpserver: HTTPServer) -> Non
     url = httpserver.url_for("/")
     with Client(url, quick) as client, pytest.raises(SourceError, match="no answer within"):
         client.get_json("/data")
-    with Client(url, quick, manners=Manners(timeout=20)) as client:
+    with Client(url, quick, timeout=20) as client:
         assert client.get_json("/data") == {"a": 1}
 
 
@@ -433,7 +435,7 @@ def test_an_address_that_cannot_be_asked_is_not_tried_again(url: str, pauses: Pa
         with Client(url, settings(), wait=pauses.wait) as client:
             client.get_json("/data")
 
-    with pytest.raises(SourceError, match=r"mend the service's URL"):
+    with pytest.raises(SourceError, match=r"correct the service's URL"):
         ask()
     assert pauses == []
 
@@ -535,5 +537,5 @@ def test_a_target_that_cannot_be_written_is_named(
 ) -> None:
     answers(httpserver, Response(OK))
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SourceError, match=r"prices\.7z' cannot be written"):
+    with pytest.raises(SourceError, match=r"prices\.7z' could not be written"):
         client.download("/data", tmp_path / "file" / "prices.7z")

@@ -11,10 +11,10 @@ from pytest_httpserver import HTTPServer
 from test_services import cards
 from web import Web
 
+from pokewatch import sources
 from pokewatch.errors import UsageError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import load_settings
-from pokewatch.sources import pokemonpricetracker
 
 DAY = "2026-07-23T12:00:00Z"
 ONE = cards(("7:Holofoil", None, ["sv1-1"]))
@@ -38,7 +38,7 @@ def fetch(web: Web, known: pd.DataFrame, **options: Any) -> Delivery:
     settings = load_settings(
         pokemonpricetracker_url=web.url, pokemonpricetracker_key="k", **values, **options
     )
-    return pokemonpricetracker.fetch(settings, known=known, wanted=wanted)
+    return sources.fetch("pokemonpricetracker", settings, known=known, wanted=wanted)
 
 
 def points(delivery: Delivery) -> list[list[Any]]:
@@ -167,5 +167,5 @@ def test_sealed_products_and_other_sets_are_not_asked_for(web: Web) -> None:
 def test_without_a_key_nothing_is_asked(web: Web) -> None:
     settings = load_settings(pokemonpricetracker_url=web.url)
     with pytest.raises(UsageError, match=r"needs a key: set POKEWATCH_POKEMONPRICETRACKER_KEY"):
-        pokemonpricetracker.fetch(settings, known=ONE)
+        sources.fetch("pokemonpricetracker", settings, known=ONE)
     assert web.asked == []

@@ -13,6 +13,7 @@ from test_services import cards
 from web import Web
 from werkzeug import Request, Response
 
+from pokewatch import sources
 from pokewatch.schema import Delivery
 from pokewatch.settings import load_settings
 from pokewatch.sources import pokemontcg
@@ -46,7 +47,7 @@ def fetch(
         request_interval=0,
         request_attempts=1,
     )
-    return pokemontcg.fetch(settings, known=known)
+    return sources.fetch("pokemontcg", settings, known=known)
 
 
 def test_every_variant_is_a_printing(web: Web) -> None:
@@ -180,7 +181,7 @@ def test_euros_are_taken_only_where_there_are_no_dollars(web: Web) -> None:
 def test_without_a_key_it_asks_slower(web: Web, key: str) -> None:
     settings = load_settings(pokemontcg_url=web.url, pokemontcg_key=key)
     with pokemontcg.client(settings) as opened:
-        assert opened._manners.per_minute == (0 if key else 30)
+        assert opened._per_minute == (0 if key else 30)
         assert opened._timeout == pokemontcg.SLOWEST > settings.request_timeout
 
 

@@ -11,6 +11,7 @@ from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, KEY, OBSERVATION_COLUMNS
 from pokewatch.settings import Settings
 from pokewatch.sources import simulated
+from pokewatch.sources.simulated import demo
 
 ON = date(2026, 12, 31)
 ROW = ["card_id", "collected_at"]
@@ -121,7 +122,7 @@ def test_cards_are_complete_and_both_printings_share_an_alias(long):
 
 def test_new_cards_have_short_histories_from_their_release(long):
     released = pd.to_datetime(long.cards.set_index("card_id")["release_date"])
-    new = released[released > pd.Timestamp(simulated.EPOCH)]
+    new = released[released > pd.Timestamp(demo.EPOCH)]
     assert len(new) >= 8
     first = long.observations.groupby("card_id")["collected_at"].min().dt.tz_localize(None)
     assert (first[new.index].dt.normalize() == new).all()
@@ -130,9 +131,9 @@ def test_new_cards_have_short_histories_from_their_release(long):
 
 
 def test_days_before_the_epoch_are_left_out():
-    on = simulated.EPOCH + timedelta(days=2)
+    on = demo.EPOCH + timedelta(days=2)
     rows = simulated.fetch(market(), on, 400).observations
-    assert rows["collected_at"].dt.date.min() == simulated.EPOCH
+    assert rows["collected_at"].dt.date.min() == demo.EPOCH
     assert rows["collected_at"].dt.date.nunique() == 3
 
 
@@ -199,7 +200,7 @@ def test_low_is_mostly_below_and_sealed_products_are_smoother(long, planted):
 def test_every_400_day_window_holds_every_fault_and_few_faulty_rows(seed, ago):
     on = ON - timedelta(days=ago)
     listed = simulated.faults(market(seed), on, 400)
-    assert list(listed.columns) == simulated.FAULT_COLUMNS
+    assert list(listed.columns) == demo.FAULT_COLUMNS
     assert set(listed["fault"]) == KINDS
     rows = simulated.fetch(market(seed), on, 400).observations
     assert len(listed) < 0.003 * len(rows)

@@ -273,7 +273,7 @@ def test_it_stops_asking_a_service_that_is_down(service: Service, settings: Sett
     delivery = tcgcsv.fetch(settings)
     assert len(delivery.observations) == 1
     assert sum("/10" in path for path in service.asked) == http.FAILURES_IN_A_ROW
-    assert "30 groups were not asked for: 10 requests in a row failed" in delivery.notes[-1]
+    assert "30 were not asked for: 10 requests in a row failed" in delivery.notes[-1]
     assert len(delivery.failed) == 40
 
 
@@ -521,8 +521,8 @@ def test_archives_are_read_only_as_far_as_they_are_taken(
 ) -> None:
     for day in days(*range(1, 13)):
         pack(tmp_path, day)
-    # With one job each is read as it is taken, with more this round and the next one.
-    ahead = 3 if jobs == 1 else 2 * tcgcsv_archive.DAYS_AHEAD * jobs
+    # With one job each is read as it is taken, with more jobs + 1 ahead of the third.
+    ahead = 3 if jobs == 1 else 3 + jobs + 1
     read, all_ahead = [], threading.Event()
     original = tcgcsv_archive.unpack
 
@@ -532,7 +532,7 @@ def test_archives_are_read_only_as_far_as_they_are_taken(
             all_ahead.set()
         return original(path, *rest)
 
-    monkeypatch.setattr(tcgcsv_archive, "unpack", sevenzip)
+    monkeypatch.setattr(tcgcsv_archive, "unpack", unpack)
     found = tcgcsv.archives(settings, *days(1, 12), folder=tmp_path, skip=set(), jobs=jobs)
     for _ in range(3):
         next(found)

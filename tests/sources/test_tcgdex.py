@@ -13,10 +13,10 @@ from test_services import cards
 from web import Web
 from werkzeug import Response
 
+from pokewatch import sources
 from pokewatch.errors import SourceError
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import load_settings
-from pokewatch.sources import tcgdex
 
 US_DAY, EU_DAY = "2026-07-23T08:02:42.352Z", "2026-07-22T08:02:25.054Z"
 
@@ -38,7 +38,7 @@ def fetch(web: Web, sets: list[str], known: pd.DataFrame | None = None, **option
     settings = load_settings(
         tcgdex_url=web.url, sets=sets, request_interval=0, request_attempts=1, request_timeout=5
     )
-    return tcgdex.fetch(settings, known=known, **options)
+    return sources.fetch("tcgdex", settings, known=known, **options)
 
 
 def american(**blocks: Any) -> dict:

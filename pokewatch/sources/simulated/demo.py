@@ -17,7 +17,7 @@ import pandas as pd
 from pokewatch.errors import UsageError
 from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, SIMULATED, VALUES, Delivery
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
+from pokewatch.sources import About
 
 SOURCE = SIMULATED
 ABOUT = About(

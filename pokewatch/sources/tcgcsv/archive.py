@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import py7zr
-import pyarrow as pa
-from joblib import delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from tqdm import tqdm
 
-from pokewatch import parallel
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.parallel import map_ahead
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
 from pokewatch.sources.http import Client
@@ -36,20 +32,17 @@ from pokewatch.sources.tcgcsv.sevenzip import DamagedArchiveError, unpack
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 FIRST_ARCHIVE = date(2024, 2, 8)
 # An archive carries no time: the service publishes a day's prices shortly after 20:00 UTC
 # (its last-updated.txt reads 20:05), so that is when they were known.
 PUBLISHED = time(20, 5, tzinfo=UTC)
-DAYS_AHEAD = 2  # for each job, and as many again of the round that follows
 
 _member = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d+)/(\d+)/prices", re.ASCII)
 _filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.7z", re.ASCII)
 
 
-def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = None) -> Delivery:
-    """Return one day from an archive file ``prices-YYYY-MM-DD*.7z``; packed: its content.
+def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
+    """Return one day from an archive file ``prices-YYYY-MM-DD*.7z``.
 
     Prices are USD. Archives hold no names: cards have ``card_id, product_id, printing`` only,
     and code cards cannot be told from others. A group whose JSON is broken is noted.
@@ -61,28 +54,9 @@ def read_archive(path: Path, categories: Iterable[int], packed: bytes | None = N
     day = archive_date(path)
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
-    return _delivery(_parsed(path, day, _members(path, wanted, packed)), wanted)
-
-
-@dataclass(frozen=True)
-class _Archive:
-    """One day's archive, unpacked and parsed.
-
-    found: (category, group, answer) of each wanted member; rows: their rows, None where they have
-    to be read one by one.
-    """
-
-    path: Path
-    day: date
-    found: list[tuple[int, int, bytes]]
-    rows: pa.StructArray | None
-    notes: list[str]
-
-
-def _parsed(path: Path, day: date, members: list[tuple[str, bytes]]) -> _Archive:
     notes: list[str] = []
     found: list[tuple[int, int, bytes]] = []
-    for name, content in members:
+    for name, content in _members(path, wanted):
         member = _member.fullmatch(name)
         if member is None:
             notes.append(f"{path.name}: member '{name}' comes twice; only the first one is read")
@@ -93,15 +67,11 @@ def _parsed(path: Path, day: date, members: list[tuple[str, bytes]]) -> _Archive
                 "delete or rename it and run backfill again"
             )
         found.append((int(member[2]), int(member[3]), content))
-    return _Archive(path, day, found, usual_rows([content for _, _, content in found]), notes)
-
-
-def _delivery(archive: _Archive, wanted: list[int]) -> Delivery:
-    path, day, found, notes = archive.path, archive.day, archive.found, archive.notes
-    read = {category for category, _, _ in found}
     published = datetime.combine(day, PUBLISHED)
-    if archive.rows is not None:
-        frames = usual_frames(archive.rows, day, published)
+    columns = usual_rows([content for _, _, content in found])
+    if columns is not None:
+        read = {category for category, _, _ in found}
+        frames = usual_frames(columns, day, published)
     else:
         rows, read = _rows(path.name, found, notes)
         frames = price_frames(rows, day, published, notes)
@@ -113,6 +83,20 @@ def _delivery(archive: _Archive, wanted: list[int]) -> Delivery:
         )
     notes += [f"{path.name}: no group of category {c}" for c in wanted if c not in read]
     return Delivery(frames[0], SOURCE, frames[1], notes)
+
+
+def _members(path: Path, categories: list[int]) -> list[tuple[str, bytes]]:
+    wanted = "|".join(map(str, categories))
+    try:
+        return unpack(path, rf"\d{{4}}-\d{{2}}-\d{{2}}/({wanted})/\d+/prices")
+    except DamagedArchiveError as error:
+        raise SourceError(
+            f"archive '{path}' is damaged ({error}); delete it and run backfill again"
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            f"archive '{path}' cannot be read ({error.strerror}); check its path and permissions"
+        ) from error
 
 
 def _rows(
@@ -143,9 +127,8 @@ def archives(
     """Yield the archived days from ``since`` to ``until`` (both included) in order.
 
     Days in ``skip`` are left out. Archives come from ``folder``, or are downloaded once into
-    ``<home>/archives``; a day without one is logged and left out. Archives are decoded ahead,
-    with a few days held in memory: ``jobs`` at once while a day is waited for, one fewer while
-    somebody works on one; or as many as a Dask cluster has threads.
+    ``<home>/archives``; a day without one is logged and left out. With more than one job, ``jobs``
+    archives are decoded at once, at most ``jobs`` + 1 ahead of the day that was taken last.
 
     Raises UsageError for a range that is empty or has no archive at all, and, after all other
     days were yielded, SourceError that names every archive that could not be read.
@@ -162,7 +145,7 @@ def archives(
     span = [since + timedelta(days=n) for n in range((until - since).days + 1)]
     days = [day for day in span if day not in skip]
     files = _downloaded(settings, days) if folder is None else _local(folder, days)
-    return _decoded(files, len(days), len(days) < len(span), settings, jobs, progress)
+    return _deliveries(files, len(days), len(days) < len(span), settings, jobs, progress)
 
 
 def archive_date(path: Path) -> date | None:
@@ -174,7 +157,7 @@ def archive_date(path: Path) -> date | None:
         return None
 
 
-def _decoded(
+def _deliveries(
     files: Iterator[tuple[date, Path | None]],
     total: int,
     some_stored: bool,
@@ -182,40 +165,26 @@ def _decoded(
     jobs: int,
     progress: bool,
 ) -> Iterator[tuple[date, Delivery]]:
-    categories = usable_categories(settings.tcgcsv_categories)
+    def read(file: tuple[date, Path | None]) -> tuple[date, Delivery | SourceError | None]:
+        day, path = file
+        try:
+            return day, read_archive(path, settings.tcgcsv_categories) if path else None
+        except SourceError as error:  # one damaged day must not end the work on the others
+            return day, error
+
     jobs = max(1, min(effective_n_jobs(jobs), total))
+    results = map_ahead(read, files, jobs)
+    shown = progress and sys.stderr.isatty()
     broken: list[str] = []
     missing = 0
-    shown = progress and sys.stderr.isatty()
-    with (
-        # Threads, because each of them mostly waits for its unpacking process.
-        parallel.pool(settings, jobs, threads=True) as pool,
-        tqdm(desc=SOURCE, total=total, unit=" days", disable=not shown) as bar,
-    ):
-        # Rounds, because a pool keeps decoding however slowly its results are taken.
-        begun = (
-            (
-                batch,
-                pool.run(
-                    [_task(day, path, categories, pool.remote) for day, path in batch if path]
-                ),
-            )
-            for batch in _rounds(files, DAYS_AHEAD * pool.size)
-        )
-        for batch, results in _one_ahead(begun):
-            for day, path in batch:
-                result: Any = next(results) if path else None
-                bar.update()
-                if result is None:
-                    missing += 1
-                    continue
-                if isinstance(result, _Archive):  # in its own thread this would wait for this one
-                    result = _or_error(_delivery, result, categories)
-                if isinstance(result, SourceError):
-                    log.warning("%s left out: %s", day, result)
-                    broken.append(str(result))
-                else:
-                    yield day, result
+    for day, found in tqdm(results, SOURCE, total, unit=" days", disable=not shown):
+        if isinstance(found, Delivery):
+            yield day, found
+        elif found is None:
+            missing += 1
+        else:
+            log.warning("%s left out: %s", day, found)
+            broken.append(str(found))
     if total and missing == total and not some_stored:
         raise UsageError(
             "no archive of any day in the range was found; check --since, --until and --path"
@@ -225,60 +194,6 @@ def _decoded(
         raise SourceError(
             f"{len(broken)} archives could not be read: " + " | ".join(broken[:3]) + more
         )
-
-
-def _rounds(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Yield items in lists of a size; those before an error come before the error."""
-    while True:
-        batch: list[T] = []
-        try:
-            for item in islice(items, size):
-                batch.append(item)  # noqa: PERF402 (what came before an error is kept)
-        except SourceError:
-            if batch:
-                yield batch
-            raise
-        if not batch:
-            return
-        yield batch
-
-
-def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield each item after the one that follows it was made, or failed to be."""
-    pending: list[T] = []
-    try:
-        for item in items:
-            yield from pending
-            pending = [item]
-    except SourceError:
-        yield from pending
-        raise
-    yield from pending
-
-
-def _task(day: date, path: Path, categories: list[int], remote: bool) -> Any:
-    if not remote:
-        return delayed(_unpacked)(path, day, categories)
-    # A worker elsewhere does not see this machine's files: it gets their content, and parses too.
-    try:
-        return delayed(_or_error)(read_archive, path, categories, path.read_bytes())
-    except OSError as error:
-        return delayed(SourceError)(_unreadable(path, error))
-
-
-def _unpacked(path: Path, day: date, categories: list[int]) -> parallel.Rest | SourceError:
-    members = _or_error(_members, path, categories)
-    if isinstance(members, SourceError):
-        return members
-    return parallel.Rest(partial(_or_error, _parsed, path, day, members))
-
-
-def _or_error(function: Callable[..., T], *values: Any) -> T | SourceError:
-    # Returned, not raised: one damaged day must not end the work on the others.
-    try:
-        return function(*values)
-    except SourceError as error:
-        return error
 
 
 def _local(folder: Path, days: list[date]) -> Iterator[tuple[date, Path | None]]:
@@ -315,21 +230,3 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
                     "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
                 )
             yield day, path
-
-
-def _members(
-    path: Path, categories: list[int], packed: bytes | None = None
-) -> list[tuple[str, bytes]]:
-    wanted = "|".join(map(str, categories))
-    try:
-        return unpack(path, rf"\d{{4}}-\d{{2}}-\d{{2}}/({wanted})/\d+/prices", packed)
-    except DamagedArchiveError as error:
-        raise SourceError(
-            f"archive '{path}' is damaged ({error}); delete it and run backfill again"
-        ) from error
-    except OSError as error:
-        raise SourceError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"archive '{path}' cannot be read ({error.strerror}); check its path and permissions"

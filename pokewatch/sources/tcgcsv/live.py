@@ -1,10 +1,9 @@
-"""tcgcsv.com: TCGplayer's daily prices, live here and from its archive (``archives``)."""
+"""tcgcsv's live snapshot: TCGplayer's prices of the day, group after group."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,10 +13,9 @@ from tqdm import tqdm
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
-from pokewatch.sources.about import About
-from pokewatch.sources.http import Client, Manners
-from pokewatch.sources.responses import StoppedError
-from pokewatch.sources.tcgcsv.archive import archive_date, archives, read_archive
+from pokewatch.sources import About
+from pokewatch.sources.delivery import failure_notes, text
+from pokewatch.sources.http import Client
 from pokewatch.sources.tcgcsv.frames import (
     SOURCE,
     answer_rows,
@@ -25,8 +23,6 @@ from pokewatch.sources.tcgcsv.frames import (
     product_id,
     usable_categories,
 )
-
-__all__ = ["archive_date", "archives", "client", "fetch", "last_updated", "read_archive"]
 
 ABOUT = About(
     serves="TCGplayer's prices of every product and printing, English and Japanese",
@@ -41,7 +37,7 @@ ROUNDS = 2  # what failed is asked for once more, when some time has passed
 
 def client(settings: Settings) -> Client:
     """Return a client of the service."""
-    return Client(settings.tcgcsv_url, settings, manners=Manners(per_day=10_000))
+    return Client(settings.tcgcsv_url, settings, per_day=10_000)
 
 
 def last_updated(settings: Settings) -> datetime:
@@ -67,6 +63,7 @@ def fetch(
     """
     categories = usable_categories(settings.tcgcsv_categories)
     notes: list[str] = []
+    failures: dict[str, SourceError] = {}
     rows: list[dict[str, Any]] = []
     products: dict[int, dict[str, Any]] = {}
     with client(settings) as opened:
@@ -76,28 +73,27 @@ def fetch(
                 f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; "
                 f"use 'pokewatch backfill --since {on} --until {on}'"
             )
-        failed: list[str] = []
-        groups = _groups(opened, categories, notes, failed)
+        groups = _groups(opened, categories, notes, failures)
         if wanted is not None:
             groups = _not_complete(groups, wanted)
-        asked = len(groups)
-        troubles: dict[str, SourceError] = {}
+        left, shown = groups, progress and sys.stderr.isatty()
         for _ in range(ROUNDS):
-            shown = progress and sys.stderr.isatty()
-            bar = tqdm(groups, desc=SOURCE, unit=" groups", disable=not shown)
-            groups, troubles = _round(opened, bar, rows, products)
-            if opened.stopped or len(groups) in (0, asked):
+            asked, left = left, []
+            for category, group in tqdm(asked, SOURCE, unit=" groups", disable=not shown):
+                name = f"group {group['groupId']} of category {category}"
+                try:
+                    group_rows, group_products = _group(opened, category, group)
+                except SourceError as error:
+                    left.append((category, group))
+                    failures[name] = error
+                else:
+                    rows += group_rows
+                    products |= group_products
+                    failures.pop(name, None)
+            if opened.stopped or len(left) in (0, len(groups)):
                 break
-        failed += troubles
-        unasked = [one for one in troubles.values() if isinstance(one, StoppedError)]
-        notes += [
-            f"{name} failed: {trouble}"
-            for name, trouble in troubles.items()
-            if not isinstance(trouble, StoppedError)
-        ]
-        if unasked:
-            notes.append(f"{len(unasked)} groups were not asked for: {unasked[0]}")
-        if len(troubles) == asked and (failed or wanted is None):
+        notes = failure_notes(failures) + notes
+        if len(left) == len(groups) and (failures or wanted is None):
             raise SourceError(
                 f"tcgcsv at {opened.shown} delivered no group of categories {categories}: "
                 f"{notes[0] if notes else 'it lists none'}; run collect again later"
@@ -117,7 +113,7 @@ def fetch(
         if column not in cards:
             cards[column] = pd.Series([fact.get(column) for fact in facts], dtype="object")
     cards["aliases"] = pd.Series([[] for _ in facts], dtype="object")
-    return Delivery(observations, SOURCE, cards[CARD_COLUMNS], notes, failed)
+    return Delivery(observations, SOURCE, cards[CARD_COLUMNS], notes, list(failures))
 
 
 def _went_on(settings: Settings, updated: datetime) -> bool:
@@ -131,46 +127,24 @@ def _went_on(settings: Settings, updated: datetime) -> bool:
         raise
 
 
-def _round(
-    client: Client,
-    groups: Iterable[tuple[int, dict[str, Any]]],
-    rows: list[dict[str, Any]],
-    products: dict[int, dict[str, Any]],
-) -> tuple[list[tuple[int, dict[str, Any]]], dict[str, SourceError]]:
-    """Ask for groups, add what comes to ``rows`` and ``products``; return what did not and why."""
-    left: list[tuple[int, dict[str, Any]]] = []
-    troubles: dict[str, SourceError] = {}
-    for category, group in groups:
-        try:
-            group_rows, group_products = _group(client, category, group)
-        except SourceError as error:
-            left.append((category, group))
-            troubles[f"group {group['groupId']} of category {category}"] = error
-        else:
-            rows += group_rows
-            products |= group_products
-    return left, troubles
-
-
 def _not_complete(
     groups: list[tuple[int, dict[str, Any]]], wanted: Wanted
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return the groups to ask for; of two with one name both, since either may be the missing."""
-    names = Counter(_text(group.get("name")) for _, group in groups)
+    names = Counter(text(group.get("name")) for _, group in groups)
     complete = {name for name in wanted.complete_sets if names[name] == 1}
     return [(number, group) for number, group in groups if group.get("name") not in complete]
 
 
 def _groups(
-    client: Client, categories: list[int], notes: list[str], failed: list[str]
+    client: Client, categories: list[int], notes: list[str], failures: dict[str, SourceError]
 ) -> list[tuple[int, dict[str, Any]]]:
     groups: list[tuple[int, dict[str, Any]]] = []
     for category in categories:
         try:
             rows = answer_rows(client.get_json(f"/tcgplayer/{category}/groups"))
         except SourceError as error:
-            failed.append(f"the groups of category {category}")
-            notes.append(f"{failed[-1]} failed: {error}")
+            failures[f"the groups of category {category}"] = error
             continue
         usable = [row for row in rows if type(row.get("groupId")) is int]
         if len(usable) < len(rows):
@@ -199,12 +173,12 @@ def _facts(product: dict[str, Any], group: dict[str, Any]) -> dict[str, Any]:
         for item in (extended if isinstance(extended, list) else [])
         if isinstance(item, dict) and isinstance(item.get("name"), str)
     }
-    name = _text(product.get("name"))
+    name = text(product.get("name"))
     return {
         "name": name,
-        "set_name": _text(group.get("name")),
-        "number": _text(data.get("Number")),
-        "rarity": _text(data.get("Rarity")),
+        "set_name": text(group.get("name")),
+        "number": text(data.get("Number")),
+        "rarity": text(data.get("Rarity")),
         "product_kind": "single" if "Number" in data or "Rarity" in data else "sealed",
         "release_date": _release_date(group.get("publishedOn")),
         "code_card": name is not None and "code card" in name.lower(),
@@ -222,16 +196,12 @@ def _release_date(published: Any) -> date | None:
 
 
 def _last_updated(client: Client) -> datetime:
-    text = client.get_text("/last-updated.txt").strip()
+    answer = client.get_text("/last-updated.txt").strip()
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(answer)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:  # 0001-01-01T00:00+01:00 has no UTC day
         raise SourceError(
-            f"tcgcsv's last-updated.txt reads '{text[:80]}', which is no date; "
+            f"tcgcsv's last-updated.txt reads '{answer[:80]}', which is no date; "
             "check POKEWATCH_TCGCSV_URL, or run collect again later"
         ) from error
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

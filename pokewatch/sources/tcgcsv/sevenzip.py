@@ -30,22 +30,20 @@ class DamagedArchiveError(Exception):
     """The archive cannot be unpacked; the message says what its decoder met."""
 
 
-def unpack(path: Path, pattern: str, packed: bytes | None = None) -> list[tuple[str, bytes]]:
-    """Return (name, content) of the members whose whole name matches ``pattern``.
+def unpack(path: Path, pattern: str) -> list[tuple[str, bytes]]:
+    """Return (name, content) of the members whose full name matches ``pattern``.
 
-    packed: the archive itself, where its file lies on another machine. Raises
-    DamagedArchiveError for a damaged archive, OSError for a file that cannot be read.
+    Raises DamagedArchiveError for a damaged archive, OSError for a file that cannot be read.
     """
-    if packed is None:
-        with path.open("rb"):
-            pass
-        if (found := _by_7zip(path, pattern)) is not None:
-            return found
+    with path.open("rb"):
+        pass
+    if (found := _by_7zip(path, pattern)) is not None:
+        return found
     # -P keeps this folder off the child's module path: its http.py would hide Python's own.
-    command = [sys.executable, "-P", __file__, str(path) if packed is None else "-", pattern]
+    command = [sys.executable, "-P", __file__, str(path), pattern]
     try:
-        child = subprocess.run(  # noqa: S603 (this file, no shell; the archive comes by stdin)
-            command, input=packed, capture_output=True, timeout=TIME_LIMIT, check=False
+        child = subprocess.run(  # noqa: S603 (this file, no shell)
+            command, capture_output=True, timeout=TIME_LIMIT, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedArchiveError(f"not unpacked after {TIME_LIMIT:g} s") from error
@@ -55,7 +53,8 @@ def unpack(path: Path, pattern: str, packed: bytes | None = None) -> list[tuple[
         lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
         raise DamagedArchiveError(lines[-1][:200] if lines else "its decoder failed")
     with tarfile.open(fileobj=io.BytesIO(child.stdout)) as tar:
-        return [(member.name, _content(tar, member)) for member in tar]
+        files = [(member.name, tar.extractfile(member)) for member in tar]
+        return [(name, file.read()) for name, file in files if file]
 
 
 def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
@@ -67,15 +66,7 @@ def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
     def run(*options: str) -> bytes | None:
         # A header may ask for any amount of memory, long before a byte is unpacked.
         limits = f"ulimit -v {MEMORY_LIMIT // 1024} && ulimit -f {SIZE_LIMIT // 512}"
-        command = [
-            shell,
-            "-c",
-            f'{limits} && exec "$0" "$@"',
-            program,
-            *options,
-            "--",
-            str(path),
-        ]
+        command = [shell, "-c", f'{limits} && exec "$0" "$@"', program, *options, "--", str(path)]
         try:
             # A file, not a pipe: this thread sleeps until all is there, and the others go on. What
             # it complains of is a pipe, whose end is noticed at once: without any, Python looks
@@ -113,11 +104,6 @@ def _by_7zip(path: Path, pattern: str) -> list[tuple[str, bytes]] | None:
     return [(name, content[a:b]) for name, (a, b) in zip(names, pairwise(stops), strict=True)]
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    return file.read() if file else b""
-
-
 def _stream(path: str, pattern: str) -> None:
     """Write the wanted members of an archive to standard output as a tar stream."""
     # Imported here, because only the child needs them.
@@ -132,8 +118,7 @@ def _stream(path: str, pattern: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, most))
     factory = BytesIOFactory(SIZE_LIMIT)
     wanted = re.compile(pattern, re.ASCII)
-    file = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else path
-    with py7zr.SevenZipFile(file, max_extract_size=SIZE_LIMIT) as archive:
+    with py7zr.SevenZipFile(path, max_extract_size=SIZE_LIMIT) as archive:
         members = archive.list()
         if len(members) > MEMBER_LIMIT:
             sys.exit(f"it has {len(members):,} members, more than {MEMBER_LIMIT:,}")
