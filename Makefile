@@ -1,7 +1,7 @@
 # `make run` and `make test` do the set-up themselves; all of it lands in .venv.
 # Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
 
-.PHONY: help setup run test lint faults audit fuzz notebooks lab lock
+.PHONY: help setup run check test lint faults audit fuzz notebooks lab lock
 .DEFAULT_GOAL := help
 
 # Tried in order; a pyenv shim may exist and still not run, so each is asked.
@@ -31,11 +31,11 @@ export ZENML_LOGGING_COLORS_DISABLED := true
 unexport PYTHONDONTWRITEBYTECODE
 
 # Kernels of the nightly run and of the tests leave nothing in the home folder.
-run test notebooks: export IPYTHONDIR := $(CURDIR)/.venv/var/ipython
-run test notebooks: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
+run check test notebooks: export IPYTHONDIR := $(CURDIR)/.venv/var/ipython
+run check test notebooks: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
 # Parallel tests share the cores: OpenMP threads that wait for each other would cost minutes.
-test notebooks: export OMP_NUM_THREADS := 1
-run test notebooks: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
+check test notebooks: export OMP_NUM_THREADS := 1
+run check test notebooks: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
 
 # uv reads none of pip's configuration: hand it pip's index and certificate where it has no own.
 define uv_from_pip
@@ -54,18 +54,22 @@ setup: .venv/.stamp ## create .venv with the locked packages; instant when nothi
 run: .venv/.stamp ## the nightly job on the simulated market; the last line is the report's path
 	@$(python) pipelines/ml_pipeline.py
 
+check: lint ## lint, and every test that is quick: what one runs while working
+	@$(python) -m pytest -q -n 2 --dist loadscope -p no:fugue_test -m 'not slow' tests
+
 test: lint ## lint, the nightly job, then every test and every notebook
 	@$(make_market)
 	@POKEWATCH_HOME=$(market) $(python) -m pytest -n 2 --dist loadscope -p no:fugue_test --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg tests $(notebooks)
+		--nbval-sanitize-with tests/nbval_sanitize.cfg $(notebooks) tests
 
 faults: .venv/.stamp ## every fault test, with 200 processes killed at random moments
 	@OMP_NUM_THREADS=1 POKEWATCH_KILLS=$${POKEWATCH_KILLS:-200} $(python) -m pytest -s tests/faults
 
-lint: .venv/.stamp ## ruff (lint and format) and mypy
+lint: .venv/.stamp ## ruff (lint and format), mypy, and who may import what
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
+	@.venv/bin/lint-imports --no-logo >.venv/var/imports 2>&1 || { cat .venv/var/imports >&2; exit 1; }
 
 # Without an answer for a package nothing is known of it: that is said, and fails.
 audit: .venv/.stamp ## known vulnerabilities of the locked packages; needs an index with advisories
