@@ -118,6 +118,16 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = pw.markets_of_mars
 
 
+def test_old_names_still_work_and_say_their_new_ones(home):
+    rows = pw.backtest(horizons=7)
+    with pytest.warns(DeprecationWarning, match="pw.equity_curve"):
+        old = pw.following(rows, least_price=2.0)
+    pd.testing.assert_frame_equal(old, pw.equity_curve(rows, min_price=2.0))
+    for name, new in {"trial": "experiment", "Trial": "Experiment"}.items():
+        with pytest.warns(DeprecationWarning, match=f"pw.{new}"):
+            assert getattr(pw, name) is getattr(pw, new)
+
+
 def test_the_reference_is_that_of_the_code():
     place = PROJECT / "scripts" / "write_api_docs.py"
     spec = importlib.util.spec_from_file_location("write_api_docs", place)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -79,3 +80,13 @@ class TestCommitted:
         assert first.source.startswith("# ")
         for name, about in papermill.inspect_notebook(str(path)).items():
             assert about["inferred_type_name"] in {"str", "int", "float", "bool"}, name
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_imports_nothing_past_the_facade(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for node in (node for cell in cells for node in ast.walk(ast.parse(cell.source))):
+        if isinstance(node, ast.Import):
+            assert all(not name.name.startswith("pokewatch.") for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").partition(".")[0] != "pokewatch"
