@@ -66,9 +66,9 @@ def differs(cards: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
     cards: any of ``CARD_COLUMNS``, as delivered or tidy (then the answer is exact); known: as
     stored, with every column that cards fill.
     """
-    place = pd.Index(known["card_id"]).get_indexer(cards["card_id"])
-    if known.empty or not cards["card_id"].is_unique:
+    if known.empty or "card_id" not in cards or not cards["card_id"].is_unique:
         return np.ones(len(cards), dtype=bool)
+    place = pd.Index(known["card_id"]).get_indexer(cards["card_id"])
     more = place < 0
     for name in CARD_COLUMNS[1:]:
         given = cards[name].notna().to_numpy() if name in cards else np.zeros(len(cards), bool)
@@ -82,7 +82,8 @@ def differs(cards: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
         rows = np.flatnonzero(given & there & (place >= 0))
         pair = cards[name].iloc[rows], theirs.iloc[rows]
         if name == "aliases":
-            more[rows] |= [not set(one) <= set(other) for one, other in zip(*pair, strict=True)]
+            new = [not set(one) <= set(other) for one, other in zip(*pair, strict=True)]
+            more[rows] |= np.array(new, dtype=bool)
             continue
         kind = "float64" if all(map(pd.api.types.is_numeric_dtype, pair)) else "object"
         mine, other = (one.astype(kind).to_numpy() for one in pair)
