@@ -14,6 +14,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from pokewatch.settings import PROJECT
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 # The import that once hid failing cells from nbval comes first in every canary.

@@ -24,6 +24,8 @@ from pokewatch.evaluation.backtest import walk_forward
 from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings, load_settings
 
+pytestmark = pytest.mark.slow
+
 PANEL = Panel.from_prices(market(30, 160, momentum=0.8))
 LOCAL = load_settings(dask="")
 

@@ -14,6 +14,8 @@ from pokewatch.settings import PROJECT
 sys.path.insert(0, str(PROJECT / "scripts"))
 from test_performance import Table, compare
 
+pytestmark = pytest.mark.slow
+
 
 def table(value: float, ratio: float | None = None, **target: float) -> list[dict]:
     rows = Table()

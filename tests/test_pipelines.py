@@ -22,6 +22,8 @@ from werkzeug import Response
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.store.tables import Store
 
+pytestmark = pytest.mark.slow
+
 MARKET = market(6, 60, momentum=0.8)
 AFTER_COLLECTION = [
     "train_model_step",

@@ -27,6 +27,8 @@ from werkzeug import Request, Response
 from pokewatch.operations import exports
 from pokewatch.settings import PROJECT
 
+pytestmark = pytest.mark.slow
+
 LONG = bool(os.environ.get("POKEWATCH_LONG_TESTS"))
 SECRETS = {
     name: f"qq{name}qq{number}zz"

@@ -20,6 +20,8 @@ from pokewatch.cli.rendering import show
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import PROJECT
 
+pytestmark = pytest.mark.slow
+
 README = PROJECT / "README.md"
 QUIET = {"NO_COLOR": "1", "POKEWATCH_TRACKING": "false"}
 

@@ -9,6 +9,8 @@ from pokewatch.evaluation import backtest
 from pokewatch.models.panel import Panel
 from pokewatch.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 CONFIG = load_settings()
 MARKET = market(30, 160, momentum=0.8)
 

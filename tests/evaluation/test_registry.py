@@ -17,6 +17,8 @@ from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 
+pytestmark = pytest.mark.slow
+
 MARKET = market(30, 160, momentum=0.8)
 DAY = pd.Timestamp("2025-05-10").date()
 MODEL_KEYS = ["format", "kind", "seed", "horizons", "names", "trees", "fits", "bands"]

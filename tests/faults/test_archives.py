@@ -13,6 +13,8 @@ from fault_jobs import DAYS, PPMD, assert_same, config, content, pack, price
 from pokewatch.errors import SourceError
 from pokewatch.quality import ingest
 
+pytestmark = pytest.mark.slow
+
 FIRST, BAD, LAST = DAYS[0].date(), DAYS[1].date(), DAYS[-1].date()
 
 

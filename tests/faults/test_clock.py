@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from builders import curve, delivery
 from fault_jobs import config, prepare_train, run_train
 
@@ -14,6 +15,8 @@ from pokewatch.models import fair_value
 from pokewatch.operations import night, status
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
+
+pytestmark = pytest.mark.slow
 
 
 def at(text: str) -> pd.Timestamp:

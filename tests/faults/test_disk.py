@@ -16,6 +16,8 @@ from fault_jobs import JOBS, assert_same, assert_sound, content, prepare, run
 
 from pokewatch.errors import PokewatchError
 
+pytestmark = pytest.mark.slow
+
 MENDS = ("free space", "permissions", "could not be written")
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from fault_jobs import JOBS, assert_same, assert_sound, content, run
 
+pytestmark = pytest.mark.slow
+
 SHARES = {"collect": 0.4, "backfill": 0.25, "train": 0.2, "report": 0.15}  # of all kills
 KILLS_IN_A_ROW = 2  # of one home, before the job may end
 SEED = int(os.environ.get("POKEWATCH_KILL_SEED", "6"))

@@ -20,6 +20,8 @@ from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from fault_jobs import assert_same, assert_sound, config, content
 from pokewatch.quality.ingest import ingest
 from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
+pytestmark = pytest.mark.slow
+
 START = pd.Timestamp("2025-01-01")
 
 

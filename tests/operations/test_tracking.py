@@ -31,6 +31,8 @@ from pokewatch.quality.ingest import ingest
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "planted-" + secrets.token_urlsafe(16)
 TOKEN = "planted-" + secrets.token_urlsafe(16)
 SECRETS = [PASSWORD, TOKEN, base64.b64encode(f"admin:{PASSWORD}".encode()).decode()]

@@ -15,6 +15,8 @@ from pokewatch.settings import PROJECT, load_settings
 from pokewatch.sources.file import fetch
 from pokewatch.store.tables import Store
 
+pytestmark = pytest.mark.slow
+
 CARD = PROJECT / "docs" / "model_card.md"
 STORED = sorted((PROJECT / "docs" / "backtests").glob("*.json"))
 

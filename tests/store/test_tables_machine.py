@@ -17,6 +17,8 @@ from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
 from pokewatch.store.tables import Store
 
+pytestmark = pytest.mark.slow
+
 NOW = pd.Timestamp("2025-01-20T12:00Z")
 LONG = settings.default.max_examples > 100
 CHECKED = settings(
