@@ -25,7 +25,7 @@ from pokewatch import api, plot
 from pokewatch.analysis import benchmark, narrative, patterns, permutation_importance, tables
 from pokewatch.analysis import market as markets
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import predictions, registry, training
+from pokewatch.evaluation import backtest, predictions, registry, training
 from pokewatch.operations import experiment, night, status
 from pokewatch.quality.ingest import ingest
 from pokewatch.schema import Delivery
@@ -249,7 +249,7 @@ class TestForecasts:
         assert cut["date"].between("2025-03-01", "2025-03-10").all()
         assert len(cut) < len(stored)
 
-    @pytest.mark.parametrize("by", api.BY)
+    @pytest.mark.parametrize("by", backtest.GROUPS)
     def test_groups_of_scores_hold_every_forecast(self, home, by):
         rows = pw.backtest(horizons=7)
         table = pw.score(rows, by=by)

@@ -25,6 +25,7 @@ from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings, load_settings
 
 pytestmark = pytest.mark.slow
+FULL_MODELS = True  # the workers of a pool have them
 
 PANEL = Panel.from_prices(market(30, 160, momentum=0.8))
 LOCAL = load_settings(dask="")
