@@ -227,9 +227,9 @@ def test_every_command_explains_itself():
 
 def test_what_stops_a_command_is_one_line_and_an_exit_code(home):
     code = (
-        "import sys; from pokewatch.cli.main import main; from pokewatch.operations import night\n"
+        "import sys; from pokewatch.cli.main import main; from pokewatch.operations import status\n"
         "def stop(*_): raise {error}\n"
-        "night.status = stop; sys.argv = ['pokewatch', 'status']; main()"
+        "status.status = stop; sys.argv = ['pokewatch', 'status']; main()"
     )
     for error, exit_code, words in [
         ("KeyboardInterrupt", 1, "interrupted: what was committed stays"),

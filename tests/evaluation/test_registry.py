@@ -9,7 +9,7 @@ import pytest
 from builders import delivery, market
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.evaluation import backtest, gate, registry
+from pokewatch.evaluation import backtest, gate, registry, training
 from pokewatch.evaluation import predictions as predicting
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import night
@@ -128,14 +128,14 @@ def test_models_and_pointer_of_the_first_format_still_load(config, trained, tmp_
 def test_a_model_replaced_a_day_ago_is_removed_and_the_champion_stays(config, trained):
     champion = registry.folder(config, "champion")
     for _ in range(2):
-        night.fit(config, as_of=DAY)
+        training.fit(config, as_of=DAY)
     newest = registry.folder(config, trained.name)
     before = set(config.models_dir.glob(f"{trained.name}*"))
     assert len(before) > len({champion, newest}) == 2
-    night.fit(config, as_of=DAY - pd.Timedelta(days=1))
+    training.fit(config, as_of=DAY - pd.Timedelta(days=1))
     assert set(config.models_dir.glob(f"{trained.name}*")) == before  # someone may be reading
     os.utime(newest, (newest.stat().st_mtime - 2 * registry.A_DAY,) * 2)
-    night.fit(config, as_of=DAY - pd.Timedelta(days=1))
+    training.fit(config, as_of=DAY - pd.Timedelta(days=1))
     assert set(config.models_dir.glob(f"{trained.name}*")) == {champion, newest}
     assert not registry.past_forecasts(config, "champion").empty
     assert registry.champion(config).verdict.passed
