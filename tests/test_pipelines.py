@@ -19,6 +19,7 @@ from builders import market
 from nbformat.v4 import new_code_cell, new_notebook
 from werkzeug import Response
 
+from pokewatch.evaluation import registry
 from pokewatch.settings import PROJECT, load_settings
 from pokewatch.store.tables import Store
 
@@ -276,7 +277,7 @@ def test_a_night_that_is_stopped_says_so(project, httpserver):
 
 
 def models(project: Path) -> list[str]:
-    return sorted(path.parent.name for path in (project / "data" / "models").glob("*/about.json"))
+    return sorted(registry.names(load_settings(home=project / "data")))
 
 
 def test_a_source_that_fails_ends_the_night_with_its_name(project, first, httpserver):

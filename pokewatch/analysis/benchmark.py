@@ -327,11 +327,13 @@ def predictions(prices: pd.DataFrame, asked: int = 2000) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["tool", "seconds", "same"])
 
 
-def stored(path: Path = PROJECT / "docs" / "performance.json") -> tuple[pd.DataFrame, pd.DataFrame]:
+def stored(path: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a stored run of scripts/test_performance.py: its figures, and seconds by size.
 
-    The figures have columns name, measured, yardstick, times, aim, met.
+    path: default ``docs/performance.json``. The figures have columns name, measured, yardstick,
+    times, aim, met.
     """
+    path = path or PROJECT / "docs" / "performance.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     rows = [row for row in found["rows"] if "value" in row]
     table = pd.DataFrame(rows)

@@ -280,7 +280,7 @@ def test_json_has_plain_values_and_null_for_what_is_missing(capsys):
             "usd": 1.5,
             "copies": 3,
             "aliases": ["a", "ü"],
-            "other": "2025-01-02T00:00:00",
+            "other": "2025-01-02",
         },
         {"day": None, "utc": None, "usd": None, "copies": None, "aliases": [], "other": 7},
     ]
