@@ -35,13 +35,13 @@ def shared_data() -> Path:
 
 
 @contextmanager
-def small_models() -> Iterator[None]:
+def small_models(trees: int = 3) -> Iterator[None]:
     """Let models grow a few trees only: most tests need a model, not a good one."""
     from pokewatch.models import fair_value
 
     options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
     for kind, _ in options:
-        kind["max_iter"] = 3
+        kind["max_iter"] = trees
     yield
     for kind, kept in options:
         kind.update(kept)

@@ -30,7 +30,8 @@ from pokewatch.models.panel import Panel
 from pokewatch.schema import HORIZONS, MODEL
 from pokewatch.settings import Settings
 
-STEP = 14  # days between two fits
+STEP = 14  # days between two fits, twice as many in a small market
+SMALL_MARKET = 500  # cards
 FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
 EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
@@ -71,7 +72,7 @@ def walk_forward(
     jobs: int = 1,
     progress: bool = False,
 ) -> Backtest:
-    """Fit at origins every two weeks and forecast the days up to the next origin.
+    """Fit at origins ``STEP`` days apart and forecast the days up to the next origin.
 
     At an origin the model sees the panel up to that day only, so every target it learns from was
     known by then. since and until narrow the scored days.
@@ -88,7 +89,8 @@ def walk_forward(
         first = max(int(panel.dates.searchsorted(pd.Timestamp(since))), 2)
     if until is not None:
         last = int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
-    step = int(np.clip((last - first) // MIN_ORIGINS, 1, STEP))
+    longest = STEP if len(panel.card_ids) > SMALL_MARKET else 2 * STEP
+    step = int(np.clip((last - first) // MIN_ORIGINS, 1, longest))
     alive = int((~np.isnan(panel.price[first:last])).sum())
     stride = min(max(-(-alive // EVERY_DAY), 1), step)
     rows = list(range(first, last, stride))

@@ -10,18 +10,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pokewatch.rounding import log
+
 RESAMPLES = 1000
 MIN_BLOCKS = 5
 
 
 def log_error(rows: pd.DataFrame) -> pd.Series:
     """Return absolute errors of log prices."""
-    return np.log(rows["y"] / rows["y_hat"]).abs()
+    return log(rows["y"] / rows["y_hat"]).abs()
 
 
 def naive_error(rows: pd.DataFrame) -> pd.Series:
     """Return the absolute errors of log prices that "no change" would have made."""
-    return np.log(rows["y"] / rows["price"]).abs()
+    return log(rows["y"] / rows["price"]).abs()
 
 
 def mape(rows: pd.DataFrame) -> float:
@@ -74,7 +76,7 @@ def rank_ic(rows: pd.DataFrame) -> float:
         if (day - chosen[-1]) >= np.timedelta64(horizon, "D"):
             chosen.append(day)
     part = rows[rows["date"].isin(chosen)]
-    forecast, real = (np.log(part[name] / part["price"]) for name in ("y_hat", "y"))
+    forecast, real = (log(part[name] / part["price"]) for name in ("y_hat", "y"))
     table = pd.DataFrame({"forecast": forecast, "real": real})
     each = [
         group["forecast"].corr(group["real"], method="spearman")
@@ -87,7 +89,7 @@ def rank_ic(rows: pd.DataFrame) -> float:
 def hit_rate(rows: pd.DataFrame, move: float = 0.02) -> float:
     """Return how often the direction was right where the price moved by more than ``move``."""
     real = rows["y"] / rows["price"] - 1
-    forecast = rows["y_hat"] / rows["price"] - 1
+    forecast = log(rows["y_hat"] / rows["price"])
     moved = (real.abs() > move) & (forecast != 0)
     return float((np.sign(real[moved]) == np.sign(forecast[moved])).mean())
 

@@ -16,6 +16,7 @@ from pokewatch.files import json_bytes
 from pokewatch.models import features
 from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel
+from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
 
 FORMAT = 2
@@ -161,8 +162,8 @@ class FairValueModel:
         past says too little start from the spread of its price changes.
         """
         for horizon, rows in past.groupby("horizon"):
-            error = np.log(rows["y"] / rows["y_hat"]).abs().sum()
-            naive = np.log(rows["y"] / rows["price"]).abs().sum()
+            error = log(rows["y"] / rows["y_hat"]).abs().sum()
+            naive = log(rows["y"] / rows["price"]).abs().sum()
             if error >= naive:
                 self.fits[int(horizon)].trust = False
         trusted = [horizon for horizon, fit in self.fits.items() if fit.trust]
@@ -179,7 +180,8 @@ class FairValueModel:
         z = (part - center) / scale
         limit = max(float(np.quantile(np.abs(excess), 0.99)), 1e-6)
         gram = z.T @ z + RIDGE * len(z) * np.eye(z.shape[1])
-        fit.coef = np.linalg.solve(gram, z.T @ np.clip(excess, -limit, limit)).tolist()
+        found = np.linalg.solve(gram, z.T @ np.clip(excess, -limit, limit))
+        fit.coef = on_grid(found).tolist()  # how BLAS adds depends on the processor
         fit.center, fit.scale = center.tolist(), scale.tolist()
 
     def _fit_trees(self, horizon: int, x: np.ndarray, y: np.ndarray) -> None:
@@ -202,7 +204,7 @@ class FairValueModel:
         median = self.trees[f"absolute_error_{horizon}"].predict(x)
         mean = self.trees[f"squared_error_{horizon}"].predict(x)
         boosted = (1 - MEAN_SHARE) * median + MEAN_SHARE * mean
-        return fit.boosting * boosted + (1 - fit.boosting) * trend
+        return on_grid(fit.boosting * boosted + (1 - fit.boosting) * trend)
 
     def predict(
         self, panel: Panel, on: pd.Timestamp | None = None, horizons: Sequence[int] | None = None

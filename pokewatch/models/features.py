@@ -19,6 +19,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from pokewatch.models.panel import Panel
+from pokewatch.rounding import log
 
 Features = dict[str, np.ndarray]
 
@@ -128,7 +129,7 @@ def volatility(panel: Panel) -> np.ndarray:
     rows = np.arange(len(panel.dates))
     out = np.empty(panel.price.shape, dtype=np.float32)
     for a, b in pairwise(_edges(len(panel.card_ids), CARDS_AT_ONCE)):
-        daily = zero_unknown(change(np.log(panel.price[:, a:b]), 1, rows))
+        daily = zero_unknown(change(log(panel.price[:, a:b]), 1, rows))
         out[:, a:b] = Trailing(np.minimum(np.abs(daily), 0.5)).mean(QUIET_DAYS, rows)
     return out
 
@@ -214,18 +215,16 @@ def until(built: Features, row: int) -> Features:
 def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what a card's own prices say: momenta, distances, volatility, calm, age."""
     first = max(int(rows[0]) - LOOK_BACK, 0)
-    log_price, place = np.log(panel.price[first : rows[-1] + 1]), rows - first
+    price, place = panel.price[first : rows[-1] + 1], rows - first
+    log_price = log(price)
     now = at(log_price, place)
     for span in SPANS:
         yield f"momentum_{span}", clip(change(log_price, span, place))
     level = Trailing(log_price)
     for span in MEANS:
         yield f"above_mean_{span}", clip(now - level.mean(span, place))
-    daily = np.zeros(log_price.shape)
-    np.subtract(log_price[1:], log_price[:-1], out=daily[1:])
-    zero_unknown(daily)
-    moves = Trailing(np.minimum(np.abs(daily), 0.5))
-    sign = np.sign(daily).astype(np.float32)
+    moves = Trailing(np.minimum(np.abs(daily(log_price)), 0.5))
+    sign = np.sign(daily(price)).astype(np.float32)
     changed, signs = Trailing(np.abs(sign)), Trailing(sign)
     for span in (7, 14, QUIET_DAYS, 90):
         yield f"volatility_{span}", moves.mean(span, place)
@@ -236,8 +235,8 @@ def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, 
     yield "days_since_change", np.minimum(rows[:, None] - last, LONG_AGO)
     # Of a card that never changed that is the change of the first row, which is none.
     last = np.maximum(last, 0)
-    before = np.log(np.take_along_axis(panel.price, np.maximum(last - 1, 0), axis=0))
-    yield "last_change", clip(np.log(np.take_along_axis(panel.price, last, axis=0)) - before)
+    before = log(np.take_along_axis(panel.price, np.maximum(last - 1, 0), axis=0))
+    yield "last_change", clip(log(np.take_along_axis(panel.price, last, axis=0)) - before)
     spans = (14, 30, 60, LOOK_BACK)
     highest, lowest = extremes(log_price, spans, np.fmax), extremes(log_price, spans, np.fmin)
     for span in spans:
@@ -250,6 +249,13 @@ def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, 
     age = np.clip(dates[:, None] - facts.released, -60, 1500)
     yield "since_release", age
     yield "sealed", np.broadcast_to(facts.sealed, now.shape)
+
+
+def daily(matrix: np.ndarray) -> np.ndarray:
+    """Return the change from row to row, 0 in the first row and where it is not known."""
+    out = np.zeros(matrix.shape)
+    np.subtract(matrix[1:], matrix[:-1], out=out[1:])
+    return zero_unknown(out)
 
 
 class Logs:
@@ -267,7 +273,7 @@ class Logs:
         self.rows = needed[needed >= 0]
         self.place = np.searchsorted(self.rows, rows)
         values = at(matrix, self.rows)
-        self.values = np.log(values if floor is None else np.maximum(values, floor))
+        self.values = log(values if floor is None else np.maximum(values, floor))
         self.asked = rows
         self.now = at(self.values, self.place)
 
@@ -300,7 +306,7 @@ def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         some = slice(None) if counted.all() else np.flatnonzero(counted)
         volume = Trailing(recent[:, some])
         for span, matrix in mean.items():
-            matrix[:, some] = np.log(1 + zero_unknown(volume.mean(span, rows - first)))
+            matrix[:, some] = log(1 + zero_unknown(volume.mean(span, rows - first)))
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
     yield "sales_rise_3", mean[3] - mean[14]

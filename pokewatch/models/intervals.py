@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.models.panel import Panel
+from pokewatch.rounding import log, on_grid
 
 COVERAGE = 0.8
 CLASSES = 6
@@ -80,7 +81,7 @@ class ConformalIntervals:
         """
         out = ConformalIntervals(dict(self.quantiles))
         for horizon, rows in past.groupby("horizon"):
-            error = np.log(rows["y"] / rows["y_hat"]).to_numpy()
+            error = log(rows["y"] / rows["y_hat"]).to_numpy()
             age = (today - rows["date"]).dt.days.to_numpy(dtype=float)
             volatility, cards = rows["volatility"].to_numpy(), rows["card_id"].nunique()
             found = _quantiles(int(horizon), error, volatility, age, cards)
@@ -142,7 +143,7 @@ def _quantiles(
     """Return the quantiles of log errors that are ``age`` days old, None for too few of them."""
     if len(error) < MIN_CASES:
         return None
-    weight = 0.5 ** (age / HALF_LIFE)
+    weight = on_grid(0.5 ** (age / HALF_LIFE))
     cuts = np.quantile(volatility, np.linspace(0, 1, CLASSES + 1)[1:-1])
     out = ErrorQuantiles(np.unique(cuts).tolist())
     group = np.searchsorted(out.edges, volatility, side="left")

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pokewatch.errors import UsageError
+from pokewatch.rounding import log
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -177,7 +178,7 @@ class Panel:
 
         An end counts as known when its price was observed at most ``max_age`` days before.
         """
-        log_price = np.where(self.age <= max_age, np.log(self.price), np.nan)
+        log_price = np.where(self.age <= max_age, log(self.price), np.nan)
         out = np.full(log_price.shape, np.nan)
         out[:-horizon] = log_price[horizon:] - log_price[:-horizon]
         return out

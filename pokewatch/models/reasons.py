@@ -57,9 +57,9 @@ def _facts(panel: Panel, on: pd.Timestamp) -> pd.DataFrame:
     """Return what a reason can mention about each card: its moves, its set's, sales, thinness."""
     end = panel.day(on) + 1  # of the days that are known
     month, weeks = max(end - features.QUIET_DAYS, 0), max(end - FORTNIGHT, 0)
-    moves = np.abs(np.diff(np.log(panel.price[month:end]), axis=0))
+    moves = np.diff(panel.price[month:end], axis=0)
     known = np.maximum((~np.isnan(moves)).sum(axis=0), 1)
-    unchanged = np.nansum(moves == 0, axis=0) / known
+    unchanged = (moves == 0).sum(axis=0) / known
     volume = panel.volume[month:end]
     counted = (~np.isnan(volume)).any(axis=0)
     change = unknown = np.full(len(panel.card_ids), np.nan)

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from pokewatch.models.intervals import spread
+from pokewatch.rounding import log, on_grid
 from pokewatch.settings import Settings
 
 MIN_CALLS = 50  # past calls without which a threshold, or a share shown, proves nothing
@@ -76,7 +77,7 @@ class Rule:
             return ahead
         weights = np.array(self.weights)
         z = inputs(ahead, volatility, self.horizon) @ weights[:-1] + weights[-1]
-        return np.where(ahead > 0, 1 / (1 + np.exp(-z)), 0.0)
+        return np.where(ahead > 0, on_grid(1 / (1 + np.exp(-z))), 0.0)
 
     def past_calls(self, strength: float) -> tuple[int, int]:
         """Return calls and right calls among past calls like one of this strength."""
@@ -92,7 +93,7 @@ Rules = dict[tuple[str, int], Rule]
 def inputs(ahead: np.ndarray, volatility: np.ndarray, horizon: int) -> np.ndarray:
     """Return the expected move, the same in units of the card's usual move, and the usual move."""
     usual = spread(volatility, horizon)
-    return np.column_stack([20 * ahead, np.clip(ahead / usual, -5, 5), np.log(usual)])
+    return np.column_stack([20 * ahead, np.clip(ahead / usual, -5, 5), log(usual)])
 
 
 def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
@@ -106,18 +107,19 @@ def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
     """
     rules: Rules = {}
     for horizon, group in forecasts.groupby("horizon"):
-        expected = np.log(group["y_hat"].to_numpy() / group["price"].to_numpy())
+        expected = log(group["y_hat"].to_numpy() / group["price"].to_numpy())
         move = group["y"].to_numpy() / group["price"].to_numpy() - 1
         volatility = group["volatility"].to_numpy()
         for side, sign in SIGNS.items():
             good = sign * move >= settings.good_move
             rule = Rule(side, int(horizon), base_rate=float(good.mean()))
             if len(good) >= INDEPENDENT * rule.horizon and MIN_CALLS <= good.sum() < len(good):
-                fitted = LogisticRegression(max_iter=300).fit(
+                # Newton's steps end at the same weights whatever the last bits on the way.
+                fitted = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(
                     inputs(sign * expected, volatility, rule.horizon), good
                 )
-                weights = [*fitted.coef_[0].tolist(), float(fitted.intercept_[0])]
-                rule = replace(rule, weights=weights)
+                weights = on_grid(np.append(fitted.coef_[0], fitted.intercept_))
+                rule = replace(rule, weights=weights.tolist())
             score = rule.score(expected, volatility)
             rules[side, rule.horizon] = _with_threshold(rule, score, good, settings)
     return rules
@@ -206,7 +208,7 @@ def call(
 
 def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
     """Return which forecasts of one day are called only if they were called the day before."""
-    expected = np.log(forecast["fair_value"] / forecast["market_price"]).to_numpy()
+    expected = log(forecast["fair_value"] / forecast["market_price"]).to_numpy()
     volatility, horizon = forecast["volatility"].to_numpy(), forecast["horizon"].to_numpy()
     out = np.zeros(len(forecast), dtype=bool)
     for rule in rules.values():
@@ -223,7 +225,7 @@ def call_days(forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str) -> pd
     forecast: columns card_id, date, horizon, price, y_hat, volatility and ``by``, which names the
     rules in force. Returns columns signal, strength with the index of ``forecast``.
     """
-    expected = np.log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
+    expected = log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
     volatility = forecast["volatility"].to_numpy()
     card, names = pd.factorize(forecast["card_id"])
     signal = np.full(len(forecast), "HOLD", dtype=object)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pokewatch.rounding import GRID, log
 from pokewatch.schema import KEY, stack
 from pokewatch.settings import Settings
 
 RECENT = 5  # accepted prices whose median is a card's own level
-SAME_LEVEL = np.log(1.25)  # two held prices this close confirm each other
+SLACK = 2 * GRID  # a ratio that is exactly a limit does not exceed it
+SAME_LEVEL = log(1.25) + SLACK  # two held prices this close confirm each other
 
 
 def find_jumps(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -80,7 +82,7 @@ class Levels:
         self, day: int, card: np.ndarray, price: np.ndarray, trusted: np.ndarray, row: np.ndarray
     ) -> None:
         """Take the observations of one day, at most one a card."""
-        log_price = np.log(price)
+        log_price = log(price)
         jumped = ~trusted
         jumped[jumped] = self.is_far(day, card[~trusted], price[~trusted])
         calm = ~jumped
@@ -99,9 +101,9 @@ class Levels:
         level = self.level(card)
         gap = np.maximum(day - self.seen[card], 1)
         # After weeks without an observation a larger move is plausible.
-        limit = np.log(self.settings.jump_factor) * (1 + (gap - 1) / 30)
-        far = np.abs(np.log(price) - level) > limit
-        large = np.abs(price - np.exp(level)) > self.settings.jump_floor
+        limit = log(self.settings.jump_factor) * (1 + (gap - 1) / 30) + SLACK
+        far = np.abs(log(price) - level) > limit
+        large = np.abs(price - np.round(np.exp(level), 4)) > self.settings.jump_floor
         return far & large & (self.count[card] > 0)
 
     def accept(self, day: int, card: np.ndarray, log_price: np.ndarray) -> None:

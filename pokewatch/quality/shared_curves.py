@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from pokewatch.quality.jumps import RECENT
+from pokewatch.rounding import log, on_grid
 from pokewatch.schema import KEY, stack
 from pokewatch.settings import Settings
 
@@ -32,7 +33,7 @@ def shared_curves(
     number = pd.factorize(order["card_id"])[0]
     same_card = pd.Series(np.diff(number, prepend=-1) == 0, order.index)
     moved = ~same_card | order["market_price"].ne(order["market_price"].shift())
-    weight = np.log10(np.maximum(order["market_price"] * 20, 1.0))
+    weight = on_grid(np.log10(np.maximum(order["market_price"] * 20, 1.0)))
     events = order.assign(weight=weight)[moved & (weight > 0)]
     busy = (
         events.groupby("card_id", observed=True)["weight"].transform("size") >= MIN_SHARED_CHANGES
@@ -50,7 +51,7 @@ def shared_curves(
     )
     evidence = sparse.triu(incidence @ incidence.T, k=1).tocoo()
     pairs = len(card_ids) * (len(card_ids) - 1) / 2
-    match = evidence.data > 3 + np.log10(max(pairs, 1))
+    match = on_grid(evidence.data) > on_grid(3 + np.log10(max(pairs, 1)))
     for left, right in zip(evidence.row[match], evidence.col[match], strict=True):
         one, other = str(card_ids[left]), str(card_ids[right])
         # Printings of one product, and boxes of one set, may well trade at one price.
@@ -81,7 +82,7 @@ def stretch(
         earlier = before.loc[mask].sort_values("date")["market_price"].tail(RECENT)
         entry = rows.loc[both[own].iloc[0], "market_price"]
         owner = len(earlier) > 0 and (
-            abs(np.log(entry / earlier.median())) < np.log(settings.jump_factor)
+            abs(log(entry / earlier.median())) < log(settings.jump_factor)
         )
         if not owner:
             inside = rows.index[(rows["date"] >= first) & (rows["date"] <= last)]

@@ -9,6 +9,7 @@ from pokewatch.evaluation.track_record import NightlyRecord
 from pokewatch.models import features
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.models.panel import Panel
+from pokewatch.rounding import log
 
 SLACK = 0.1  # how far a month's coverage may lie from that of the intervals
 REFERENCE_DAYS, PRESENT_DAYS = 90, 7
@@ -48,7 +49,7 @@ def drift(panel: Panel, as_of: pd.Timestamp) -> pd.DataFrame:
     if end - start < PRESENT_DAYS:
         return NO_DRIFT
     first = max(start - 7, 0)
-    price, age = np.log(panel.price[first:]), panel.age[first:]
+    price, age = log(panel.price[first:]), panel.age[first:]
     rows = np.arange(len(price))
     inputs = {
         "price level": price,
