@@ -98,13 +98,14 @@ def backtest(
     name = _trained(settings, model)
     own = registry.past_forecasts(settings, name)
     known = sorted(own["horizon"].unique().tolist())
-    if unknown := sorted(set(days or []) - set(known)):
-        raise UsageError(f"'{name}' has no forecasts {unknown} days ahead: choose among {known}")
+    if unknown := sorted(set(days or []) - {*HORIZONS, *known}):
+        listed = sorted({*HORIZONS, *known})
+        raise UsageError(f"'{name}' has no forecasts {unknown} days ahead: choose among {listed}")
     keep = own["card_id"].isin(panel.card_ids) & own["date"].isin(panel.dates)
     keep &= own["horizon"].isin(days or known)
     keep &= (own["date"] >= pd.Timestamp(start)) if start else True
     keep &= (own["date"] <= pd.Timestamp(end)) if end else True
-    if len(own) and not keep.any():
+    if (start or end) and len(own) and not keep.any():
         first, last = own["date"].min(), own["date"].max()
         covers = f"its back-test covers {first:%Y-%m-%d} to {last:%Y-%m-%d}"
         raise UsageError(f"'{name}' has no forecasts from {since} to {until}: {covers}")

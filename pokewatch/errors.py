@@ -6,6 +6,10 @@ class PokewatchError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows in place of a traceback (IPython's own hook)."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(PokewatchError):
     """The request itself is wrong: an unknown name, a bad value, a missing option."""

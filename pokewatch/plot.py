@@ -16,7 +16,9 @@ from pokewatch.analysis.market import Card
 from pokewatch.analysis.permutation_importance import permutation_importance
 from pokewatch.charts import market as _market
 from pokewatch.charts import scores as _scores
-from pokewatch.charts.style import screen, shorter
+from pokewatch.charts.style import new_axes, nothing, screen, shorter
+
+TOO_YOUNG = "nothing to draw yet: the history is too short"
 
 __all__ = [
     "by_month",
@@ -59,7 +61,9 @@ def _chart(
         if fetch and frame is None:
             frame = fetch(**question)
         with screen():
-            return draw(frame, **given)
+            if frame.notna().to_numpy().any():
+                return draw(frame, **given)
+            return nothing(new_axes(given.get("ax"), "", frame, 1.0), TOO_YOUNG)
 
     vars(plot)["__signature__"] = public
     return plot

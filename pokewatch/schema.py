@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,6 +105,15 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("data_version", pa.int64()),
     ]
 )
+
+
+def typed(rows: Any, types: Mapping[str, str]) -> pd.DataFrame:
+    """Return rows (records or columns) as a frame with these columns, typed also where it is empty.
+
+    types: NumPy's or pandas' name of each column's type.
+    """
+    frame = pd.DataFrame(rows, columns=list(types))
+    return frame if len(frame) else frame.astype(dict(types))
 
 
 def empty_cards() -> pd.DataFrame:

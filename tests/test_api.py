@@ -178,7 +178,7 @@ class TestMarket:
             (lambda: pw.market().card("test1-99"), "unknown card 'test1-99'"),
             (lambda: pw.market().only(sets="Set B", cards="test1-1"), "no card is left with"),
             (lambda: pw.market().by("colour"), "column='colour' is unknown: choose among set_name"),
-            (lambda: pw.market().returns(0), "days=0 must lie between 1 and 89"),
+            (lambda: pw.market().returns(0), "days=0 must be 1 or more"),
             (lambda: pw.fair_value("nowhere-1"), "unknown card 'nowhere-1'"),
             (lambda: pw.fair_value([]), "names no card"),
             (lambda: pw.fair_value(date="2020-01-01"), "no prices are stored up to 2020-01-01"),
@@ -324,7 +324,7 @@ class TestWords:
 
     def test_nothing_scored_is_said(self, home):
         empty = pw.backtest(horizons=7).iloc[:0]
-        assert "history is too short" in narrative.equity(pw.equity_curve(empty)).data
+        assert "a first score needs about 20 days" in narrative.equity(pw.equity_curve(empty)).data
         assert "No call was given" in narrative.worst(pw.trade_log(empty, worst=3)).data
 
 

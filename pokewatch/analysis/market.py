@@ -242,15 +242,15 @@ class Market:
     def returns(self, days: int = 7) -> pd.DataFrame:
         """Return changes (fractions) over the last ``days`` days, dates x card_ids.
 
-        NaN where either end is unknown or older than 3 days. Raises UsageError where the history
-        is not longer than that.
+        NaN where either end is unknown or older than 3 days, all of it where the history is not
+        longer than that. Raises UsageError for less than a day.
 
         >>> import pokewatch as pw
         >>> pw.market().returns(days=1).columns.name
         'card_id'
         """
-        if not 1 <= days < len(self.panel.dates):
-            raise UsageError(f"days={days} must lie between 1 and {len(self.panel.dates) - 1}")
+        if days < 1:
+            raise UsageError(f"days={days} must be 1 or more")
         out = np.full(self.panel.price.shape, np.nan)
         out[days:] = np.expm1(self.panel.target(days)[:-days])
         return self._frame(out)
@@ -286,7 +286,7 @@ class Market:
         """
         if column not in GROUPS:
             raise UsageError(f"column={column!r} is unknown: choose among {', '.join(GROUPS)}")
-        days = min(days, len(self.panel.dates) - 1)
+        days = max(min(days, len(self.panel.dates) - 1), 1)
         price, change = self.cards["last_price"], self.returns(days).iloc[-1]
         known = change.notna()
         rows = pd.DataFrame(
@@ -444,8 +444,6 @@ class Card:
         >>> pw.market().card().change(days=7) > -1
         True
         """
-        if days >= len(self.market.panel.dates):
-            return float("nan")
         return float(self.market.returns(days)[self.card_id].iloc[-1])
 
     def fair_value(

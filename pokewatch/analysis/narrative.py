@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from pokewatch.analysis.market import Card, Market
-from pokewatch.analysis.verdict import INTERVAL_SLACK, verdict
+from pokewatch.analysis.verdict import INTERVAL_SLACK, UNSCORED, verdict
 from pokewatch.evaluation.training import Experiment
 from pokewatch.formatting import days as days_of
 from pokewatch.formatting import duration, listed, number, percent, usd
@@ -21,7 +21,6 @@ from pokewatch.settings import get_settings
 CLEAR = 0.05  # rank correlation from which on past moves say something about the next ones
 FULL_YEARS = 24  # months of record without which a season is no season
 SIMULATED = "**These prices are simulated.** "
-UNSCORED = "Nothing could be scored yet: the history is too short."
 _price = partial(usd, short=True)
 _change = partial(percent, sign=True, unknown="unknown")
 _share = partial(percent, digits=0, unknown="unknown")
@@ -137,7 +136,7 @@ def groups(frame: pd.DataFrame, what: str) -> Markdown:
     """Return which groups gained and lost most; what: their name in the plural."""
     known = frame.dropna(subset="change")
     if len(known) < 2:
-        return _text(f"There is only one of the {what} to look at.")
+        return _text(f"There are not two {what} whose change is known.")
     first, last = known.iloc[0], known.iloc[-1]
     costly = known.loc[known["value"].idxmax()]
     return _text(
@@ -183,6 +182,8 @@ def skill(what: Experiment) -> Markdown:
 
 def importance(frame: pd.DataFrame) -> Markdown:
     """Return on which features the forecast leans."""
+    if frame.empty:
+        return _text(UNSCORED)
     clear = frame[frame["importance"] > frame["spread"].clip(lower=0.001)]
     if clear.empty:
         return _text("No single family of features matters: each is told by the others as well.")
@@ -243,6 +244,8 @@ def equity(frame: pd.DataFrame) -> Markdown:
 
 def record(frame: pd.DataFrame, table: pd.DataFrame) -> Markdown:
     """Return how the calls did; frame: a track record, table: the score table of its forecasts."""
+    if table.empty:
+        return _text(UNSCORED)
     own = table[table["model"] == MODEL].iloc[0]
     horizon, good = int(own["horizon"]), _share(get_settings().good_move)
     sentences = []
@@ -267,7 +270,7 @@ def record(frame: pd.DataFrame, table: pd.DataFrame) -> Markdown:
 def spread(frame: pd.DataFrame, what: str) -> Markdown:
     """Return in how many groups the model was better than "no change"; what: their plural."""
     if not frame["rmae"].notna().any():
-        return _text("Nothing could be scored yet.")
+        return _text(UNSCORED)
     weakest = frame.loc[frame["rmae"].idxmax()]
     return _text(
         f"The model was better than “no change” in {(frame['rmae'] < 1).sum()} of {len(frame)} "
@@ -292,6 +295,8 @@ def worst(frame: pd.DataFrame) -> Markdown:
 
 def methods(frame: pd.DataFrame, rows: pd.DataFrame) -> Markdown:
     """Return which method erred least; frame: the score table of the forecasts ``rows``."""
+    if frame.empty:
+        return _text(UNSCORED)
     order = frame.sort_values("rmae")
     names = order["model"].str.replace("_", " ")
     better = names[order["rmae"] < 1].tolist()

@@ -14,21 +14,25 @@ from pokewatch.evaluation import backtest, metrics
 from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import open_panel, price_sources
-from pokewatch.schema import SIMULATED
+from pokewatch.schema import SIMULATED, typed
 from pokewatch.settings import get_settings
 
+COLUMNS = {"family": "object", "features": "int64", "importance": "float64", "spread": "float64"}
 MAX_CARDS = 400  # cards on which features are shuffled
 DAYS_SCORED = 8
 MIN_HISTORY = 60  # days of history before an importance can be computed
 
 
-def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -> pd.DataFrame:
+def permutation_importance(
+    horizon: int = 7, days: int | None = None, repeats: int = 3
+) -> pd.DataFrame:
     """Return how much accuracy is lost when a family of features is shuffled, out of sample.
 
-    A model is fitted on all but the last ``days`` days; on those days each family (all spans of one
-    kind together, since they are much alike) is shuffled over cards and days (Breiman 2001).
-    Columns family, features, importance (added error as a share of naive's), spread (standard
-    deviation over ``repeats``); the largest first. Raises UsageError for a short history.
+    A model is fitted on all but the last ``days`` days (default: a third, at most 42); on those
+    days each family (all spans of one kind together, since they are much alike) is shuffled over
+    cards and days (Breiman 2001). Columns family, features, importance (added error as a share of
+    naive's), spread (standard deviation over ``repeats``); the largest first, none where the
+    history is too short. Raises UsageError for ``days`` that it is too short for.
 
     >>> import pokewatch as pw
     >>> list(pw.permutation_importance(days=21, repeats=1).columns)
@@ -37,8 +41,11 @@ def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -
     settings = get_settings()
     panel, version = open_panel(settings)
     last = len(panel.dates) - 1 - horizon
-    origin = last - days
-    if origin < min(MIN_HISTORY, horizon * 4) or days < 1:
+    origin = last - (min(len(panel.dates) // 3, 42) if days is None else days)
+    simulated = SIMULATED in price_sources(settings, version)
+    if origin < min(MIN_HISTORY, horizon * 4) or origin >= last:
+        if days is None:
+            return marked(typed([], COLUMNS), simulated)
         raise UsageError(
             f"{len(panel.dates)} days are too few for days={days} and horizon={horizon}: lower them"
         )
@@ -69,9 +76,9 @@ def permutation_importance(horizon: int = 7, days: int = 42, repeats: int = 3) -
             for _ in range(repeats)
         ]
         table.append((family, len(names), np.mean(losses) / naive, np.std(losses) / naive))
-    out = pd.DataFrame(table, columns=["family", "features", "importance", "spread"])
+    out = typed(table, COLUMNS)
     out = out.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
-    return marked(out, SIMULATED in price_sources(settings, version))
+    return marked(out, simulated)
 
 
 def shuffled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pokewatch.evaluation.gate import FIRST_SCORE
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import score_frame
 from pokewatch.formatting import days, listed, percent
@@ -12,6 +13,10 @@ from pokewatch.models.intervals import COVERAGE
 from pokewatch.schema import MODEL, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 
+UNSCORED = (
+    f"Nothing could be scored yet: a first score needs about {FIRST_SCORE} days of prices; until "
+    "then fair values stay naive."
+)
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
 INTERVAL_SLACK = 0.05  # coverage this far from its promise is worth a remark
 
@@ -23,7 +28,7 @@ def verdict(trained: TrainedModel | None, settings: Settings) -> list[str]:
     table = score_frame(trained)
     own = table[table["model"] == MODEL].set_index("horizon") if len(table) else table
     if own.empty:
-        return ["Nothing could be scored yet: the history is too short."]
+        return [UNSCORED]
     horizon = SIGNAL_HORIZON if SIGNAL_HORIZON in own.index else own.index[0]
     row = own.loc[horizon]
     sentences = [_skill_sentence(row, int(horizon)), *_horizon_sentence(own)]

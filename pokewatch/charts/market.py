@@ -199,6 +199,8 @@ def groups(table: pd.DataFrame, top: int = 16, ax: Axes | None = None) -> Axes:
     shown = known.loc[known["value"].nlargest(top).index].sort_values("change", ascending=False)
     title = f"Change of value in {days_of(table.attrs.get('days', 30))}"
     axes = style.new_axes(ax, title, table, 1 + 0.27 * max(len(shown), 2), grid="x")
+    if shown.empty:
+        return style.nothing(axes, "no change is known yet")
     names = [f"{style.shorter(row.iloc[0], 30)} ({row['cards']})" for _, row in shown.iterrows()]
     style.bars(axes, names, shown["change"].to_numpy())
     style.ticks(axes.xaxis, percent, 1, sign=True)

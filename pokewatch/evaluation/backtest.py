@@ -18,6 +18,7 @@ from pokewatch.evaluation import metrics
 from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.fair_value import (
+    SMALL_ROWS,
     VOLATILITY,
     Cases,
     FairValueModel,
@@ -27,11 +28,11 @@ from pokewatch.models.fair_value import (
 )
 from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel
-from pokewatch.schema import HORIZONS, MODEL
+from pokewatch.schema import HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
 
-STEP = 14  # days between two fits, twice as many in a small market
-SMALL_MARKET = 500  # cards
+STEP = 14  # days between two fits
+SMALL_MARKET = 500  # cards; up to them fits of full size are made half as often
 FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
 EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
@@ -39,6 +40,20 @@ EVERY_CARD = 300_000  # forecasts a horizon; beyond it only a random sample of c
 PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}  # USD, from
 GROUPS = ("month", "price_band", "kind", "set_name")  # that ``breakdown`` knows
 COLUMNS = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper", "volatility"]
+FORECASTS = {
+    **dict.fromkeys(COLUMNS, "float64"),
+    **{"card_id": "object", "date": "datetime64[us]", "horizon": "int64"},
+    **{"origin": "datetime64[us]", "model": "object", "signal": "object", "strength": "float64"},
+}
+SCORE_TABLE = {
+    **{"horizon": "int64", "model": "object"},
+    **dict.fromkeys(metrics.COUNTS, "int64"),
+    **dict.fromkeys([*metrics.SCORES, *metrics.SIGNAL_SCORES], "float64"),
+}
+BREAKDOWN: dict[str, str] = {
+    **{"horizon": "int64", "group": "object", "n": "int64", "rmae": "float64"},
+    "coverage": "float64",
+}
 MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
 
 
@@ -89,7 +104,8 @@ def walk_forward(
         first = max(int(panel.dates.searchsorted(pd.Timestamp(since))), 2)
     if until is not None:
         last = int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
-    longest = STEP if len(panel.card_ids) > SMALL_MARKET else 2 * STEP
+    full_size = int((~np.isnan(panel.price)).sum()) > SMALL_ROWS
+    longest = 2 * STEP if full_size and len(panel.card_ids) <= SMALL_MARKET else STEP
     step = int(np.clip((last - first) // MIN_ORIGINS, 1, longest))
     alive = int((~np.isnan(panel.price[first:last])).sum())
     stride = min(max(-(-alive // EVERY_DAY), 1), step)
@@ -97,7 +113,7 @@ def walk_forward(
     days: dict[int, list[int]] = {}  # the same by the origin of their forecasts
     for row in rows:
         days.setdefault(row - (row - first) % step, []).append(row)
-    forecasts = pd.DataFrame(columns=[*COLUMNS, "origin", "model", "signal", "strength"])
+    forecasts = typed([], FORECASTS)
     if rows:
         scored = _scored_cards(panel, rows, settings.seed)
         parts = _forecasts(panel, days, scored, horizons, settings, jobs, progress)
@@ -265,7 +281,7 @@ def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             rows.append(row)
     rank = {MODEL: 0, "naive": 1, "baseline": 2}
     rows.sort(key=lambda row: (row["horizon"], rank.get(row["model"], len(rank))))
-    return pd.DataFrame(rows)
+    return typed(rows, SCORE_TABLE)
 
 
 def breakdown(
@@ -302,4 +318,5 @@ def breakdown(
         if settings is not None:
             row |= metrics.signal_scores(part, settings.good_move, settings.fee)
         rows.append(row)
-    return pd.DataFrame(rows)
+    calls = {} if settings is None else dict.fromkeys(metrics.SIGNAL_SCORES, "float64")
+    return typed(rows, BREAKDOWN | calls)

@@ -13,6 +13,7 @@ from pokewatch.schema import MODEL
 
 GATE_HORIZON = 7
 TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
+FIRST_SCORE = 20  # days of prices from which on the gate can tell a model from luck
 MIN_DATES = 5  # days that both have forecast, to compare them
 
 
@@ -28,13 +29,12 @@ def check(
     if len(scores):
         scores = scores[(scores["horizon"] == GATE_HORIZON) & (scores["model"] == MODEL)]
     if scores.empty:
-        few = f"no {GATE_HORIZON}-day forecast could be scored: history too short"
-        return GateVerdict(False, [few])
+        return GateVerdict(False, [too_young(len(panel.dates))])
     figures = scores[["rmae", "rmae_low", "rmae_high"]].astype(float)  # unknown ones: None, NaN
     rmae, low, high = figures.iloc[0].tolist()
     if not np.isfinite([rmae, low, high]).all():
-        few = f"{GATE_HORIZON}-day rMAE {rmae:.3f} on too few days to tell whether it is luck"
-        return GateVerdict(False, [few])
+        few = f"too few {GATE_HORIZON}-day forecasts are scored to tell whether it is luck"
+        return GateVerdict(False, [f"{few} ({too_young(len(panel.dates))})"])
     result = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
     if high >= 1:
         return GateVerdict(False, [f"{result}: not proved better than no change"])
@@ -51,6 +51,15 @@ def check(
             f"error is {ratio:.3f} of the champion's ('{champion.name}') on the same later days"
         )
     return GateVerdict(passed, [f"{result} lies below 1", compared], proved=True)
+
+
+def too_young(days: int) -> str:
+    """Return what a history of so many days is too short for."""
+    held = "1 day" if days == 1 else f"{days} days"
+    return (
+        f"{held} of prices: a first score needs about {FIRST_SCORE}; until then fair values stay "
+        "naive"
+    )
 
 
 def error_ratio(forecasts: pd.DataFrame, champion: TrainedModel, panel: Panel) -> float | None:

@@ -12,6 +12,12 @@ import pandas as pd
 
 from pokewatch.rounding import log
 
+COUNTS = ("n", "dates")
+SCORES = ["mape", "mdape", "rmae", "rmae_low", "rmae_high"]
+SCORES += ["rank_ic", "hit_rate", "coverage", "width", "winkler"]
+OF_A_SIDE = ("calls", "share", "base_rate", "precision", "recall", "lift")
+SIGNAL_SCORES = [f"{side}_{name}" for side in ("buy", "sell") for name in OF_A_SIDE]
+SIGNAL_SCORES += ["return_after_fees", "flip_rate"]
 RESAMPLES = 1000
 MIN_BLOCKS = 5
 

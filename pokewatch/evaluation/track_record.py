@@ -10,13 +10,12 @@ import pandas as pd
 
 from pokewatch.evaluation import backtest, metrics
 from pokewatch.models.panel import Panel
+from pokewatch.schema import typed
 
 MONTHS = 6
 RECORD_DAYS = 30
 MIN_FORECASTS = 50  # of a month, or of the last nights, to be judged
-NO_MONTHS = pd.DataFrame(columns=["group", "n", "rmae", "coverage"]).astype(
-    {"n": int, "rmae": float, "coverage": float}
-)
+NO_MONTHS = typed([], backtest.BREAKDOWN)
 
 
 def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame:

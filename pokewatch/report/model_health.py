@@ -10,12 +10,13 @@ from pokewatch.models import features
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.models.panel import Panel
 from pokewatch.rounding import log
+from pokewatch.schema import typed
 
 SLACK = 0.1  # how far a month's coverage may lie from that of the intervals
 REFERENCE_DAYS, PRESENT_DAYS = 90, 7
 STABLE, CHANGED = 0.1, 0.25  # usual bounds of the population stability index (Siddiqi 2006)
 BINS = 10
-NO_DRIFT = pd.DataFrame(columns=["input", "psi"]).astype({"psi": float})
+DRIFT = {"input": "object", "psi": "float64"}
 
 
 def psi(reference: np.ndarray, present: np.ndarray, bins: int = BINS) -> float:
@@ -47,7 +48,7 @@ def drift(panel: Panel, as_of: pd.Timestamp) -> pd.DataFrame:
     end = min(int(panel.dates.searchsorted(as_of, side="right")), last - PRESENT_DAYS)
     start = max(end - REFERENCE_DAYS, 0)
     if end - start < PRESENT_DAYS:
-        return NO_DRIFT
+        return typed([], DRIFT)
     first = max(start - 7, 0)
     price, age = log(panel.price[first:]), panel.age[first:]
     rows = np.arange(len(price))
@@ -59,7 +60,7 @@ def drift(panel: Panel, as_of: pd.Timestamp) -> pd.DataFrame:
     }
     reference = slice(start - first, end - first)
     found = [(name, psi(each[reference], each[-PRESENT_DAYS:])) for name, each in inputs.items()]
-    return pd.DataFrame(found, columns=list(NO_DRIFT)).dropna()
+    return typed(found, DRIFT).dropna()
 
 
 def stability(value: float) -> str:

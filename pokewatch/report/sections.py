@@ -25,7 +25,7 @@ from pokewatch.formatting import is_known, usd
 from pokewatch.report import facts, model_health
 from pokewatch.report.facts import Night
 from pokewatch.report.templating import read_template, render
-from pokewatch.schema import HORIZONS, MODEL, SIGNAL_HORIZON
+from pokewatch.schema import HORIZONS, MODEL, SIGNAL_HORIZON, typed
 from pokewatch.settings import get_settings
 from pokewatch.watchlist import entries
 
@@ -165,7 +165,7 @@ def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
 
 def health(night: Night) -> HTML:
     """Return the model's last months and the drift of its inputs, with a verdict in words."""
-    months, nights, drift = facts.months(night), facts.nights(night), model_health.NO_DRIFT
+    months, nights, drift = facts.months(night), facts.nights(night), typed([], model_health.DRIFT)
     if night.scored is not None:
         drift = model_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
     return _render(
