@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from builders import market
+from cells import run_cells
 from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from matplotlib import pyplot as plt
 from typer.testing import CliRunner
 
 from pokewatch.cli.main import build_app
@@ -106,38 +103,19 @@ def fill(home: Settings, rows: pd.DataFrame, cards: pd.DataFrame) -> None:
     predict_all(home)
 
 
-def run_cells(path: Path) -> None:
-    """Run a notebook's cells, and show what each ends with, as JupyterLab would."""
-    space: dict[str, Any] = {}
-    for cell in nbformat.read(path, 4).cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(cell.source.replace("largest: int = 4000", "largest: int = 60"))
-            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            exec(compile(tree, path.name, "exec"), space)
-            if isinstance(last, ast.Expr):
-                shown = eval(compile(ast.Expression(last.value), path.name, "eval"), space)
-                for name in ("_repr_html_", "_repr_markdown_"):
-                    getattr(shown, name, str)()
-    plt.close("all")
-
-
 @pytest.mark.parametrize("days", [1, 2, 3, 9, 20])
 def test_every_notebook_runs_from_the_first_day_on(home, days):
     fill(home, *young(days))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for path in NOTEBOOKS:
-            run_cells(path)
+    for path in NOTEBOOKS:
+        run_cells(path, largest=60)
 
 
 @pytest.mark.parametrize("days", [1, 11])
 @pytest.mark.parametrize("what", MARKETS)
 def test_every_notebook_runs_on_odd_markets(home, what, days):
     fill(home, *MARKETS[what](days))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for path in NOTEBOOKS:
-            run_cells(path)
+    for path in NOTEBOOKS:
+        run_cells(path, largest=60)
 
 
 COMMANDS = [
