@@ -20,7 +20,7 @@ from pokewatch.errors import PokewatchError
 from pokewatch.operations import doctor
 from pokewatch.operations.doctor import environment, models, nights
 from pokewatch.operations.doctor.findings import MIB, Finding
-from pokewatch.quality.ingest import ingest
+from pokewatch.quality.ingest import collect, ingest
 from pokewatch.settings import PROJECT, Settings, load_settings
 from pokewatch.sources import tcgcsv
 from pokewatch.store.backup import content_hash
@@ -241,6 +241,14 @@ def test_a_clock_that_went_back_is_noticed(settings):
     assert "the clock says 2025-03-14 00:00" in clock.message
     with time_machine.travel(after + pd.Timedelta(minutes=1), tick=False):
         assert [one.state for one in nights.check_clock(settings)] == ["ok"]
+
+
+@pytest.mark.parametrize("moment", ["2026-03-05T00:00:30Z", "2026-03-05T23:59:00Z"])
+def test_the_simulated_market_is_well_at_any_hour(tmp_path, moment):
+    config = load_settings(home=tmp_path / "home", tracking=False)
+    with time_machine.travel(moment, tick=True):
+        collect(config, "simulated")
+        assert [one.state for one in nights.check_clock(config)] == ["ok"]
 
 
 def test_unfinished_files_of_dead_processes_go_and_those_at_work_stay(settings):

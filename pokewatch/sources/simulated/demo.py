@@ -28,7 +28,6 @@ ABOUT = About(
 )
 EPOCH = date(2025, 1, 1)
 FAULT_COLUMNS = ["card_id", "date", "fault", "collected_at"]
-SNAPSHOT_TIME = timedelta(hours=20, minutes=5)
 Market = dict[str, np.ndarray]
 
 OLD_SETS, NEW_SETS, FIRST_PRODUCT = 8, 8, 900_001
@@ -253,7 +252,7 @@ def _rows(
     frame["card_id"] = cards["card_id"].to_numpy()[card]
     frame["date"] = np.datetime64(EPOCH, "us") + day * np.timedelta64(1, "D")
     frame["source"] = SOURCE
-    frame["collected_at"] = (frame["date"] + SNAPSHOT_TIME).dt.tz_localize("UTC")
+    frame["collected_at"] = frame["date"].dt.tz_localize("UTC")  # never ahead of the clock
     frame = frame[OBSERVATION_COLUMNS]
 
     planted = planted[planted["day"] >= day[0]]

@@ -22,7 +22,6 @@ from pokewatch.schema import VALUES
 from pokewatch.sources.simulated.demo import (
     FIRST_PRODUCT,
     PRODUCTS,
-    SNAPSHOT_TIME,
     SOURCE,
     STEMS,
     TAILS,
@@ -100,7 +99,7 @@ def market(cards: int, days: int, last: date, seed: int = 7) -> Iterator[pa.Tabl
         if not len(here):
             here = np.array([0])
         size = len(here)
-        collected = datetime.combine(day, datetime.min.time(), UTC) + SNAPSHOT_TIME
+        collected = datetime.combine(day, datetime.min.time(), UTC)
         yield pa.table(
             {name: column.take(pa.array(here)) for name, column in columns.items()}
             | {"date": pa.repeat(pa.scalar(day, pa.date32()), size)}
