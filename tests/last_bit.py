@@ -6,8 +6,11 @@ arguments keep equal results.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,7 +31,9 @@ def moved(function: Callable[..., Any]) -> Callable[..., Any]:
             mixed = np.zeros((), dtype=np.uint64)
         first = result[0] if isinstance(result, tuple) else result
         if np.asarray(first).dtype.kind == "f":
-            first = np.nextafter(first, np.where(mixed == 1, np.inf, -np.inf).astype(first.dtype))
+            first = np.nextafter(
+                first, np.where(mixed == 1, np.inf, -np.inf).astype(np.asarray(first).dtype)
+            )
         if out is not None:
             out = out[0] if isinstance(out, tuple) else out
             out[...] = first
@@ -38,15 +43,41 @@ def moved(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def elsewhere() -> ModuleType:
+    """Return NumPy as it is on another processor."""
+    found, algebra = ModuleType("numpy"), ModuleType("numpy.linalg")
+    vars(found).update(vars(np))
+    vars(algebra).update(vars(np.linalg))
+    for name in NAMES:
+        setattr(found, name, moved(getattr(np, name)))
+    for name in SOLVERS:
+        setattr(algebra, name, moved(getattr(np.linalg, name)))
+    vars(found)["linalg"] = algebra
+    return found
+
+
 @contextmanager
 def another_processor() -> Iterator[None]:
-    """Move the last bits while this lasts."""
-    places = [(np, name) for name in NAMES] + [(np.linalg, name) for name in SOLVERS]
-    kept = [(module, name, getattr(module, name)) for module, name in places]
-    for module, name, function in kept:
-        setattr(module, name, moved(function))
+    """Give every loaded module of PokeWatch the other NumPy while this lasts."""
+    other = elsewhere()
+    ours = [one for name, one in sys.modules.items() if name.split(".")[0] == "pokewatch"]
+    ours = [one for one in ours if vars(one).get("np") is np]
+    for module in ours:
+        vars(module)["np"] = other
     try:
         yield
     finally:
-        for module, name, function in kept:
-            setattr(module, name, function)
+        for module in ours:
+            vars(module)["np"] = np
+
+
+def for_this_process() -> None:
+    """Give every module of PokeWatch that this process loads the other NumPy."""
+    other, load = elsewhere(), SourceFileLoader.exec_module
+
+    def exec_module(self: SourceFileLoader, module: ModuleType) -> None:
+        load(self, module)
+        if module.__name__.split(".")[0] == "pokewatch" and vars(module).get("np") is np:
+            vars(module)["np"] = other
+
+    SourceFileLoader.exec_module = exec_module  # type: ignore[method-assign]

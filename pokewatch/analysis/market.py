@@ -252,7 +252,9 @@ class Market:
         if days < 1:
             raise UsageError(f"days={days} must be 1 or more")
         out = np.full(self.panel.price.shape, np.nan)
-        out[days:] = np.expm1(self.panel.target(days)[:-days])
+        known = ~np.isnan(self.panel.target(days)[:-days])
+        price = self.panel.price
+        out[days:][known] = price[days:][known] / price[:-days][known] - 1
         return self._frame(out)
 
     def movers(self, days: int = 7, top: int | None = 10) -> pd.DataFrame:

@@ -396,7 +396,7 @@ def forecast_frame(
     frames = []
     for horizon, center in centers.items():
         moved = np.where(shared["history_days"] < SHORT_HISTORY, 0.0, center)
-        fair_value = price * np.exp(moved)
+        fair_value = np.where(moved == 0, price, price * np.exp(moved))
         frames.append(pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value}))
     return pd.concat(frames, ignore_index=True)
 

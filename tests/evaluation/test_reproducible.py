@@ -16,6 +16,7 @@ from builders import delivery, market
 from conftest import small_models
 from last_bit import another_processor
 
+from pokewatch import rounding
 from pokewatch.evaluation import training
 from pokewatch.evaluation.predictions import predict_panel
 from pokewatch.models.panel import open_panel
@@ -72,7 +73,7 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 def test_the_last_bit_of_a_logarithm_decides_nothing(here):
     with another_processor():
-        assert np.log(2.0) != float.fromhex("0x1.62e42fefa39efp-1")
+        assert rounding.np.log(2.0) != np.log(2.0)
         assert_same(figures(), here)
     assert len(set(here["signals"])) > 1
 
