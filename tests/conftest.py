@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -50,7 +50,11 @@ def small_models(trees: int = 3) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _small_models(request: pytest.FixtureRequest) -> Iterator[None]:
     """Make models small, save in a module that says ``FULL_MODELS = True``."""
-    with nullcontext() if getattr(request.module, "FULL_MODELS", False) else small_models():
+    if getattr(request.module, "FULL_MODELS", False):
+        yield
+        return
+    with small_models(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PROJECT / "tests" / "small_models"))  # of processes as well
         yield
 
 

@@ -59,7 +59,7 @@ def test_a_stored_run_is_compared_by_its_ratios(tmp_path, now, before, target, w
 def test_a_small_market_is_measured_to_the_end(tmp_path: Path):
     saved = tmp_path / "run.json"
     script = [sys.executable, str(PROJECT / "scripts" / "test_performance.py")]
-    small = ["--cards", "60", "--days", "150", "--sizes", "30,60", "--save", str(saved)]
+    small = ["--cards", "40", "--days", "100", "--sizes", "20,40", "--save", str(saved)]
     done = subprocess.run([*script, *small], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(saved.read_text())

@@ -68,7 +68,7 @@ def run(project: Path, *command: str, **environment: str) -> subprocess.Complete
     """Run a command in the copy with nothing of a developer's own set-up."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("POKEWATCH_", "ZENML_"))}
     quiet = {"POKEWATCH_TRACKING": "false", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    path = {"PYTHONPATH": str(project)}
+    path = {"PYTHONPATH": f"{project}{os.pathsep}{os.environ['PYTHONPATH']}"}
     return subprocess.run(
         command,
         cwd=project,

@@ -133,7 +133,7 @@ def run(project: Path, command: list[str], stdin: str = "") -> subprocess.Comple
         if not name.startswith(("POKEWATCH_", "ZENML_", "MLFLOW_", "JUPYTER_"))
     }
     own = {
-        "PYTHONPATH": str(project),
+        "PYTHONPATH": f"{project}{os.pathsep}{os.environ['PYTHONPATH']}",
         "HOME": str(project / "user"),
         "POKEWATCH_REQUEST_ATTEMPTS": "1",
         "POKEWATCH_REQUEST_INTERVAL": "0",
