@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.operations import notify, tracking
 from pokewatch.quality import completeness
-from pokewatch.quality.ingest import Counts, backfill, collect
+from pokewatch.quality.ingest import Counts, backfill, collect, newest_day
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -36,18 +36,23 @@ def collect_night(
 ) -> Counts:
     """Collect tonight's prices, and from tcgcsv's archive the days that were missed.
 
-    Archives that cannot be fetched are warned of and tried again the next night.
+    Missed is a day before the one that the service serves now, by its own clock. Archives that
+    cannot be fetched are warned of and tried again the next night.
     """
     missed = Counts(source or settings.source)
-    yesterday = datetime.now(tz=UTC).date() - timedelta(days=1)
-    if missed.source == "tcgcsv" and on is None and (since := first_gap(settings, yesterday)):
+    if missed.source == "tcgcsv" and on is None:
+        since = None
         try:
-            for day, counts in backfill(settings, since, yesterday, jobs=jobs):
+            served = newest_day(settings, missed.source)
+            last = served and served - timedelta(days=1)
+            since = last and first_gap(settings, last)
+            for day, counts in backfill(settings, since, last, jobs=jobs) if since and last else ():
                 missed.add(counts)
                 if counts.accepted:
                     missed.notes.append(f"{day} was missed, and filled from the archive")
         except PokewatchError as error:
-            log.warning("missed days from %s on could not be filled: %s", since, error)
+            if since:  # else the service itself is away, which collect says
+                log.warning("missed days from %s on could not be filled: %s", since, error)
     missed.add(collect(settings, source, on=on, path=path))
     return missed
 

@@ -180,6 +180,10 @@ def what_to_ask(
     if not found.cards and (first or not found.expected):
         return None
     by_set = source == "tcgcsv"
+    # Archives hold no names: of a day that came from one the snapshot is asked for as well.
+    named = cards.loc[cards["card_id"].isin(list(found.present)), "set_name"].notna()
+    if by_set and len(named) and named.mean() < found.floor:
+        return None
     if not found.expected and not by_set:  # the first day: there is none to compare it with
         return None if first else f"it is not known what {found.day} lacks: not asked"
     done = not found.missing or (

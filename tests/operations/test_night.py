@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
 import time_machine
-from test_tcgcsv import Service, answer, price, serve_archives, service, settings
+from test_tcgcsv import Service, answer, price, product, serve_archives, service, settings
 
 from pokewatch.operations import night
+from pokewatch.quality.ingest import backfill
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -74,3 +76,50 @@ def test_an_archive_that_is_down_does_not_stop_the_night_and_is_asked_for_in_the
     clock.move_to("2025-10-04T21:00:00Z")
     night.collect_night(settings, "tcgcsv")
     assert "10-02" in stored(settings)
+
+
+HOURS = [(0, 30), (3, 0), (12, 0), (19, 55), (20, 30), (23, 59)]  # UTC
+
+
+@pytest.mark.parametrize("hour", HOURS, ids=lambda hour: f"{hour[0]:02}:{hour[1]:02}")
+@pytest.mark.parametrize("archived", [True, False], ids=["archive", "closed archive"])
+def test_at_any_hour_the_snapshot_is_asked_for_and_its_names_arrive(
+    service: Service, settings: Settings, tmp_path, hour, archived
+) -> None:
+    first, berlin = datetime(2025, 10, 24, *hour, tzinfo=UTC), ZoneInfo("Europe/Berlin")
+    served = []
+    for number in range(5):  # summer time ends on the 26th
+        now = first + timedelta(days=number)
+        updated = datetime.combine(now.date(), time(20, 5, 33), UTC)
+        updated -= timedelta(days=1) if updated > now else timedelta()
+        service.pages["/last-updated.txt"] = f"{updated:%Y-%m-%dT%H:%M:%S+0000}"
+        rows = [price(1, "Holofoil", 50.0 + number), price(2, "Normal", 400.0 - number)]
+        if number >= 2:
+            rows.append(price(7, "Normal", 3.0 + number))
+            service.pages["/tcgplayer/3/604/products"]["results"].append(product(7, "New Card"))
+        service.pages["/tcgplayer/3/604/prices"] = answer(rows)
+        served.append(f"{updated:%m-%d}")
+        if archived and number:
+            serve_archives(service, tmp_path / "service", int(served[-2][-2:]))
+        service.asked.clear()
+        with time_machine.travel(now.astimezone(berlin), tick=True):
+            counts = night.collect_night(settings, "tcgcsv")
+        assert "/tcgplayer/3/604/prices" in service.asked
+        assert not [asked for asked in service.asked if "archive" in asked]
+        assert counts.accepted >= len(rows)
+        assert not any("missed" in note for note in counts.notes)
+    assert stored(settings) == served
+    cards = Store.from_settings(settings).cards().set_index("card_id")
+    assert cards.loc["7:Normal", ["name", "set_name"]].tolist() == ["New Card", "Base Set"]
+
+
+def test_a_day_that_an_archive_brought_still_gets_its_names(
+    service: Service, settings: Settings, tmp_path
+) -> None:
+    serve_archives(service, tmp_path / "service", 1)
+    snapshot(service, 1)
+    with time_machine.travel("2025-10-02T03:00:00Z"):
+        list(backfill(settings, date(2025, 10, 1), date(2025, 10, 1)))
+        assert Store.from_settings(settings).cards()["name"].isna().all()
+        night.collect_night(settings, "tcgcsv")
+    assert Store.from_settings(settings).cards()["name"].notna().any()
