@@ -1,8 +1,9 @@
-"""Small markets for tests."""
+"""Small markets and models for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,16 @@ def crossings(path: list[tuple[float, bool]], side: str, target: float) -> int:
     fresh = [price for price, is_fresh in path if is_fresh]
     there = [price >= target if side == "above" else price <= target for price in fresh]
     return sum(now and not before for before, now in zip([False, *there], there, strict=False))
+
+
+@contextmanager
+def small_models(trees: int = 3) -> Iterator[None]:
+    """Let models grow a few trees only: most tests need a model, not a good one."""
+    from pokewatch.models import fair_value
+
+    options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
+    for kind, _ in options:
+        kind["max_iter"] = trees
+    yield
+    for kind, kept in options:
+        kind.update(kept)

@@ -7,12 +7,12 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 import pytest
+from builders import small_models
 from hypothesis import settings
 from redis import Redis
 from redis.exceptions import RedisError
@@ -32,19 +32,6 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is missing")
     return folder
-
-
-@contextmanager
-def small_models(trees: int = 3) -> Iterator[None]:
-    """Let models grow a few trees only: most tests need a model, not a good one."""
-    from pokewatch.models import fair_value
-
-    options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
-    for kind, _ in options:
-        kind["max_iter"] = trees
-    yield
-    for kind, kept in options:
-        kind.update(kept)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import delivery, market
-from conftest import small_models
+from builders import delivery, market, small_models
 from last_bit import another_processor
 
 from pokewatch import rounding

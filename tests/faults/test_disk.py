@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -31,7 +32,7 @@ def attempt(name: str, home: Path, limit: int | None, said: Connection) -> None:
     except PokewatchError as error:
         said.send(("refused", str(error)))
     except BaseException as error:
-        said.send((type(error).__name__, str(error)))
+        said.send((type(error).__name__, traceback.format_exc()))
 
 
 @pytest.fixture
