@@ -120,7 +120,10 @@ def show(row: dict[str, Any]) -> None:
 
 def conclude(made: Any, trouble: str) -> int:
     """Print the report's path, or on the last line what failed; returns the exit code."""
+    from pipelines import notify
+    from pokewatch.evaluation import registry
     from pokewatch.operations import runs
+    from pokewatch.settings import get_settings
 
     sys.stdout.flush()
     for step in made.steps.values():
@@ -134,14 +137,14 @@ def conclude(made: Any, trouble: str) -> int:
         sys.stderr.write(f"error: the run did not finish: {trouble or made.status.value}\n")
         return 1
     sys.stdout.write(f"{written}\n")
-    if lacking := runs.incomplete(made):
-        from pipelines import notify
-
-        notify.send("PokeWatch: the day is incomplete", lacking, failed=True)
-        sys.stdout.flush()
-        sys.stderr.write(f"error: {lacking}\n")
-        return errors.GateError.exit_code
-    return 0
+    _, unusable = registry.try_champion(get_settings())
+    lacking = runs.incomplete(made)
+    for title, text in (("no usable champion", unusable), ("the day is incomplete", lacking)):
+        if text:
+            notify.send(f"PokeWatch: {title}", text, failed=True)
+            sys.stdout.flush()
+            sys.stderr.write(f"error: {text}\n")
+    return errors.GateError.exit_code if unusable or lacking else 0
 
 
 def _log_to_stderr() -> None:

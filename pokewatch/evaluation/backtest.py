@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +12,7 @@ from joblib import delayed
 from tqdm import tqdm
 
 from pokewatch import parallel
-from pokewatch.errors import UsageError
+from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import metrics
 from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
@@ -37,7 +36,8 @@ FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
 EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
 EVERY_CARD = 300_000  # forecasts a horizon; beyond it only a random sample of cards is scored
-PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}  # USD, from
+# USD: the lowest price of each band, which belongs to it.
+PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}
 GROUPS = ("month", "price_band", "kind", "set_name")  # that ``breakdown`` knows
 COLUMNS = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper", "volatility"]
 FORECASTS = {
@@ -243,14 +243,15 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Return forecasts whose price at the end of the horizon is known, with it as ``y``.
 
     Only rows count whose price at the origin was observed that very day and whose later price
-    was observed at most ``MAX_AGE`` days before its day.
+    was observed after it, at most ``MAX_AGE`` days before its day.
     """
     column = pd.Index(panel.card_ids).get_indexer(forecast["card_id"])
     later = panel.dates.get_indexer(forecast["date"]) + forecast["horizon"].to_numpy()
     inside = later < len(panel.dates)
     safe = np.minimum(later, len(panel.dates) - 1)
+    oldest = np.minimum(MAX_AGE, forecast["horizon"].to_numpy() - 1)
     truth = np.where(
-        inside & (panel.age[safe, column] <= MAX_AGE), panel.price[safe, column], np.nan
+        inside & (panel.age[safe, column] <= oldest), panel.price[safe, column], np.nan
     )
     out = forecast.assign(y=truth)
     out = out[(out["age"] == 0) & out["y"].notna()]
@@ -270,18 +271,41 @@ def with_signals(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Return one row a horizon and model, the model's signals scored in its rows."""
+    """Return one row a horizon and model, the model's signals scored in its rows.
+
+    Raises PokewatchError for a forecast that is no number, and for models that did not forecast
+    the same cases: their errors could not be compared.
+    """
+    check_comparable(forecasts)
     rows = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of no rows is reported as NaN
-        for (horizon, model), group in forecasts.groupby(["horizon", "model"], sort=True):
-            row = {"horizon": int(horizon), "model": model, **metrics.score(group, settings.seed)}
-            if model == MODEL:
-                row |= metrics.signal_scores(group, settings.good_move, settings.fee)
-            rows.append(row)
+    for (horizon, model), group in forecasts.groupby(["horizon", "model"], sort=True):
+        row = {"horizon": int(horizon), "model": model, **metrics.score(group, settings.seed)}
+        if model == MODEL:
+            row |= metrics.signal_scores(group, settings.good_move, settings.fee)
+        rows.append(row)
     rank = {MODEL: 0, "naive": 1, "baseline": 2}
     rows.sort(key=lambda row: (row["horizon"], rank.get(row["model"], len(rank))))
     return typed(rows, SCORE_TABLE)
+
+
+def check_comparable(forecasts: pd.DataFrame) -> None:
+    """Raise PokewatchError unless every model has a finite forecast for the same cases."""
+    bad = forecasts[~np.isfinite(forecasts[["price", "y", "y_hat"]].to_numpy(float)).all(axis=1)]
+    if len(bad):
+        first = bad.iloc[0]
+        raise PokewatchError(
+            f"{len(bad)} forecasts of '{first['model']}' cannot be scored, the first for "
+            f"{first['card_id']} on {first['date']:%Y-%m-%d}, {first['horizon']} days ahead: "
+            f"price {first['price']}, later {first['y']}, forecast {first['y_hat']}"
+        )
+    cases = forecasts.groupby(["horizon", "model"]).size()
+    for horizon, counts in cases.groupby("horizon"):
+        if counts.nunique() > 1:
+            listed = ", ".join(f"{model} {n}" for (_, model), n in counts.items())
+            raise PokewatchError(
+                f"the models forecast different cases {horizon} days ahead ({listed}): score them "
+                "on the same ones"
+            )
 
 
 def breakdown(
@@ -304,7 +328,10 @@ def breakdown(
         group = forecasts["date"].dt.strftime("%Y-%m")
     elif by == "price_band":
         group = pd.cut(
-            forecasts["price"], [*PRICE_BANDS.values(), np.inf], labels=list(PRICE_BANDS)
+            forecasts["price"],
+            [*PRICE_BANDS.values(), np.inf],
+            labels=list(PRICE_BANDS),
+            right=False,
         )
     elif by in GROUPS and cards is not None:
         column = "product_kind" if by == "kind" else by

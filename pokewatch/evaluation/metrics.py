@@ -75,6 +75,8 @@ def rmae_interval(rows: pd.DataFrame, seed: int = 7, level: float = 0.95) -> tup
 
 def rank_ic(rows: pd.DataFrame) -> float:
     """Return the mean rank correlation of forecast and real change over non-overlapping dates."""
+    if rows.empty:
+        return float("nan")
     horizon = int(rows["horizon"].iloc[0])
     dates = np.sort(rows["date"].unique())
     chosen = [dates[0]]
@@ -144,7 +146,7 @@ def score(rows: pd.DataFrame, seed: int = 7) -> dict[str, float]:
 def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str, float]:
     """Return how BUY and SELL calls did; rows carry ``signal`` as it was given at the time.
 
-    precision: share of calls right (a move of ``good_move`` that way within the horizon),
+    precision: share of calls right (``good_move`` that way at the end of the horizon),
     recall, base_rate, lift = precision / base_rate; return_after_fees: mean gain of buying at
     a BUY and selling at the end of the horizon, fees paid.
     """

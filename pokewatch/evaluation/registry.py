@@ -23,6 +23,7 @@ import pandas as pd
 
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import atomic_write, json_bytes, write_error
+from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.signals import Rule, Rules
 from pokewatch.schema import MODEL
@@ -256,23 +257,39 @@ def champion_name(settings: Settings) -> str | None:
 
 
 def champion(settings: Settings) -> TrainedModel | None:
-    """Return the champion; None before the first, and with a warning where it is damaged.
+    """Return the champion; None before the first, and with a warning where it is unusable.
 
     A night goes on without it: naive until a training puts another one in its place.
     """
+    found, problem = try_champion(settings)
+    if problem:
+        log.warning("%s", problem)
+    return found
+
+
+def try_champion(settings: Settings) -> tuple[TrainedModel | None, str]:
+    """Return the champion, and why there is none though one was promoted ("" else).
+
+    Unusable is one that is damaged, or was trained on other features than this version computes.
+    """
     try:
-        return None if champion_name(settings) is None else load(settings, "champion")
+        if champion_name(settings) is None:
+            return None, ""
+        found = load(settings, "champion")
+        found.model.check_features(features.names())
     except PokewatchError as error:
-        log.warning("there is no usable champion: %s", error)
-        return None
+        return None, f"there is no usable champion: {error}"
+    return found, ""
 
 
 def usable(settings: Settings) -> list[TrainedModel]:
-    """Return all trained models but the damaged ones, the one written first first."""
+    """Return the trained models that can forecast, the one written first first."""
     found = []
     for name in names(settings):
         try:
-            found.append(load(settings, name))
+            trained = load(settings, name)
+            trained.model.check_features(features.names())
+            found.append(trained)
         except PokewatchError as error:
             log.warning("left out: %s", error)
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.evaluation import backtest, metrics
-from pokewatch.models.panel import Panel
+from pokewatch.models.panel import Panel, outcome_age
 from pokewatch.schema import typed
 
 MONTHS = 6
@@ -55,7 +55,7 @@ def of_nights(predictions: pd.DataFrame, panel: Panel, horizon: int) -> NightlyR
     rows = rows[rows["card_id"].isin(ids) & rows["date"].isin(panel.dates)]
     ends = panel.dates.get_indexer(rows["date"] + pd.Timedelta(days=horizon))
     column = ids.get_indexer(rows["card_id"])
-    fresh = (ends >= 0) & (panel.age[ends, column] <= backtest.MAX_AGE)
+    fresh = (ends >= 0) & (panel.age[ends, column] <= outcome_age(horizon, backtest.MAX_AGE))
     ended = rows.assign(y=panel.price[ends, column])[fresh & ~rows["stale"].to_numpy(dtype=bool)]
     if len(ended) < MIN_FORECASTS:
         return None

@@ -101,11 +101,12 @@ def training_panel(settings: Settings, trained: TrainedModel, panel: Panel | Non
     return panel
 
 
-def last_trained(settings: Settings) -> TrainedModel | None:
-    """Return the model trained on the newest prices, None before the first."""
-    return max(
-        registry.usable(settings), key=lambda one: (one.as_of, one.data_version), default=None
-    )
+def last_trained(settings: Settings, day: pd.Timestamp | None = None) -> TrainedModel | None:
+    """Return the model trained on the newest prices up to a day, None before the first."""
+    known = [
+        one for one in registry.usable(settings) if day is None or pd.Timestamp(one.as_of) <= day
+    ]
+    return max(known, key=lambda one: (one.as_of, one.data_version), default=None)
 
 
 def score_frame(trained: TrainedModel) -> pd.DataFrame:

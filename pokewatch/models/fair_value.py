@@ -232,11 +232,7 @@ class FairValueModel:
         Every feature of a day looks back only, so a day's rows do not depend on later days.
         """
         names = features.names() if built is None else list(built)
-        if self.learn and self.names != names:
-            raise PokewatchError(
-                "the model was trained on other features than this version computes: train it "
-                "again with 'pokewatch train'"
-            )
+        self.check_features(names)
         wanted = self.horizons if horizons is None else sorted(set(horizons))
         unknown = [horizon for horizon in wanted if horizon not in self.fits]
         if unknown:
@@ -253,6 +249,14 @@ class FairValueModel:
         centers = {horizon: self.center(horizon, x) for horizon in wanted}
         volatility = x[:, names.index(VOLATILITY)]
         return self.intervals.apply(forecast_frame(panel, day, card, volatility, centers))
+
+    def check_features(self, names: Sequence[str]) -> None:
+        """Raise PokewatchError where the model was trained on other features than these."""
+        if self.learn and self.names != names:
+            raise PokewatchError(
+                "the model was trained on other features than this version computes: train it "
+                "again with 'pokewatch train'"
+            )
 
     def save(self, folder: Path) -> None:
         """Write model.json and, where trees were grown, trees.skops into a folder."""

@@ -20,6 +20,7 @@ TOGETHER = 3.0  # the windows of n cards count for sqrt(n) / TOGETHER windows
 MIN_TAIL = 0.01
 SETTLED = 7  # days after which a card's volatility is known well enough
 UNKNOWN = 0.02  # daily volatility assumed of cards of which nothing is known yet
+NORMAL_80 = 1.28 * 1.253  # 80 % of a normal error, in mean absolute deviations
 FLOOR = 0.002  # daily volatility below which a card counts as this volatile
 
 
@@ -103,8 +104,8 @@ class ConformalIntervals:
 
     def _bounds(self, horizon: int, volatility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.quantiles:  # nothing was ever seen: a normal guess from the card's volatility
-            unit = spread(np.maximum(volatility, UNKNOWN), horizon)
-            return -1.28 * unit, 1.28 * unit
+            unit = NORMAL_80 * spread(np.maximum(volatility, UNKNOWN), horizon)
+            return -unit, unit
         # A horizon longer than the history borrows the next one's, wider as far as those widen.
         nearest = min(self.quantiles, key=lambda known: (abs(known - horizon), known))
         found = self.quantiles[nearest]

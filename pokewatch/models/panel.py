@@ -176,12 +176,20 @@ class Panel:
     def target(self, horizon: int, max_age: int = 3) -> Matrix:
         """Return log price changes over ``horizon`` days, NaN where either end is not known.
 
-        An end counts as known when its price was observed at most ``max_age`` days before.
+        A price counts that was observed at most ``max_age`` days before, the later one after the
+        earlier day: else it would be the earlier one again.
         """
-        log_price = np.where(self.age <= max_age, log(self.price), np.nan)
+        log_price = log(self.price)
         out = np.full(log_price.shape, np.nan)
         out[:-horizon] = log_price[horizon:] - log_price[:-horizon]
+        out[self.age > max_age] = np.nan
+        out[:-horizon][self.age[horizon:] > outcome_age(horizon, max_age)] = np.nan
         return out
+
+
+def outcome_age(horizon: int, max_age: int = 3) -> int:
+    """Return how old a price may be that is what came of a forecast ``horizon`` days before."""
+    return min(max_age, horizon - 1)
 
 
 def _block(table: pa.Table, numbers: dict[str, int]) -> tuple[int, dict[str, Matrix]]:

@@ -123,7 +123,8 @@ def run(
     is; a model of last week is hardly worse, and a large market trains for minutes.
 
     A model that the gate refuses is no error: the champion stays, and ``reasons`` has the causes.
-    Nor is a day below the coverage floor: ``incomplete`` then has a text, else "".
+    Nor is a day below the coverage floor, or a champion that cannot be used: ``incomplete`` and
+    ``champion_problem`` then have a text, else "".
     """
     from pokewatch.report import page as reports
 
@@ -147,6 +148,7 @@ def run(
     listed = ", ".join(f"{number} {name}" for name, number in signals.items())
     log_step(f"predicted {predictions['card_id'].nunique()} cards: {listed}")
     crossings = notify.check_targets(settings, on)
+    _, problem = registry.try_champion(settings)
     written = reports.write_report(settings, on)
     log_step("report written")
     return {
@@ -154,6 +156,7 @@ def run(
         "incomplete": counts.incomplete,
         "model": model,
         "champion": verdict.passed,
+        "champion_problem": problem,
         "reasons": verdict.reasons,
         "signals": signals,
         "alerts": len(crossings),

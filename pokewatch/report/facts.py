@@ -15,7 +15,7 @@ from pokewatch.analysis.market import MIN_PRICE, changes
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry, track_record
-from pokewatch.evaluation.predictions import predict_panel
+from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import last_trained
 from pokewatch.models.panel import PANEL_COLUMNS, Panel
@@ -36,10 +36,12 @@ class Night:
     """One date's state of everything a report shows.
 
     version: the store's data version; sources: names of its sources; cards: all known cards,
-    indexed by card_id; calls: predictions at the signal horizon, indexed by card_id; scored: the
-    champion, or without one the last trained model; quarantine: refused and held rows; holdings:
-    the watchlist as ``watchlist.holdings`` values it; watch_problem: why it is empty, if it is;
-    covered: how complete the last day with prices of a service is, None without one.
+    indexed by card_id; calls: predictions at the signal horizon, indexed by card_id; champion: the
+    model that speaks for the day, as ``predictions.model_for`` tells; champion_problem: why the
+    promoted one cannot; scored: that model, or without one the last trained by then; quarantine:
+    refused and held rows; holdings: the watchlist as ``watchlist.holdings`` values it;
+    watch_problem: why it is empty, if it is; covered: how complete the last day with prices of a
+    service is, None without one.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Night:
     cards: pd.DataFrame
     calls: pd.DataFrame
     champion: TrainedModel | None
+    champion_problem: str
     scored: TrainedModel | None
     quarantine: pd.DataFrame
     holdings: pd.DataFrame
@@ -92,7 +95,8 @@ def load(settings: Settings, on: date | None = None) -> Night:
     snapshot = store.snapshot("prices")
     cards = store.cards()
     panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
-    champion = registry.champion(settings)
+    _, problem = registry.try_champion(settings)
+    champion = model_for(settings, "champion", panel.dates[-1])
     calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
     names = sorted(store.sources(snapshot, on))
     holdings, problem = watched(settings, cards, panel, SIMULATED in names)
@@ -104,7 +108,8 @@ def load(settings: Settings, on: date | None = None) -> Night:
         cards=cards.set_index("card_id", drop=False),
         calls=calls.set_index("card_id", drop=False),
         champion=champion,
-        scored=champion or last_trained(settings),
+        champion_problem=problem,
+        scored=champion or last_trained(settings, panel.dates[-1]),
         quarantine=store.quarantine(["held", "refused"]),
         holdings=holdings,
         watch_problem=problem,

@@ -66,7 +66,6 @@ def headline(night: Night) -> HTML:
         unusable=night.watch_problem.startswith(facts.UNUSABLE),
         incomplete=night.covered is not None and not night.covered.enough,
         days_old=(today - night.last_date).days,
-        early=night.champion is not None and night.on < pd.Timestamp(night.champion.as_of),
         verdict=verdict(night.scored, night.settings)[0],
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,7 +64,8 @@ class Client:
     headers: extra headers such as an API key. They never show in a message, and with any of them
         redirects are not followed, so that a key cannot reach another host.
     timeout: seconds that an answer may take at least, whatever the settings say.
-    per_minute, per_day: requests that the service allows; 0 is no limit.
+    per_minute, per_day: requests that the service allows, a day by all processes of a data home
+        together; 0 is no limit.
     key_setting: the setting of the service's key, named where the service refuses.
     wait: called with the seconds of every pause (tests pass their own).
     clock: monotonic seconds.
@@ -211,7 +214,7 @@ class Client:
             self._free_at = self._clock() + self._settings.request_interval
 
     def _wait_for_turn(self, address: str) -> None:
-        if self._per_day and self._sent >= self._per_day:
+        if self._per_day and self._number_today() > self._per_day:
             raise StoppedError(
                 f"{address}: not asked, because the {self._per_day:,} requests that the service "
                 "allows in a day are used up; run it again tomorrow, or ask for fewer cards"
@@ -222,7 +225,25 @@ class Client:
         if (pause := turn - self._clock()) > 0:
             self._wait(pause)
         self._last_minute.append(self._clock())
+
+    def _number_today(self) -> int:
+        """Return which of the day's requests (UTC) this one is, other processes' counted too."""
         self._sent += 1
+        folder = self._settings.home / "requests"
+        service = re.sub(r"[^\w.-]+", "_", self.shown)
+        path = folder / f"{service}-{datetime.now(UTC):%Y-%m-%d}"
+        try:
+            self._settings.make_home()
+            folder.mkdir(exist_ok=True)
+            for other in folder.glob(f"{service}-????-??-??"):
+                if other.name < path.name:  # of an earlier day
+                    other.unlink(missing_ok=True)
+            # A byte a request: to append it, and to be told its place, needs no lock.
+            with path.open("ab", buffering=0) as file:
+                file.write(b".")
+                return file.tell()
+        except (OSError, PokewatchError):  # what cannot be written is counted here at least
+            return self._sent
 
     def _check_status(self, response: httpx.Response, address: str) -> None:
         status = response.status_code

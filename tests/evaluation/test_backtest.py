@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from builders import market
 
+from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import backtest
 from pokewatch.models.panel import Panel
 from pokewatch.settings import load_settings
@@ -91,3 +92,34 @@ def test_a_single_day_of_history_scores_nothing_and_fails_nothing():
     assert empty.forecasts.empty
     assert empty.scores(CONFIG).empty
     assert empty.unscored() == [7]
+
+
+def test_what_came_of_a_forecast_was_observed_after_it():
+    rows = market(10, 60)
+    tuesdays = rows["date"].dt.dayofweek == 1  # on Tuesdays nothing is delivered
+    panel = Panel.from_prices(rows[~tuesdays])
+    for horizon in (1, 2, 7):
+        target = pd.DataFrame(panel.target(horizon), panel.dates)
+        mondays = target[panel.dates.dayofweek == 0].iloc[1:-2]
+        assert mondays.isna().all().all() == (horizon == 1)
+    scored = backtest.walk_forward(panel, CONFIG, [1, 2]).forecasts
+    one = scored[scored["horizon"] == 1]
+    assert not (one["date"].dt.dayofweek == 0).any()
+    two = scored[scored["horizon"] == 2]
+    assert not (two["date"].dt.dayofweek == 1).any()  # no price on the day itself
+
+
+def test_a_forecast_that_is_no_number_is_an_error(tested):
+    spoilt = tested.forecasts.copy()
+    row = spoilt.index[(spoilt["model"] == "fair_value") & (spoilt["horizon"] == 7)][3]
+    spoilt.loc[row, "y_hat"] = np.nan
+    with pytest.raises(PokewatchError, match=f"1 forecasts of 'fair_value'.*{spoilt.card_id[row]}"):
+        backtest.score_table(spoilt, CONFIG)
+    fewer = tested.forecasts.drop(index=row)
+    with pytest.raises(PokewatchError, match="forecast different cases 7 days ahead"):
+        backtest.score_table(fewer, CONFIG)
+
+
+def test_a_price_band_begins_with_its_lowest_price(tested):
+    rows = tested.forecasts[tested.forecasts["horizon"] == 7].assign(price=1.0)
+    assert set(backtest.breakdown(rows, "price_band")["group"]) == {"1-5"}

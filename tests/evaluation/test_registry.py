@@ -14,6 +14,7 @@ from pokewatch.evaluation import predictions as predicting
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
+from pokewatch.report import facts
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 
@@ -148,6 +149,30 @@ def test_an_older_model_never_takes_the_champions_place(config, trained):
     assert registry.champion_name(config) == trained.name
     before = predicting.predict(config, on=DAY - pd.Timedelta(days=10))
     assert set(before["model"]) == {older.name}  # the champion has seen later days
+
+
+def test_a_champion_of_an_earlier_version_counts_as_absent(config, trained, tmp_path, caplog):
+    other = load_settings(home=tmp_path / "home", tracking=False)
+    shutil.copytree(config.home, other.home)
+    about = registry.folder(other, "champion") / "model.json"
+    model = json.loads(about.read_text())
+    about.write_text(json.dumps({**model, "names": [*model["names"][:-1], "a_feature_of_old"]}))
+    found, problem = registry.try_champion(other)
+    assert found is None
+    assert "trained on other features" in problem
+    assert set(predicting.predict(other, on=DAY)["model"]) == {"naive"}
+    assert "no usable champion" in caplog.text
+    assert night.train(other, as_of=DAY).verdict.passed  # on its own merit
+    assert registry.try_champion(other)[1] == ""
+
+
+def test_a_report_speaks_with_the_model_that_was_known_that_day(config, trained):
+    older = night.train(config, as_of=DAY - pd.Timedelta(days=20))
+    day = DAY - pd.Timedelta(days=10)
+    shown = facts.load(config, day)
+    assert shown.champion.name == shown.scored.name == older.name
+    said = predicting.predict(config, on=day, horizons=[7]).set_index("card_id")
+    pd.testing.assert_series_equal(shown.calls["fair_value"], said["fair_value"])
 
 
 def test_prices_that_never_move_prove_nothing(tmp_path):

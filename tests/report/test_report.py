@@ -190,7 +190,8 @@ def test_sections_take_the_first_days(settings: Settings) -> None:
     assert len(first.panel.dates) < 7
     assert 'In 30 days</dt><dd><span class="flat">–' in sections.portfolio(first).data
     assert "Needs 31 days of history" in sections.movers(first).data
-    assert "HINDSIGHT" in sections.headline(replace(first, champion=first.scored)).data
+    spoilt = replace(first, champion_problem="there is no usable champion: <damaged>")
+    assert "no usable champion: &lt;damaged&gt;" in sections.headline(spoilt).data
     for section in (sections.market, sections.model, sections.quarantine):
         assert "<section" in section(first).data
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -200,11 +203,13 @@ def test_a_refused_key_is_named_by_its_setting_and_not_tried_on(
     assert len(seen) == 1
 
 
-def test_the_limits_of_a_minute_and_a_day_are_kept(httpserver: HTTPServer, pauses: Pauses) -> None:
+def test_the_limits_of_a_minute_and_a_day_are_kept(
+    httpserver: HTTPServer, pauses: Pauses, tmp_path: Path
+) -> None:
     seen = answers(httpserver, Response(OK))
     with Client(
         httpserver.url_for("/"),
-        settings(),
+        settings(home=tmp_path),
         per_minute=3,
         per_day=7,
         wait=pauses.wait,
@@ -219,6 +224,37 @@ def test_the_limits_of_a_minute_and_a_day_are_kept(httpserver: HTTPServer, pause
             client.get_json("/data")
     assert pauses == pytest.approx([60, 35])
     assert len(seen) == 7
+
+
+ASK = """
+import sys
+from pokewatch.errors import SourceError
+from pokewatch.settings import load_settings
+from pokewatch.sources.http import Client
+config = load_settings(home=sys.argv[2], request_interval=0, request_attempts=1)
+with Client(sys.argv[1], config, per_day=10) as client:
+    for _ in range(6):
+        try:
+            client.get_json("/data")
+        except SourceError as error:
+            print(error)
+"""
+
+
+def test_a_day_s_requests_are_counted_for_all_processes_of_a_home(
+    httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    seen = answers(httpserver, Response(OK))
+    command = [sys.executable, "-c", ASK, httpserver.url_for("/"), str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    refused = "".join(process.communicate()[0] for process in running)
+    assert len(seen) == 10
+    assert refused.count("10 requests that the service allows in a day are used up") == 3 * 6 - 10
+    tomorrow = time_machine.travel(datetime.now(UTC) + timedelta(days=1))
+    with tomorrow, Client(httpserver.url_for("/"), settings(home=tmp_path), per_day=10) as client:
+        client.get_json("/data")
+    assert len(seen) == 11
+    assert len(list((tmp_path / "requests").iterdir())) == 1
 
 
 def test_a_service_known_to_be_slow_gets_its_time(httpserver: HTTPServer) -> None:
