@@ -144,3 +144,14 @@ def test_a_training_puts_another_champion_in_the_place_of_a_damaged_one(home):
     trained = night.train(settings)
     registry.promote(settings, trained.name, ["for the test"])
     assert registry.champion(settings).name == trained.name
+
+
+def test_a_night_with_a_damaged_champion_says_so_everywhere(home, tmp_path):
+    (folder(home) / "model.json").write_text("damaged")
+    market(16, 27).tail(16).to_parquet(tmp_path / "night.parquet")
+    done = night.run(config(home), "file", path=tmp_path / "night.parquet", training=False)
+    assert "there is no usable champion" in done["champion_problem"]
+    assert set(done["signals"]) == {"HOLD"}
+    page = Path(done["report"]).read_text(encoding="utf-8")
+    assert "MODEL UNUSABLE." in page
+    assert "there is no usable champion" in page
