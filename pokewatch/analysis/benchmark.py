@@ -126,8 +126,9 @@ def latency(cards: int = 100) -> pd.DataFrame:
 
 
 def cost(largest: int = 4000, horizon: int = 7) -> pd.DataFrame:
-    """Return seconds for markets up to a size: columns cards, build (features), fit, forecast.
+    """Return seconds for markets up to a size: columns cards, build, fit, forecast.
 
+    build: the features of every day; a fit and a forecast compute those of their cases themselves.
     A larger market than the stored one is made by repeating its cards.
     """
     settings = get_settings()
@@ -135,9 +136,9 @@ def cost(largest: int = 4000, horizon: int = 7) -> pd.DataFrame:
     rows = []
     for size in sorted({max(largest // part, 10) for part in (64, 16, 4, 1)}):
         part = panel.cards_only(np.resize(np.arange(len(panel.card_ids)), size))
-        built, build = _timed(features.build, part)
-        model, fit = _timed(FairValueModel([horizon], settings.seed).fit, part, built)
-        _, forecast = _timed(model.predict_days, part, [len(part.dates) - 1], [horizon], built)
+        _, build = _timed(features.build, part)
+        model, fit = _timed(FairValueModel([horizon], settings.seed).fit, part)
+        _, forecast = _timed(model.predict_days, part, [len(part.dates) - 1], [horizon])
         rows.append((size, build, fit, forecast))
     table = pd.DataFrame(rows, columns=["cards", "build", "fit", "forecast"])
     return marked(table, SIMULATED in price_sources(settings, version))

@@ -324,8 +324,8 @@ def cost(frame: pd.DataFrame) -> Markdown:
     """Return what the largest market that was timed takes."""
     last = frame.iloc[-1]
     return _text(
-        f"For {int(last['cards']):,} cards, features, one fit and a forecast of every card take "
-        f"{duration(last[['build', 'fit', 'forecast']].sum())} together. A fit draws at most a "
+        f"For {int(last['cards']):,} cards, one fit and a forecast of every card take "
+        f"{duration(last[['fit', 'forecast']].sum())} together. A fit draws at most a "
         "fixed number of rows, so that a larger market costs it little; features grow with the "
         "number of cards."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from pokewatch.analysis.market import marked
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest, metrics
 from pokewatch.models import features
-from pokewatch.models.fair_value import FairValueModel
+from pokewatch.models.fair_value import VOLATILITY, FairValueModel, forecast_frame
 from pokewatch.models.panel import open_panel, price_sources
 from pokewatch.schema import SIMULATED, typed
 from pokewatch.settings import get_settings
@@ -49,45 +48,33 @@ def permutation_importance(
         raise UsageError(
             f"{len(panel.dates)} days are too few for days={days} and horizon={horizon}: lower them"
         )
-    built = features.build(panel)
-    model = FairValueModel([horizon], settings.seed)
-    model.fit(panel.until(origin), features.until(built, origin))
+    model = FairValueModel([horizon], settings.seed).fit(panel.until(origin))
     rng = np.random.default_rng(settings.seed)
     known = np.flatnonzero(~np.isnan(panel.price[origin]))
     cards = np.sort(rng.choice(known, min(len(known), MAX_CARDS), replace=False))
-    part = panel.cards_only(cards)
-    inputs = {name: matrix[:, cards] for name, matrix in built.items()}
     rows = np.unique(np.linspace(origin, last, DAYS_SCORED).astype(int))
+    day, card = (part.ravel() for part in np.meshgrid(rows, cards, indexing="ij"))
+    x, names = features.cases(panel, day, card), features.names()
 
-    def scored(inputs: features.Features) -> pd.DataFrame:
-        forecast = model.predict_days(part, rows.tolist(), [horizon], inputs)
-        return backtest.attach_truth(forecast, part)
+    def scored(x: np.ndarray) -> pd.DataFrame:
+        centers = {horizon: model.center(horizon, x)}
+        forecast = forecast_frame(panel, day, card, x[:, names.index(VOLATILITY)], centers)
+        return backtest.attach_truth(forecast.assign(lower=np.nan, upper=np.nan), panel)
 
-    unshuffled = scored(inputs)
-    error = metrics.log_error(unshuffled).mean()
-    naive = max(metrics.log_error(unshuffled.assign(y_hat=unshuffled["price"])).mean(), 1e-12)
-    families: dict[str, list[str]] = {}
-    for name in inputs:
-        families.setdefault(re.sub(r"_\d+$", "", name).replace("_", " "), []).append(name)
+    unshuffled = scored(x)
+    least = metrics.log_error(unshuffled).mean()
+    naive = max(metrics.naive_error(unshuffled).mean(), 1e-12)
+    families: dict[str, list[int]] = {}
+    for column, name in enumerate(names):
+        families.setdefault(re.sub(r"_\d+$", "", name).replace("_", " "), []).append(column)
     table = []
-    for family, names in families.items():
-        losses = [
-            metrics.log_error(scored(inputs | shuffled(inputs, names, rows, rng))).mean() - error
-            for _ in range(repeats)
-        ]
-        table.append((family, len(names), np.mean(losses) / naive, np.std(losses) / naive))
+    for family, columns in families.items():
+        losses = []
+        for _ in range(repeats):
+            shuffled = x.copy()
+            shuffled[:, columns] = x[rng.permutation(len(x))][:, columns]
+            losses.append(metrics.log_error(scored(shuffled)).mean() - least)
+        table.append((family, len(columns), np.mean(losses) / naive, np.std(losses) / naive))
     out = typed(table, COLUMNS)
     out = out.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
     return marked(out, simulated)
-
-
-def shuffled(
-    built: features.Features, names: Sequence[str], rows: np.ndarray, rng: np.random.Generator
-) -> features.Features:
-    """Return some features, their values on days ``rows`` shuffled together over days and cards."""
-    out = {name: built[name].copy() for name in names}
-    shape = out[names[0]][rows].shape
-    order = rng.permutation(shape[0] * shape[1])
-    for matrix in out.values():
-        matrix[rows] = matrix[rows].ravel()[order].reshape(shape)
-    return out

@@ -23,7 +23,6 @@ import pandas as pd
 
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import atomic_write, json_bytes, write_error
-from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.signals import Rule, Rules
 from pokewatch.schema import MODEL
@@ -276,7 +275,7 @@ def try_champion(settings: Settings) -> tuple[TrainedModel | None, str]:
         if champion_name(settings) is None:
             return None, ""
         found = load(settings, "champion")
-        found.model.check_features(features.names())
+        found.model.check_features()
     except PokewatchError as error:
         return None, f"there is no usable champion: {error}"
     return found, ""
@@ -288,7 +287,7 @@ def usable(settings: Settings) -> list[TrainedModel]:
     for name in names(settings):
         try:
             trained = load(settings, name)
-            trained.model.check_features(features.names())
+            trained.model.check_features()
             found.append(trained)
         except PokewatchError as error:
             log.warning("left out: %s", error)

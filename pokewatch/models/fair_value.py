@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -105,41 +105,26 @@ class FairValueModel:
         self.trees: dict[str, HistGradientBoostingRegressor] = {}
         self.intervals = ConformalIntervals()
 
-    def fit(
-        self,
-        panel: Panel,
-        built: features.Features | None = None,
-        jobs: int = 1,
-        intervals: bool = True,
-    ) -> FairValueModel:
+    def fit(self, panel: Panel, jobs: int = 1, intervals: bool = True) -> FairValueModel:
         """Learn from everything in ``panel``; returns itself.
 
-        built: ``features.build(panel)`` where the caller has it already. Intervals start from
-        the spread of past price changes; ``learn_from_past`` replaces it by out-of-sample errors,
-        and does without them at first (``intervals=False``) where it is given the panel.
+        Intervals start from the spread of past price changes; ``learn_from_past`` replaces it by
+        out-of-sample errors, and does without them at first (``intervals=False``) where it is
+        given the panel.
         """
         last = len(panel.dates) - 1
         samples = {h: cases_at(panel, h, [last], self.seed)[0] for h in self.horizons if self.learn}
         used = {horizon: sample for horizon, sample in samples.items() if sample is not None}
         pairs = [(sample.day, sample.card) for sample in used.values()]
-        x = inputs(panel, pairs, jobs) if built is None else [design(built, *one) for one in pairs]
-        self.fit_cases(used, dict(zip(used, x, strict=True)), built)
+        self.fit_cases(used, dict(zip(used, inputs(panel, pairs, jobs), strict=True)))
         if intervals:
-            volatility = features.volatility(panel) if built is None else built[VOLATILITY]
+            volatility = features.volatility(panel)
             self.intervals = ConformalIntervals.from_changes(panel, volatility, self.horizons)
         return self
 
-    def fit_cases(
-        self,
-        used: dict[int, Cases],
-        inputs_of: dict[int, np.ndarray],
-        names: Iterable[str] | None = None,
-    ) -> None:
-        """Learn each horizon from its cases and their features; the others stay naive.
-
-        names: of the features where they are not this version's.
-        """
-        self.names = features.names() if names is None else list(names)
+    def fit_cases(self, used: dict[int, Cases], inputs_of: dict[int, np.ndarray]) -> None:
+        """Learn each horizon from its cases and their features; the others stay naive."""
+        self.names = features.names()
         self.trees = {}
         for horizon in self.horizons:
             fit = self.fits[horizon] = HorizonFit(horizon)
@@ -223,7 +208,6 @@ class FairValueModel:
         panel: Panel,
         rows: Sequence[int],
         horizons: Sequence[int] | None = None,
-        built: features.Features | None = None,
         card_ids: Sequence[str] | None = None,
         jobs: int = 1,
     ) -> pd.DataFrame:
@@ -231,8 +215,7 @@ class FairValueModel:
 
         Every feature of a day looks back only, so a day's rows do not depend on later days.
         """
-        names = features.names() if built is None else list(built)
-        self.check_features(names)
+        self.check_features()
         wanted = self.horizons if horizons is None else sorted(set(horizons))
         unknown = [horizon for horizon in wanted if horizon not in self.fits]
         if unknown:
@@ -245,14 +228,14 @@ class FairValueModel:
             alive &= np.isin(panel.card_ids, np.asarray(card_ids, dtype=object))
         position, card = np.nonzero(alive)
         day = picked[position]
-        x = features.cases(panel, day, card, jobs) if built is None else design(built, day, card)
+        x = features.cases(panel, day, card, jobs)
         centers = {horizon: self.center(horizon, x) for horizon in wanted}
-        volatility = x[:, names.index(VOLATILITY)]
+        volatility = x[:, features.names().index(VOLATILITY)]
         return self.intervals.apply(forecast_frame(panel, day, card, volatility, centers))
 
-    def check_features(self, names: Sequence[str]) -> None:
-        """Raise PokewatchError where the model was trained on other features than these."""
-        if self.learn and self.names != names:
+    def check_features(self) -> None:
+        """Raise PokewatchError where it was trained on other features than are computed now."""
+        if self.learn and self.names != features.names():
             raise PokewatchError(
                 "the model was trained on other features than this version computes: train it "
                 "again with 'pokewatch train'"
@@ -327,14 +310,6 @@ class FairValueModel:
         except Exception as error:  # skops raises many kinds; each means the same here
             raise PokewatchError(f"model '{folder}' is damaged ({error!r}): {again}") from error
         return model
-
-
-def design(built: features.Features, day: np.ndarray, card: np.ndarray) -> np.ndarray:
-    """Return the feature rows of these (day, card) pairs, columns in the order of ``built``."""
-    out = np.empty((len(day), len(built)), dtype=np.float32)
-    for number, matrix in enumerate(built.values()):
-        out[:, number] = matrix[day, card]
-    return out
 
 
 def cases_at(panel: Panel, horizon: int, origins: Sequence[int], seed: int) -> list[Cases | None]:

@@ -207,11 +207,6 @@ def at(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return matrix[rows]
 
 
-def until(built: Features, row: int) -> Features:
-    """Return the features as they were known at the end of day ``row``."""
-    return {name: matrix[: row + 1] for name, matrix in built.items()}
-
-
 def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what a card's own prices say: momenta, distances, volatility, calm, age."""
     first = max(int(rows[0]) - LOOK_BACK, 0)
