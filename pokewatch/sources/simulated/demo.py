@@ -27,6 +27,7 @@ ABOUT = About(
     limits="none",
 )
 EPOCH = date(2025, 1, 1)
+SNAPSHOT_TIME = timedelta(minutes=5)  # of a day (UTC); a clock that is right is hardly behind
 FAULT_COLUMNS = ["card_id", "date", "fault", "collected_at"]
 Market = dict[str, np.ndarray]
 
@@ -252,7 +253,7 @@ def _rows(
     frame["card_id"] = cards["card_id"].to_numpy()[card]
     frame["date"] = np.datetime64(EPOCH, "us") + day * np.timedelta64(1, "D")
     frame["source"] = SOURCE
-    frame["collected_at"] = frame["date"].dt.tz_localize("UTC")  # never ahead of the clock
+    frame["collected_at"] = (frame["date"] + SNAPSHOT_TIME).dt.tz_localize("UTC")
     frame = frame[OBSERVATION_COLUMNS]
 
     planted = planted[planted["day"] >= day[0]]
@@ -266,7 +267,7 @@ def _rows(
     frame.loc[at, "market_price"] = planted["price"].to_numpy()
     frame.loc[at[fault == "future_date"], "date"] += pd.Timedelta(days=365)
     frame.loc[at[fault == "zero_price"], "date"] = pd.NaT
-    frame.loc[at[twice], "collected_at"] -= pd.Timedelta(hours=12)
+    frame.loc[at[twice], "collected_at"] -= SNAPSHOT_TIME
     order = ["collected_at", "card_id"]
     listed = frame.loc[at].assign(fault=fault)[FAULT_COLUMNS].sort_values(order)
     return frame.sort_values(order, ignore_index=True), listed
