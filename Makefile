@@ -39,7 +39,7 @@ run check test elsewhere notebooks: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.ven
 # Parallel tests share the cores: OpenMP threads that wait for each other would cost minutes.
 check test elsewhere notebooks: export OMP_NUM_THREADS := 1
 # Figures must not depend on the processor: here NumPy's functions are those of another one.
-elsewhere: export PYTHONPATH := $(CURDIR)/tests/another_processor
+elsewhere: private export PYTHONPATH := $(CURDIR)/tests/another_processor
 run check test elsewhere notebooks: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
 
 # uv reads none of pip's configuration: hand it pip's index and certificate where it has no own.
