@@ -38,8 +38,6 @@ run check test elsewhere notebooks: export IPYTHONDIR := $(CURDIR)/.venv/var/ipy
 run check test elsewhere notebooks: export JUPYTER_RUNTIME_DIR := $(CURDIR)/.venv/var/jupyter
 # Parallel tests share the cores: OpenMP threads that wait for each other would cost minutes.
 check test elsewhere notebooks: export OMP_NUM_THREADS := 1
-# Figures must not depend on the processor: here NumPy's functions are those of another one.
-elsewhere: private export PYTHONPATH := $(CURDIR)/tests/another_processor
 run check test elsewhere notebooks: export MPLCONFIGDIR := $(CURDIR)/.venv/var/matplotlib
 
 # uv reads none of pip's configuration: hand it pip's index and certificate where it has no own.
@@ -67,8 +65,8 @@ test: lint ## lint, the nightly job, then every test and every notebook
 	@$(test_notebooks) tests
 
 elsewhere: .venv/.stamp ## the nightly job and every notebook, with other last bits of NumPy's functions
-	@$(make_market)
-	@$(test_notebooks)
+	@export PYTHONPATH=$(CURDIR)/tests/another_processor; $(make_market)
+	@export PYTHONPATH=$(CURDIR)/tests/another_processor; $(test_notebooks)
 
 faults: .venv/.stamp ## every fault test, with 200 processes killed at random moments
 	@OMP_NUM_THREADS=1 POKEWATCH_KILLS=$${POKEWATCH_KILLS:-200} $(python) -m pytest -s tests/faults
