@@ -41,7 +41,10 @@ def _skill_sentence(row: pd.Series, horizon: int) -> str:
     tested = f"on {row['n']:,.0f} forecasts of {row['dates']:,.0f} days it had not seen"
     ahead = f"{days(horizon)} ahead"
     if np.isnan(low):
-        return f"Too early to tell: only {row['dates']:.0f} days could be scored {ahead}."
+        return (
+            f"Too early to tell: only {days(int(row['dates']))} could be scored {ahead}; a first "
+            f"score needs about {FIRST_SCORE} days of prices."
+        )
     size = f"{percent(abs(saved))} {'smaller' if saved >= 0 else 'larger'}"
     interval = f"95 % interval {low:+.1f} to {high:+.1f} % saved"
     start = f"{ahead[0].upper()}{ahead[1:]}, the model's error is {size} than that of “no change”"
