@@ -120,9 +120,8 @@ def show(row: dict[str, Any]) -> None:
 
 def conclude(made: Any, trouble: str) -> int:
     """Print the report's path, or on the last line what failed; returns the exit code."""
-    from pipelines import notify
     from pokewatch.evaluation import registry
-    from pokewatch.operations import runs
+    from pokewatch.operations import notify, runs
     from pokewatch.settings import get_settings
 
     sys.stdout.flush()
@@ -139,11 +138,10 @@ def conclude(made: Any, trouble: str) -> int:
     sys.stdout.write(f"{written}\n")
     _, unusable = registry.try_champion(get_settings())
     lacking = runs.incomplete(made)
-    for title, text in (("no usable champion", unusable), ("the day is incomplete", lacking)):
-        if text:
-            notify.send(f"PokeWatch: {title}", text, failed=True)
-            sys.stdout.flush()
-            sys.stderr.write(f"error: {text}\n")
+    notify.tell_trouble(unusable, lacking)
+    for text in filter(None, (unusable, lacking)):
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {text}\n")
     return errors.GateError.exit_code if unusable or lacking else 0
 
 

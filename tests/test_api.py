@@ -324,7 +324,7 @@ class TestWords:
 
     def test_nothing_scored_is_said(self, home):
         empty = pw.backtest(horizons=7).iloc[:0]
-        assert "a first score needs about 20 days" in narrative.equity(pw.equity_curve(empty)).data
+        assert "needs about 20 days of prices" in narrative.equity(pw.equity_curve(empty)).data
         assert "No call was given" in narrative.worst(pw.trade_log(empty, worst=3)).data
 
 

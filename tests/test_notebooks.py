@@ -92,3 +92,14 @@ def test_a_notebook_imports_nothing_past_the_facade(path: Path) -> None:
             assert all(not name.name.startswith("pokewatch.") for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert (node.module or "").partition(".")[0] != "pokewatch"
+
+
+def test_an_error_of_ours_is_one_line_in_a_notebook(tmp_path):
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell as Shell\n"
+        "Shell.instance().run_cell('import pokewatch as pw; pw.market()')"
+    )
+    env = os.environ | {"POKEWATCH_HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "UsageError: no prices are stored: run 'pokewatch collect' first\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch.evaluation.gate import FIRST_SCORE
+from pokewatch.evaluation.gate import FIRST_SCORE, GATE_HORIZON
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import score_frame
 from pokewatch.formatting import days, listed, percent
@@ -14,8 +14,8 @@ from pokewatch.schema import MODEL, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 
 UNSCORED = (
-    f"Nothing could be scored yet: a first score needs about {FIRST_SCORE} days of prices; until "
-    "then fair values stay naive."
+    f"Nothing could be scored yet: a first score, {GATE_HORIZON} days ahead, needs about "
+    f"{FIRST_SCORE} days of prices; until then fair values stay naive."
 )
 NO_WORSE = 1.005  # rMAE up to here is not worth being called worse
 INTERVAL_SLACK = 0.05  # coverage this far from its promise is worth a remark
@@ -42,8 +42,8 @@ def _skill_sentence(row: pd.Series, horizon: int) -> str:
     ahead = f"{days(horizon)} ahead"
     if np.isnan(low):
         return (
-            f"Too early to tell: only {days(int(row['dates']))} could be scored {ahead}; a first "
-            f"score needs about {FIRST_SCORE} days of prices."
+            f"Too early to tell: only {days(int(row['dates']))} could be scored {ahead}; that "
+            f"needs about {FIRST_SCORE} days of prices for {GATE_HORIZON} days ahead."
         )
     size = f"{percent(abs(saved))} {'smaller' if saved >= 0 else 'larger'}"
     interval = f"95 % interval {low:+.1f} to {high:+.1f} % saved"

@@ -33,8 +33,8 @@ def run(
     progress = sys.stderr.isatty()
     done = night.run(settings(), source, date, jobs, progress, path, training=not no_train)
     show(done, json, done["report"])
-    if problem := done["champion_problem"] or done["incomplete"]:
-        raise GateError(problem)
+    if problems := [text for text in (done["champion_problem"], done["incomplete"]) if text]:
+        raise GateError("; ".join(problems))
 
 
 @app.command()

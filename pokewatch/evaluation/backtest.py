@@ -26,7 +26,7 @@ from pokewatch.models.fair_value import (
     inputs,
 )
 from pokewatch.models.intervals import ConformalIntervals
-from pokewatch.models.panel import Panel
+from pokewatch.models.panel import Panel, outcome_age
 from pokewatch.schema import HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
 
@@ -54,7 +54,6 @@ BREAKDOWN: dict[str, str] = {
     **{"horizon": "int64", "group": "object", "n": "int64", "rmae": "float64"},
     "coverage": "float64",
 }
-MAX_AGE = 3  # days; older prices are no fair start or end of a scored change
 
 
 @dataclass(frozen=True)
@@ -243,16 +242,14 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Return forecasts whose price at the end of the horizon is known, with it as ``y``.
 
     Only rows count whose price at the origin was observed that very day and whose later price
-    was observed after it, at most ``MAX_AGE`` days before its day.
+    was observed after it, not too long before its day (``outcome_age``).
     """
     column = pd.Index(panel.card_ids).get_indexer(forecast["card_id"])
     later = panel.dates.get_indexer(forecast["date"]) + forecast["horizon"].to_numpy()
     inside = later < len(panel.dates)
     safe = np.minimum(later, len(panel.dates) - 1)
-    oldest = np.minimum(MAX_AGE, forecast["horizon"].to_numpy() - 1)
-    truth = np.where(
-        inside & (panel.age[safe, column] <= oldest), panel.price[safe, column], np.nan
-    )
+    fresh = panel.age[safe, column] <= outcome_age(forecast["horizon"].to_numpy())
+    truth = np.where(inside & fresh, panel.price[safe, column], np.nan)
     out = forecast.assign(y=truth)
     out = out[(out["age"] == 0) & out["y"].notna()]
     return out.rename(columns={"market_price": "price", "fair_value": "y_hat"})[COLUMNS]
@@ -276,7 +273,8 @@ def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     Raises PokewatchError for a forecast that is no number, and for models that did not forecast
     the same cases: their errors could not be compared.
     """
-    check_comparable(forecasts)
+    check_finite(forecasts)
+    check_same_cases(forecasts)
     rows = []
     for (horizon, model), group in forecasts.groupby(["horizon", "model"], sort=True):
         row = {"horizon": int(horizon), "model": model, **metrics.score(group, settings.seed)}
@@ -288,8 +286,8 @@ def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return typed(rows, SCORE_TABLE)
 
 
-def check_comparable(forecasts: pd.DataFrame) -> None:
-    """Raise PokewatchError unless every model has a finite forecast for the same cases."""
+def check_finite(forecasts: pd.DataFrame) -> None:
+    """Raise PokewatchError for forecasts or prices that are no numbers: scores would skip them."""
     bad = forecasts[~np.isfinite(forecasts[["price", "y", "y_hat"]].to_numpy(float)).all(axis=1)]
     if len(bad):
         first = bad.iloc[0]
@@ -298,6 +296,10 @@ def check_comparable(forecasts: pd.DataFrame) -> None:
             f"{first['card_id']} on {first['date']:%Y-%m-%d}, {first['horizon']} days ahead: "
             f"price {first['price']}, later {first['y']}, forecast {first['y_hat']}"
         )
+
+
+def check_same_cases(forecasts: pd.DataFrame) -> None:
+    """Raise PokewatchError unless all models have forecast equally many cases of a horizon."""
     cases = forecasts.groupby(["horizon", "model"]).size()
     for horizon, counts in cases.groupby("horizon"):
         if counts.nunique() > 1:
@@ -319,9 +321,10 @@ def breakdown(
     by: one of ``GROUPS``, or a group for each forecast; cards: indexed by card_id, with
     product_kind and set_name, which the last two need. Columns horizon, group, n, rmae, coverage
     and, given settings, those of ``metrics.signal_scores``; price bands (USD) in their order.
-    Raises UsageError for another by.
+    Raises UsageError for another by, PokewatchError for a forecast that is no number.
     """
     forecasts = forecasts[forecasts["model"] == MODEL]
+    check_finite(forecasts)
     if isinstance(by, pd.Series):
         group = by.reindex(forecasts.index)
     elif by == "month":

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from pokewatch.evaluation import metrics
-from pokewatch.evaluation.backtest import attach_truth
+from pokewatch.evaluation.backtest import FIRST, attach_truth
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel
 from pokewatch.schema import MODEL
 
 GATE_HORIZON = 7
 TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
-FIRST_SCORE = 20  # days of prices from which on the gate can tell a model from luck
+# Days of prices from which on enough dates are scored for an interval.
+FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_BLOCKS) / (1 - FIRST))
 MIN_DATES = 5  # days that both have forecast, to compare them
 
 
@@ -29,12 +32,11 @@ def check(
     if len(scores):
         scores = scores[(scores["horizon"] == GATE_HORIZON) & (scores["model"] == MODEL)]
     if scores.empty:
-        return GateVerdict(False, [too_young(len(panel.dates))])
+        return GateVerdict(False, [unscored(panel)])
     figures = scores[["rmae", "rmae_low", "rmae_high"]].astype(float)  # unknown ones: None, NaN
     rmae, low, high = figures.iloc[0].tolist()
     if not np.isfinite([rmae, low, high]).all():
-        few = f"too few {GATE_HORIZON}-day forecasts are scored to tell whether it is luck"
-        return GateVerdict(False, [f"{few} ({too_young(len(panel.dates))})"])
+        return GateVerdict(False, [unscored(panel)])
     result = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
     if high >= 1:
         return GateVerdict(False, [f"{result}: not proved better than no change"])
@@ -53,13 +55,13 @@ def check(
     return GateVerdict(passed, [f"{result} lies below 1", compared], proved=True)
 
 
-def too_young(days: int) -> str:
-    """Return what a history of so many days is too short for."""
-    held = "1 day" if days == 1 else f"{days} days"
-    return (
-        f"{held} of prices: a first score needs about {FIRST_SCORE}; until then fair values stay "
-        "naive"
-    )
+def unscored(panel: Panel) -> str:
+    """Return why nothing can be said of a model's forecasts yet."""
+    days = int((panel.age == 0).any(axis=1).sum())
+    held = f"{days} day{'s' * (days != 1)} of prices"
+    if days < FIRST_SCORE:
+        return f"{held}: a first score needs about {FIRST_SCORE}; until then fair values stay naive"
+    return f"{held} give too few {GATE_HORIZON}-day forecasts to tell a model from luck"
 
 
 def error_ratio(forecasts: pd.DataFrame, champion: TrainedModel, panel: Panel) -> float | None:

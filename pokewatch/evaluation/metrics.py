@@ -24,12 +24,12 @@ MIN_BLOCKS = 5
 
 def log_error(rows: pd.DataFrame) -> pd.Series:
     """Return absolute errors of log prices."""
-    return log(rows["y"] / rows["y_hat"]).abs()
+    return np.log(rows["y"] / rows["y_hat"]).abs()
 
 
 def naive_error(rows: pd.DataFrame) -> pd.Series:
     """Return the absolute errors of log prices that "no change" would have made."""
-    return log(rows["y"] / rows["price"]).abs()
+    return np.log(rows["y"] / rows["price"]).abs()
 
 
 def mape(rows: pd.DataFrame) -> float:

@@ -46,7 +46,7 @@ def of_nights(predictions: pd.DataFrame, panel: Panel, horizon: int) -> NightlyR
     """Return the record of stored predictions (columns ``PREDICTION_COLUMNS``) that have ended.
 
     A night counts only if its model had seen nothing after it (its name says up to which day);
-    naive forecasts do not count, nor prices more than ``MAX_AGE`` days old at the end. None
+    naive forecasts do not count, nor prices too old at the end (``outcome_age``). None
     without ``MIN_FORECASTS``.
     """
     seen = predictions["model"].str.extract(r"^fair-value-(\d{4}-\d{2}-\d{2})-v", expand=False)
@@ -55,7 +55,7 @@ def of_nights(predictions: pd.DataFrame, panel: Panel, horizon: int) -> NightlyR
     rows = rows[rows["card_id"].isin(ids) & rows["date"].isin(panel.dates)]
     ends = panel.dates.get_indexer(rows["date"] + pd.Timedelta(days=horizon))
     column = ids.get_indexer(rows["card_id"])
-    fresh = (ends >= 0) & (panel.age[ends, column] <= outcome_age(horizon, backtest.MAX_AGE))
+    fresh = (ends >= 0) & (panel.age[ends, column] <= outcome_age(horizon))
     ended = rows.assign(y=panel.price[ends, column])[fresh & ~rows["stale"].to_numpy(dtype=bool)]
     if len(ended) < MIN_FORECASTS:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from pokewatch.store.tables import Store
 Matrix = np.ndarray
 MATRICES = ("price", "age", "low", "mid", "volume")
 PANEL_COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "volume"]
+MAX_AGE = 3  # days; older prices are no fair start or end of a change
 AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
 
@@ -173,23 +175,23 @@ class Panel:
         """Return days since each card's first observation (-1 before it)."""
         return np.maximum(np.arange(len(self.price))[:, None] - self.first_days(), -1)
 
-    def target(self, horizon: int, max_age: int = 3) -> Matrix:
+    def target(self, horizon: int) -> Matrix:
         """Return log price changes over ``horizon`` days, NaN where either end is not known.
 
-        A price counts that was observed at most ``max_age`` days before, the later one after the
+        A price counts that was observed at most ``MAX_AGE`` days before, the later one after the
         earlier day: else it would be the earlier one again.
         """
         log_price = log(self.price)
         out = np.full(log_price.shape, np.nan)
         out[:-horizon] = log_price[horizon:] - log_price[:-horizon]
-        out[self.age > max_age] = np.nan
-        out[:-horizon][self.age[horizon:] > outcome_age(horizon, max_age)] = np.nan
+        out[self.age > MAX_AGE] = np.nan
+        out[:-horizon][self.age[horizon:] > outcome_age(horizon)] = np.nan
         return out
 
 
-def outcome_age(horizon: int, max_age: int = 3) -> int:
+def outcome_age(horizon: int | np.ndarray) -> Any:
     """Return how old a price may be that is what came of a forecast ``horizon`` days before."""
-    return min(max_age, horizon - 1)
+    return np.minimum(MAX_AGE, horizon - 1)
 
 
 def _block(table: pa.Table, numbers: dict[str, int]) -> tuple[int, dict[str, Matrix]]:

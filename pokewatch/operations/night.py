@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch.errors import PokewatchError
+from pokewatch.errors import PokewatchError, SourceError
 from pokewatch.evaluation import registry, training
 from pokewatch.evaluation.predictions import predict_all, signal_counts
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
@@ -39,22 +39,30 @@ def collect_night(
     Missed is a day before the one that the service serves now, by its own clock. Archives that
     cannot be fetched are warned of and tried again the next night.
     """
-    missed = Counts(source or settings.source)
-    if missed.source == "tcgcsv" and on is None:
-        since = None
-        try:
-            served = newest_day(settings, missed.source)
-            last = served and served - timedelta(days=1)
-            since = last and first_gap(settings, last)
-            for day, counts in backfill(settings, since, last, jobs=jobs) if since and last else ():
-                missed.add(counts)
-                if counts.accepted:
-                    missed.notes.append(f"{day} was missed, and filled from the archive")
-        except PokewatchError as error:
-            if since:  # else the service itself is away, which collect says
-                log.warning("missed days from %s on could not be filled: %s", since, error)
-    missed.add(collect(settings, source, on=on, path=path))
-    return missed
+    counts = Counts(source or settings.source)
+    if counts.source == "tcgcsv" and on is None:
+        fill_missed(settings, counts, jobs)
+    counts.add(collect(settings, source, on=on, path=path))
+    return counts
+
+
+def fill_missed(settings: Settings, total: Counts, jobs: int) -> None:
+    """Add what tcgcsv's archive has of the days before the one that it serves now."""
+    try:
+        served = newest_day(settings, "tcgcsv")
+    except SourceError:
+        return  # it is away, which the collection that follows says
+    last = served and served - timedelta(days=1)
+    since = last and first_gap(settings, last)
+    if not since or not last:
+        return
+    try:
+        for day, counts in backfill(settings, since, last, jobs=jobs):
+            total.add(counts)
+            if counts.accepted:
+                total.notes.append(f"{day} was missed, and filled from the archive")
+    except PokewatchError as error:
+        log.warning("missed days from %s on could not be filled: %s", since, error)
 
 
 def first_gap(settings: Settings, until: date) -> date | None:
@@ -149,6 +157,7 @@ def run(
     log_step(f"predicted {predictions['card_id'].nunique()} cards: {listed}")
     crossings = notify.check_targets(settings, on)
     _, problem = registry.try_champion(settings)
+    notify.tell_trouble(problem, counts.incomplete)
     written = reports.write_report(settings, on)
     log_step("report written")
     return {

@@ -46,6 +46,13 @@ def send(title: str, text: str, failed: bool = False) -> bool:
     return len(reach(urls, title, text, failed)) == len(urls)
 
 
+def tell_trouble(unusable: str, incomplete: str) -> None:
+    """Send a note of what a finished night still ends with exit 3 for; "" is nothing."""
+    for title, text in (("no usable champion", unusable), ("the day is incomplete", incomplete)):
+        if text:
+            send(f"PokeWatch: {title}", text, failed=True)
+
+
 def reach(urls: Sequence[str], title: str, text: str, failed: bool = False) -> list[str]:
     """Send a note to these recipients; return those that were reached. Nothing is raised."""
     if not urls:

@@ -104,7 +104,7 @@ def count_copies(rows: pd.DataFrame) -> pd.Series:
 def shape(refused: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Return rows in the shape of the quarantine table."""
     if refused.empty:
-        return pd.DataFrame(columns=QUARANTINE_SCHEMA.names)
+        return QUARANTINE_SCHEMA.empty_table().to_pandas()
     names = [name for name in QUARANTINE_SCHEMA.names if name in refused]
     out = refused[names].copy()
     out["quarantine_id"] = content_ids(refused)

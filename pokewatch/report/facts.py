@@ -95,7 +95,6 @@ def load(settings: Settings, on: date | None = None) -> Night:
     snapshot = store.snapshot("prices")
     cards = store.cards()
     panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
-    _, unusable = registry.try_champion(settings)
     champion = model_for(settings, "champion", panel.dates[-1])
     calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
     names = sorted(store.sources(snapshot, on))
@@ -108,7 +107,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
         cards=cards.set_index("card_id", drop=False),
         calls=calls.set_index("card_id", drop=False),
         champion=champion,
-        champion_problem=unusable,
+        champion_problem="" if champion else registry.try_champion(settings)[1],
         scored=champion or last_trained(settings, panel.dates[-1]),
         quarantine=store.quarantine(["held", "refused"]),
         holdings=holdings,

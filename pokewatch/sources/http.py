@@ -22,7 +22,7 @@ from tenacity import (
 
 from pokewatch import __version__
 from pokewatch.errors import PokewatchError, SourceError
-from pokewatch.files import atomic_write
+from pokewatch.files import atomic_write, write_error
 from pokewatch.settings import Settings
 from pokewatch.sources.responses import (
     ASK_SLOWER,
@@ -93,7 +93,7 @@ class Client:
         self._wait, self._clock = wait, clock
         self._free_at = self._answered_at = clock()
         self._last_minute: deque[float] = deque(maxlen=per_minute or None)
-        self._sent = self._failures = 0
+        self._failures = 0
         try:
             self._http = httpx.Client(
                 base_url=base_url,
@@ -227,23 +227,26 @@ class Client:
         self._last_minute.append(self._clock())
 
     def _number_today(self) -> int:
-        """Return which of the day's requests (UTC) this one is, other processes' counted too."""
-        self._sent += 1
-        folder = self._settings.home / "requests"
+        """Return which of the day's requests (UTC) this one is, other processes' counted too.
+
+        Raises PokewatchError where the data home cannot be written: then nobody keeps count.
+        """
+        folder = self._settings.make_home() / "requests"
         service = re.sub(r"[^\w.-]+", "_", self.shown)
         path = folder / f"{service}-{datetime.now(UTC):%Y-%m-%d}"
         try:
-            self._settings.make_home()
             folder.mkdir(exist_ok=True)
-            for other in folder.glob(f"{service}-????-??-??"):
-                if other.name < path.name:  # of an earlier day
-                    other.unlink(missing_ok=True)
             # A byte a request: to append it, and to be told its place, needs no lock.
             with path.open("ab", buffering=0) as file:
                 file.write(b".")
-                return file.tell()
-        except (OSError, PokewatchError):  # what cannot be written is counted here at least
-            return self._sent
+                number = file.tell()
+            if number == 1:
+                for other in folder.glob(f"{service}-????-??-??"):
+                    if other.name < path.name:  # of an earlier day
+                        other.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        return number
 
     def _check_status(self, response: httpx.Response, address: str) -> None:
         status = response.status_code

@@ -207,6 +207,16 @@ def test_too_short_a_history_is_no_proof(tmp_path):
     assert (predictions["upper"] > predictions["lower"]).all()
 
 
+def test_prices_of_a_day_a_week_are_not_called_young(tmp_path):
+    config = load_settings(home=tmp_path, tracking=False)
+    weekly = MARKET[MARKET["date"].dt.dayofweek == 0]
+    ingest(Store.from_settings(config), delivery(weekly), config)
+    reasons = night.train(config).verdict.reasons
+    days = weekly["date"].nunique()
+    assert days > gate.FIRST_SCORE
+    assert not any("a first score needs" in reason for reason in reasons)
+
+
 def test_unknown_and_damaged_models_are_named(config, trained):
     with pytest.raises(UsageError, match=f"unknown model 'x': there are .*{trained.name}"):
         registry.load(config, "x")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from builders import delivery, market
 from fault_jobs import config, prepare_train
+from werkzeug import Response
 
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import predictions, registry
@@ -146,12 +147,21 @@ def test_a_training_puts_another_champion_in_the_place_of_a_damaged_one(home):
     assert registry.champion(settings).name == trained.name
 
 
-def test_a_night_with_a_damaged_champion_says_so_everywhere(home, tmp_path):
+def test_a_night_with_a_damaged_champion_says_so_everywhere(
+    home, tmp_path, httpserver, monkeypatch
+):
+    told = []
+    httpserver.expect_request("/note").respond_with_handler(
+        lambda request: told.append(request.get_json()["message"]) or Response("{}")
+    )
+    monkeypatch.setenv("POKEWATCH_NOTIFY", f"json://localhost:{httpserver.port}/note")
     (folder(home) / "model.json").write_text("damaged")
     market(16, 27).tail(16).to_parquet(tmp_path / "night.parquet")
     done = night.run(config(home), "file", path=tmp_path / "night.parquet", training=False)
     assert "there is no usable champion" in done["champion_problem"]
     assert set(done["signals"]) == {"HOLD"}
+    assert len(told) == 1
+    assert "there is no usable champion" in told[0]
     page = Path(done["report"]).read_text(encoding="utf-8")
     assert "MODEL UNUSABLE." in page
     assert "there is no usable champion" in page

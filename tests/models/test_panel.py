@@ -25,10 +25,15 @@ def test_gaps_are_filled_from_the_past_only(panel):
 
 
 def test_targets_need_both_ends_known(panel):
-    change = panel.target(2, max_age=0)
-    assert np.isnan(change).all()
-    assert panel.target(3, max_age=0)[0, 0] == pytest.approx(np.log(6 / 5))
+    two = panel.target(2)
+    assert np.isnan(two[0, 0])  # the price two days later is the one of the day itself
+    assert two[1, 0] == pytest.approx(np.log(6 / 5))
+    assert panel.target(3)[0, 0] == pytest.approx(np.log(6 / 5))
     assert np.isnan(panel.target(3)[1:]).all()
+    late = Panel.from_prices(curve("1:Normal", [5.0, None, None, None, None, 6.0]))
+    known = [~np.isnan(late.target(1)[day, 0]) for day in range(5)]
+    assert known == [False] * 5  # day 4's price is four days old by then
+    assert ~np.isnan(late.target(2)[3, 0])
 
 
 def test_a_panel_ends_where_it_is_asked_to():

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 
 FIRST, NIGHTS = date(2026, 11, 1), 40
 CARDS = range(1, 31)
-WHOLE = {1, 2, 25}  # nights whose report papermill runs; of the others the cells run here
+MISSED = {5, 17, 18}  # nights on which nothing ran
+WHOLE = {1, 2, 24}  # nights whose report papermill runs; of the others the cells run here
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def test_the_first_forty_nights(
     service.groups([group(604, "Base Set")])
     names = [product(card, f"Card {card}", Number=f"{card}/30") for card in CARDS]
     service.pages["/tcgplayer/3/604/products"] = answer(names)
-    for past in range(60):
-        day = FIRST - timedelta(days=past)
+    for past in range(NIGHTS):
+        day = FIRST + timedelta(days=past)
         service.pages[f"/archive/tcgplayer/prices-{day}.ppmd.7z"] = 403
     papermill = page.execute
 
@@ -74,6 +75,8 @@ def test_the_first_forty_nights(
         day = FIRST + timedelta(days=number - 1)
         prices = prices * np.exp(np.where(rng.random(len(CARDS)) < 0.5, rng.normal(0, 0.02), 0))
         serve(service, day, prices.round(2))
+        if number in MISSED:
+            continue
         with time_machine.travel(f"{day}T21:00:00Z", tick=True):
             if number > 12 and number % 4:  # the longest weeks: only every fourth night is whole
                 counts = night.collect_night(settings)
@@ -90,4 +93,5 @@ def test_the_first_forty_nights(
         if number < 15:
             assert any("needs about 20" in reason for reason in done["reasons"]), number
     stored = Store.from_settings(settings).prices(["date"])
-    assert stored["date"].nunique() == NIGHTS
+    assert stored["date"].nunique() == NIGHTS - len(MISSED)
+    assert any("/archive/" in path for path in service.asked)  # in vain

@@ -339,3 +339,12 @@ def test_cards_are_judged_alike_picked_by_name_or_in_memory(store, config, monke
     assert reasons(store) == {"isolated_spike": 1}
     assert store.prices(card_ids=["1:Normal"])["market_price"].tolist() == [10.0] * 9
     assert len(store.prices(card_ids=["9:Normal"])) == 9
+
+
+def test_a_ratio_that_is_exactly_the_limit_is_no_jump_on_any_level(store, config):
+    levels = [round(10 + 0.2 * number, 2) for number in range(250)]
+    cards = [
+        curve(f"{number}:Normal", [level] * 5 + [round(level * config.jump_factor, 2)])
+        for number, level in enumerate(levels)
+    ]
+    assert ingest(store, delivery(*cards), config).quarantined == 0

@@ -98,8 +98,8 @@ def test_observations_have_the_shape_of_a_source(long, planted):
     assert set(rows["card_id"]) == set(long.cards["card_id"])
     good = rows[~rows.set_index(ROW).index.isin(planted.set_index(ROW).index)]
     assert not good.duplicated(KEY).any()
-    age = good["collected_at"] - good["date"].dt.tz_localize("UTC")
-    assert age.between(pd.Timedelta(0), pd.Timedelta(minutes=5)).all()
+    snapshot = good["date"].dt.tz_localize("UTC") + pd.Timedelta(minutes=5)
+    assert (good["collected_at"] == snapshot).all()
     assert good["date"].nunique() == 730
     assert (good["market_price"] == good["market_price"].round(2)).all()
     assert 0.4 < good.groupby("card_id")["volume"].count().gt(0).mean() < 0.6

@@ -60,7 +60,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         elif name not in known:
             trouble = f"the champion '{name}' is not in '{settings.models_dir}'"
         else:
-            registry.load(settings, "champion")
+            registry.load(settings, "champion").model.check_features()
             yield ok("champion", f"'{name}' loads")
     except PokewatchError as error:
         trouble = str(error)
