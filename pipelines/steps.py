@@ -34,7 +34,7 @@ def collect_data_step(
     """Bring the day's prices into the store; return the data version and what to cache on."""
     settings = get_settings()
     counts = nightly.collect_night(
-        settings, source or None, on=_day(on), path=Path(path) if path else None
+        settings, source or None, on=_day(on), path=Path(path) if path else None, jobs=_jobs()
     )
     _remember(data_version=counts.data_version)
     check_targets(settings, _day(on))  # here, because later steps may come from the cache
@@ -58,8 +58,8 @@ def train_model_step(
     Annotated[HTMLString, "score_table"],
 ]:
     """Fit and score a challenger; return its name and its 7-day walk-forward scores."""
-    jobs = int(get_step_context().pipeline_run.config.extra.get("jobs", 1))
-    trained = training.fit(get_settings(), _day(on), data_version, jobs)
+    nightly.rehearse(get_settings(), _day(on), _jobs())
+    trained = training.fit(get_settings(), _day(on), data_version, _jobs())
     _remember(model=trained.name)
     metrics = _known(trained.score(gate.GATE_HORIZON))
     log_metadata({"model": trained.name, "as_of": trained.as_of, **metrics})
@@ -99,7 +99,7 @@ def predict_step(
     data_version: int, promoted: bool, night: str, on: str, horizons: list[int]
 ) -> Annotated[dict[str, int], "signals"]:
     """Predict every card and keep it in the store; return how many cards each signal got."""
-    predicted = predictions.predict_all(get_settings(), _day(on), horizons or None)
+    predicted = nightly.predict(get_settings(), _day(on), horizons or None)
     signals = predictions.signal_counts(predicted)
     log_metadata({"cards": int(predicted["card_id"].nunique()), **signals})
     return signals
@@ -135,6 +135,10 @@ def pokewatch_training_pipeline(
 
 def _day(text: str) -> date | None:
     return date.fromisoformat(text) if text else None
+
+
+def _jobs() -> int:
+    return int(get_step_context().pipeline_run.config.extra.get("jobs", 1))
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ _RENAMED = {  # the old names go with version 0.2
     "Trial": "Experiment",
     "following": "equity_curve",
     "importance": "permutation_importance",
-    "track_record": "trade_log",
     "trial": "experiment",
 }
 

@@ -16,6 +16,7 @@ from .api import fair_value as fair_value
 from .api import score as score
 from .api import signals as signals
 from .api import status as status
+from .api import track_record as track_record
 from .api import trade_log as trade_log
 from .api import train as train
 from .evaluation.training import Experiment as Experiment

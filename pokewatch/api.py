@@ -16,9 +16,9 @@ from pokewatch.analysis.patterns import momentum as momentum
 from pokewatch.analysis.patterns import seasons as seasons
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest as backtests
-from pokewatch.evaluation import predictions, registry, track_record
+from pokewatch.evaluation import predictions, registry
+from pokewatch.evaluation import track_record as records
 from pokewatch.evaluation.registry import TrainedModel
-from pokewatch.evaluation.training import last_trained
 from pokewatch.models.panel import open_panel, price_sources
 from pokewatch.operations import night
 from pokewatch.operations import status as states
@@ -162,15 +162,16 @@ def equity_curve(
 
     forecasts: default ``backtest()``. At dates ``horizon`` days apart the money is spread evenly
     over the BUY of that day, sold at the end of the horizon and the fee paid; without a BUY it lies
-    idle. Columns date (of the sale), calls, followed (after fees), before_fees, held (all scored
-    cards in equal parts, no fee); cards of ``min_price`` USD and more.
+    idle. Columns date (of the sale), calls, followed (after fees), before_fees, held (all cards of
+    the first day in equal parts, bought once, as if sold on that date, the fee paid); cards of
+    ``min_price`` USD and more.
 
     >>> import pokewatch as pw
     >>> pw.equity_curve()[["followed", "held"]].iloc[0].tolist()
     [100.0, 100.0]
     """
     rows = backtest(horizons=horizon) if forecasts is None else forecasts
-    curve = track_record.equity_curve(rows, horizon, get_settings().fee, min_price)
+    curve = records.equity_curve(rows, horizon, get_settings().fee, min_price)
     return marked(curve, bool(rows.attrs.get("simulated")))
 
 
@@ -191,8 +192,25 @@ def trade_log(
     settings = get_settings()
     rows = backtest(horizons=horizon) if forecasts is None else forecasts
     cards = Store.from_settings(settings).cards()
-    log = track_record.trade_log(rows, cards, horizon, settings.fee, settings.good_move, worst)
+    log = records.trade_log(rows, cards, horizon, settings.fee, settings.good_move, worst)
     return marked(log, bool(rows.attrs.get("simulated")))
+
+
+def track_record(horizon: int = 7) -> pd.DataFrame:
+    """Return what nights really said and what came of it, by month, beside the walk-forward.
+
+    A night's first forecasts count, as they were stored, where its model had seen nothing after it;
+    naive nights are left out. Columns kind (live, walk-forward: of the champion, or the model
+    trained last), month (YYYY-MM, or all), nights, n, rmae, rmae_low, rmae_high (95 %), coverage
+    and how BUY and SELL did, as in ``score``. Scored like the walk-forward.
+
+    >>> import pokewatch as pw
+    >>> set(pw.track_record()["kind"]) <= {"live", "walk-forward"}
+    True
+    """
+    settings = get_settings()
+    panel, version = open_panel(settings)
+    return marked(records.read(settings, panel, horizon), _simulated(settings, version))
 
 
 def _trained(settings: Settings, name: str | None) -> str:
@@ -201,7 +219,7 @@ def _trained(settings: Settings, name: str | None) -> str:
     if name is None and present is not None:
         return present
     if name in (None, "newest"):
-        newest = last_trained(settings)
+        newest = registry.last_trained(settings)
         if newest is None:
             raise UsageError("no model has been trained yet: run 'pokewatch train' or pw.train()")
         return newest.name

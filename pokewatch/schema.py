@@ -14,6 +14,7 @@ KEY = ["card_id", "date"]
 OPTIONAL_PRICES = ["low_price", "mid_price", "high_price"]
 VALUES = ["market_price", *OPTIONAL_PRICES, "volume"]
 OBSERVATION_COLUMNS = [*KEY, *VALUES, "source", "collected_at"]
+STORED_COLUMNS = [*OBSERVATION_COLUMNS, "accepted_at"]
 CARD_COLUMNS = [
     "card_id",
     "name",
@@ -60,8 +61,13 @@ _observation = [
     ("collected_at", _utc),
 ]
 
+# Columns that earlier versions did not have: a table or file without them reads as null.
+ADDED = frozenset({"accepted_at", "made_at"})
+# When a price became known, see ``on_time``.
+_accepted = ("accepted_at", _utc)
+
 # `month` (YYYY-MM) partitions the prices, so that a night rewrites at most one month's files.
-PRICES_SCHEMA = pa.schema([*_observation, ("month", pa.string())])
+PRICES_SCHEMA = pa.schema([*_observation, _accepted, ("month", pa.string())])
 CARDS_SCHEMA = pa.schema(
     [
         ("card_id", pa.string()),
@@ -85,6 +91,7 @@ QUARANTINE_SCHEMA = pa.schema(
         ("status", pa.string()),
         ("raw", pa.string()),
         ("quarantined_at", _utc),
+        _accepted,
     ]
 )
 PREDICTIONS_SCHEMA = pa.schema(
@@ -103,8 +110,21 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("stale", pa.bool_()),
         ("model", pa.string()),
         ("data_version", pa.int64()),
+        ("made_at", _utc),
     ]
 )
+
+
+def on_time(collected_at: pd.Series, day: pd.Series) -> pd.Series:
+    """Return when prices became known that needed no other one to be believed.
+
+    That is when they were collected, at the latest the end of their day (UTC): history that is
+    delivered later counts as if each day had come in time. day: datetime64, NaT stays NaT.
+    """
+    end = (
+        pd.to_datetime(day) + pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+    ).dt.tz_localize("UTC")
+    return collected_at.where(collected_at <= end, end).astype("datetime64[us, UTC]")
 
 
 def typed(rows: Any, types: Mapping[str, str]) -> pd.DataFrame:

@@ -132,6 +132,7 @@ def make_store(settings: Settings, cards: int, days: int) -> None:
         label = f"{table['date'][0].as_py():%Y-%m}"
         table = table.filter(pc.field("market_price").is_valid())
         table = table.append_column("month", pa.repeat(pa.scalar(label), len(table)))
+        table = table.append_column("accepted_at", table["collected_at"])
         store.replace(store.snapshot("prices"), table.select(names), f"month = '{label}'")
         month.clear()
 

@@ -12,6 +12,7 @@ import pandas as pd
 from pokewatch.schema import Delivery
 
 START = "2025-01-01"
+FEW_WINDOWS = 5  # scored ones that prove a small model in a test
 
 
 def curve(card_id: str, prices: Sequence[Any], start: str = START, **columns: Any) -> pd.DataFrame:
@@ -59,12 +60,15 @@ def crossings(path: list[tuple[float, bool]], side: str, target: float) -> int:
 
 @contextmanager
 def small_models(trees: int = 3) -> Iterator[None]:
-    """Let models grow a few trees only: most tests need a model, not a good one."""
+    """Let models grow a few trees, and short histories prove them: most tests need a champion."""
+    from pokewatch.evaluation import gate
     from pokewatch.models import fair_value
 
+    windows, gate.MIN_WINDOWS = gate.MIN_WINDOWS, FEW_WINDOWS
     options = [(kind, dict(kind)) for kind in (fair_value.BOOSTING, fair_value.SMALL)]
     for kind, _ in options:
         kind["max_iter"] = trees
     yield
+    gate.MIN_WINDOWS = windows
     for kind, kept in options:
         kind.update(kept)

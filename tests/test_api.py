@@ -263,7 +263,7 @@ class TestForecasts:
             [100, 120 * kept, 120 * kept, 120 * kept**2]
         )
         assert equity["before_fees"].tolist() == pytest.approx([100, 120, 120, 120])
-        assert equity["held"].tolist() == pytest.approx([100, 120, 108, 108])
+        assert equity["held"].tolist() == pytest.approx([100, 120 * kept, 90 * kept, 100 * kept])
         assert equity["calls"].tolist() == [0, 1, 0, 1]
         assert equity["date"].iloc[-1] == pd.Timestamp("2025-01-22")
 
@@ -274,7 +274,7 @@ class TestForecasts:
     def test_cards_below_the_min_price_are_left_out(self, home):
         assert pw.equity_curve(forecasts(["BUY"], [0.1]), min_price=11).empty
 
-    def test_track_record(self, home: Settings):
+    def test_trade_log(self, home: Settings):
         rows = forecasts(["BUY", "SELL", "SELL", "HOLD"], [0.2, 0.3, -0.06, 0.5])
         record = pw.trade_log(rows)
         assert record["gain"].tolist() == pytest.approx([1.2 * (1 - home.fee) - 1, -0.3, 0.06])

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.analysis.market import MIN_PRICE, marked
+from pokewatch.evaluation.metrics import non_overlapping
 from pokewatch.evaluation.predictions import predict
-from pokewatch.evaluation.track_record import non_overlapping
 from pokewatch.models import features
 from pokewatch.models.baseline import BaselineFairPriceModel
 from pokewatch.models.fair_value import FairValueModel

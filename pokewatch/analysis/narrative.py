@@ -234,8 +234,8 @@ def equity(frame: pd.DataFrame) -> Markdown:
     return _text(
         f"From {frame['date'].iloc[0]:%Y-%m-%d} to {last['date']:%Y-%m-%d}, 100 dollars put into "
         f"every BUY became {last['followed']:.0f} after the {_share(get_settings().fee)} that each "
-        f"sale costs ({last['before_fees']:.0f} before it), and {last['held']:.0f} in the market "
-        f"as a whole: trading each signal {better} holding.",
+        f"sale costs ({last['before_fees']:.0f} before it), and {last['held']:.0f} in all cards "
+        f"of the first day, bought once and sold at the end: trading each signal {better} holding.",
         f"The worst fall on the way was {_share(fall['followed'])} against {_share(fall['held'])}; "
         f"the money lay idle in {(frame['calls'].iloc[1:] == 0).sum()} of {len(frame) - 1} "
         "periods. What BUY is good for is choosing what to buy anyway, and SELL when to sell it.",

@@ -176,7 +176,7 @@ def drawdown(equity: pd.DataFrame, ax: Axes | None = None) -> Axes:
     axes.axhline(100, color=LINE, linewidth=1)
     curves = equity.set_index("date")[["held", "before_fees", "followed"]]
     worst = (1 - curves / curves.cummax()).max()
-    names = ("market held", "signals, before fees", "signals, after fees")
+    names = ("cards held, sold then", "signals, before fees", "signals, after fees")
     for name, column, color in zip(names, curves, (INK, UP, ACCENT), strict=True):
         curve = curves[column]
         text = f"{name}: {curve.iloc[-1]:.0f} (worst fall {percent(worst[column], 0)})"

@@ -137,7 +137,14 @@ def backtest(
     panel, version = open_panel(settings())
     progress = sys.stderr.isatty()
     tested = walk.walk_forward(
-        panel, settings(), horizon or HORIZONS, since, until, jobs=jobs, progress=progress
+        panel,
+        settings(),
+        horizon or HORIZONS,
+        since,
+        until,
+        jobs=jobs,
+        progress=progress,
+        ledger=True,
     )
     scores = tested.scores(settings())
     if output is not None:
@@ -151,6 +158,24 @@ def backtest(
         sys.stderr.write(
             f"horizon {missing}: nothing scored, {len(panel.dates)} days of history are too few\n"
         )
+
+
+@app.command()
+def record(
+    horizon: Annotated[int, Option(min=1, metavar="DAYS", help="Days ahead.")] = 7,
+    json: options.JsonFlag = False,
+) -> None:
+    """Show what past nights really said, and what came of it, beside the walk-forward."""
+    from pokewatch.evaluation import track_record
+    from pokewatch.models.panel import open_panel
+
+    panel, _ = open_panel(settings())
+    found = track_record.read(settings(), panel, horizon)
+    names = "kind month nights n rmae rmae_low rmae_high coverage"
+    calls = "buy_calls buy_precision buy_lift sell_calls sell_precision sell_lift"
+    nothing = f"no forecast has ended yet: the first one does {horizon} days after its night"
+    table = found.filter(f"{names} {calls}".split())
+    show(found, json, nothing if found.empty else table, limit=None)
 
 
 @app.command("model-card")

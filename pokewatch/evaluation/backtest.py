@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pokewatch import parallel
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import metrics
+from pokewatch.evaluation.ledger import Ledger
 from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.fair_value import (
@@ -31,6 +32,7 @@ from pokewatch.schema import HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
 
 STEP = 14  # days between two fits
+STEPS = (1, 2, 4, 7, STEP, 2 * STEP)
 SMALL_MARKET = 500  # cards; up to them fits of full size are made half as often
 FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
@@ -39,11 +41,22 @@ EVERY_CARD = 300_000  # forecasts a horizon; beyond it only a random sample of c
 # USD: the lowest price of each band, which belongs to it.
 PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}
 GROUPS = ("month", "price_band", "kind", "set_name")  # that ``breakdown`` knows
-COLUMNS = ["card_id", "date", "horizon", "price", "y", "y_hat", "lower", "upper", "volatility"]
-FORECASTS = {
+COLUMNS: list[str] = [
+    "card_id",
+    "date",
+    "horizon",
+    "price",
+    "y",
+    "y_hat",
+    "lower",
+    "upper",
+    "volatility",
+]
+FORECASTS: dict[str, str] = {
     **dict.fromkeys(COLUMNS, "float64"),
     **{"card_id": "object", "date": "datetime64[us]", "horizon": "int64"},
     **{"origin": "datetime64[us]", "model": "object", "signal": "object", "strength": "float64"},
+    **{"candidate": "object", "candidate_strength": "float64"},
 }
 SCORE_TABLE = {
     **{"horizon": "int64", "model": "object"},
@@ -61,7 +74,8 @@ class Backtest:
     """Out-of-sample forecasts of the model, naive and the baseline on the same rows.
 
     forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, volatility, origin,
-    model, signal, strength.
+    model, signal, strength; candidate and candidate_strength: the call of the thresholds alone,
+    given only where such calls had a record by then.
     """
 
     forecasts: pd.DataFrame
@@ -85,11 +99,13 @@ def walk_forward(
     until: date | None = None,
     jobs: int = 1,
     progress: bool = False,
+    ledger: bool = False,
 ) -> Backtest:
     """Fit at origins ``STEP`` days apart and forecast the days up to the next origin.
 
     At an origin the model sees the panel up to that day only, so every target it learns from was
-    known by then. since and until narrow the scored days.
+    known by then. since and until narrow the scored days. ledger: read origins back from the data
+    home that were fitted on the same before, and keep the new ones there.
     """
     if since and until and since > until:
         raise UsageError(f"--since {since} lies after --until {until}")
@@ -105,21 +121,25 @@ def walk_forward(
         last = int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
     full_size = int((~np.isnan(panel.price)).sum()) > SMALL_ROWS
     longest = 2 * STEP if full_size and len(panel.card_ids) <= SMALL_MARKET else STEP
-    step = int(np.clip((last - first) // MIN_ORIGINS, 1, longest))
+    step = max(one for one in STEPS if one <= np.clip((last - first) // MIN_ORIGINS, 1, longest))
     alive = int((~np.isnan(panel.price[first:last])).sum())
     stride = min(max(-(-alive // EVERY_DAY), 1), step)
-    rows = list(range(first, last, stride))
+    # On fixed days of the calendar, so that the next night has the same origins and days.
+    ordinal = panel.dates.to_numpy().astype("datetime64[D]").astype(int)
+    rows = [row for row in range(first, last) if ordinal[row] % stride == 0]
     days: dict[int, list[int]] = {}  # the same by the origin of their forecasts
     for row in rows:
-        days.setdefault(row - (row - first) % step, []).append(row)
+        days.setdefault(max(row - int(ordinal[row] % step), 0), []).append(row)
     forecasts = typed([], FORECASTS)
     if rows:
         scored = _scored_cards(panel, rows, settings.seed)
-        parts = _forecasts(panel, days, scored, horizons, settings, jobs, progress)
-        frames = [part for part in parts if len(part)]
-        if frames:
-            found = with_intervals(pd.concat(frames, ignore_index=True), panel, horizons)
-            forecasts = beside_naive(with_signals(found, settings), panel)
+        kept = Ledger(settings, panel, horizons) if ledger else None
+        parts = _forecasts(panel, days, scored, horizons, settings, jobs, progress, kept)
+        found = pd.concat(parts, ignore_index=True)
+        found = with_signals(with_intervals(found, panel, horizons), settings)
+        found = found.loc[has_truth(found), [name for name in FORECASTS if name in found]]
+        if len(found):
+            forecasts = beside_naive(found.reset_index(drop=True), panel)
     return Backtest(forecasts, horizons)
 
 
@@ -146,23 +166,37 @@ def _forecasts(
     settings: Settings,
     jobs: int,
     progress: bool,
-) -> Iterator[pd.DataFrame]:
-    """Yield each origin's forecasts with their truth, intervals still missing.
+    ledger: Ledger | None,
+) -> list[pd.DataFrame]:
+    """Return each origin's forecasts with what came of them, intervals still missing.
 
     What all origins learn from and forecast is looked up in one pass over the features.
     """
-    samples = [cases_at(panel, horizon, list(days), settings.seed) for horizon in horizons]
+    names = ["volatility", *map(str, horizons)]
+    pairs, kept, paths = [], {}, {}
+    for number, (origin, rows) in enumerate(days.items()):
+        alive = ~np.isnan(panel.price[rows]) & scored
+        position, card = np.nonzero(alive)
+        pairs.append((np.asarray(rows)[position], card))
+        # The last origin gets another day every night.
+        if ledger is not None and number < len(days) - 1:
+            paths[number] = ledger.path(origin, rows, alive[:, ~np.isnan(panel.price[rows[-1]])])
+            found = ledger.read(paths[number], len(card), names)
+            if found is not None:
+                kept[number] = found
+    todo = [number for number in range(len(days)) if number not in kept]
+    origins = list(days)
+    samples = [
+        cases_at(panel, horizon, [origins[number] for number in todo], settings.seed)
+        for horizon in horizons
+    ]
     used = [
         {horizon: one for horizon, one in zip(horizons, of_origin, strict=True) if one is not None}
         for of_origin in zip(*samples, strict=True)
     ]
-    pairs = []
-    for rows in days.values():
-        position, card = np.nonzero(~np.isnan(panel.price[rows]) & scored)
-        pairs.append((np.asarray(rows)[position], card))
     learnt = [(one.day, one.card) for of_origin in used for one in of_origin.values()]
-    found = inputs(panel, [*learnt, *pairs], jobs)
-    known, ahead = iter(found[: len(learnt)]), found[len(learnt) :]
+    inputs_of = inputs(panel, [*learnt, *(pairs[number] for number in todo)], jobs)
+    known, ahead = iter(inputs_of[: len(learnt)]), inputs_of[len(learnt) :]
     tasks = [
         delayed(_origin)(
             horizons, settings.seed, of_origin, {horizon: next(known) for horizon in of_origin}, x
@@ -173,11 +207,21 @@ def _forecasts(
         fits = run(tasks)
         centers = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
     volatility = features.names().index(VOLATILITY)
-    for origin, (day, card), x, center in zip(days, pairs, ahead, centers, strict=True):
-        by_horizon = dict(zip(horizons, center.T, strict=True))
-        forecast = forecast_frame(panel, day, card, x[:, volatility], by_horizon)
-        truth = attach_truth(forecast.assign(lower=np.nan, upper=np.nan), panel)
-        yield truth.assign(origin=panel.dates[origin], model=MODEL)
+    for number, x, center in zip(todo, ahead, centers, strict=True):
+        values = np.column_stack([x[:, volatility].astype(float), center])
+        kept[number] = pd.DataFrame(values, columns=names)
+        if ledger is not None and number in paths:
+            ledger.write(paths[number], kept[number])
+    if ledger is not None:
+        ledger.tidy()
+    out = []
+    for number, (day, card) in enumerate(pairs):
+        values = kept[number]
+        centers_of = {horizon: values[str(horizon)].to_numpy() for horizon in horizons}
+        forecast = forecast_frame(panel, day, card, values["volatility"].to_numpy(), centers_of)
+        ended = with_truth(forecast.assign(lower=np.nan, upper=np.nan), panel)
+        out.append(ended.assign(origin=panel.dates[origins[number]], model=MODEL))
+    return out
 
 
 def _origin(
@@ -195,7 +239,13 @@ def _origin(
 
 def finished(forecasts: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     """Return the forecasts whose outcome was known at the end of a day."""
-    return forecasts[forecasts["date"] + pd.to_timedelta(forecasts["horizon"], unit="D") <= day]
+    ended = forecasts["date"] + pd.to_timedelta(forecasts["horizon"], unit="D") <= day
+    return forecasts[ended & has_truth(forecasts)]
+
+
+def has_truth(forecasts: pd.DataFrame) -> pd.Series:
+    """Return which forecasts started from a price of that very day, and have ended at one."""
+    return (forecasts["age"] == 0) & forecasts["y"].notna()
 
 
 def with_intervals(forecasts: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
@@ -229,7 +279,9 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     mean = rolling_mean(panel.price)
     row = panel.dates.get_indexer(pd.DatetimeIndex(forecasts["date"]))
     column = pd.Index(panel.card_ids).get_indexer(forecasts["card_id"])
-    others = forecasts.assign(lower=np.nan, upper=np.nan, signal="HOLD", strength=np.nan)
+    none = {"signal": "HOLD", "strength": np.nan}
+    none |= {"candidate": "HOLD", "candidate_strength": np.nan}
+    others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
     frames = [
         forecasts,
         others.assign(model="naive", y_hat=forecasts["price"]),
@@ -238,11 +290,10 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
-    """Return forecasts whose price at the end of the horizon is known, with it as ``y``.
+def with_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return forecasts with the price at the end of the horizon as ``y``, NaN where unknown.
 
-    Only rows count whose price at the origin was observed that very day and whose later price
-    was observed after it, not too long before its day (``outcome_age``).
+    It must have been observed after the forecast, not too long before its day (``outcome_age``).
     """
     column = pd.Index(panel.card_ids).get_indexer(forecast["card_id"])
     later = panel.dates.get_indexer(forecast["date"]) + forecast["horizon"].to_numpy()
@@ -250,21 +301,31 @@ def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     safe = np.minimum(later, len(panel.dates) - 1)
     fresh = panel.age[safe, column] <= outcome_age(forecast["horizon"].to_numpy())
     truth = np.where(inside & fresh, panel.price[safe, column], np.nan)
-    out = forecast.assign(y=truth)
-    out = out[(out["age"] == 0) & out["y"].notna()]
-    return out.rename(columns={"market_price": "price", "fair_value": "y_hat"})[COLUMNS]
+    return forecast.assign(y=truth).rename(columns={"market_price": "price", "fair_value": "y_hat"})
+
+
+def attach_truth(forecast: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return the forecasts that can be scored, as ``has_truth`` tells, columns ``COLUMNS``."""
+    ended = with_truth(forecast, panel)
+    return ended.loc[has_truth(ended), COLUMNS]
 
 
 def with_signals(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Add the signal each forecast would have got, and its strength.
+    """Add the signal that each forecast would have got, and its strength, by the live rules.
 
-    Rules come from earlier, finished cases only; a call of the day before may stay.
+    Thresholds come from earlier, finished cases only; a call given the day before may stay; a side
+    is silent while the calls of its thresholds (``candidate``) have no record, as it is live.
     """
-    rules = {
-        origin: signals.learn(finished(forecasts, origin), settings)
-        for origin in forecasts["origin"].unique()
+    origins = list(forecasts["origin"].unique())
+    rules = {day: signals.learn(finished(forecasts, day), settings) for day in origins}
+    found = signals.call_days(forecasts, rules, "origin", settings)
+    forecasts = forecasts.assign(
+        candidate=found["signal"].to_numpy(), candidate_strength=found["strength"].to_numpy()
+    )
+    given = {
+        day: signals.as_given(rules[day], finished(forecasts, day), settings) for day in origins
     }
-    return forecasts.join(signals.call_days(forecasts, rules, "origin"))
+    return forecasts.join(signals.call_days(forecasts, given, "origin", settings))
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -277,7 +338,7 @@ def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     check_same_cases(forecasts)
     rows = []
     for (horizon, model), group in forecasts.groupby(["horizon", "model"], sort=True):
-        row = {"horizon": int(horizon), "model": model, **metrics.score(group, settings.seed)}
+        row = {"horizon": int(horizon), "model": model, **metrics.score(group)}
         if model == MODEL:
             row |= metrics.signal_scores(group, settings.good_move, settings.fee)
         rows.append(row)

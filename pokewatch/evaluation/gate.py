@@ -1,4 +1,4 @@
-"""The gate: whether a trained model may become champion, and why."""
+"""The gate: whether a trained model may become champion, whether the champion stays, and why."""
 
 from __future__ import annotations
 
@@ -8,78 +8,107 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.evaluation import metrics
-from pokewatch.evaluation.backtest import FIRST, attach_truth
+from pokewatch.evaluation.backtest import FIRST
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models.panel import Panel
 from pokewatch.schema import MODEL
 
 GATE_HORIZON = 7
-TOLERANCE = 1.01  # a challenger this close to the champion counts as not worse
-# Days of prices from which on enough dates are scored for an interval.
-FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_BLOCKS) / (1 - FIRST))
-MIN_DATES = 5  # days that both have forecast, to compare them
+MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof
+RECENT = 90  # days on which champion and challenger are compared, and the live record judged
+FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_DATES) / (1 - FIRST))  # days of prices
+
+
+def days_for(windows: int) -> int:
+    """Return about how many days of prices it takes to score so many windows."""
+    return math.ceil((windows * GATE_HORIZON + 1) / (1 - FIRST))
 
 
 def check(
-    scores: pd.DataFrame, forecasts: pd.DataFrame, panel: Panel, champion: TrainedModel | None
+    forecasts: pd.DataFrame,
+    panel: Panel,
+    champion: TrainedModel | None = None,
+    said: pd.DataFrame | None = None,
+    live: pd.DataFrame | None = None,
 ) -> GateVerdict:
     """Return whether a challenger may become champion.
 
-    Its 7-day rMAE interval must lie below 1, and on the days after the champion's training its
-    error must not exceed the champion's by more than 1 %. scores: the challenger's score table;
-    forecasts: its walk-forward forecasts, columns as in ``Backtest.forecasts``.
+    Its 7-day rMAE must lie below 1 over ``MIN_WINDOWS``, with an interval that holds however often
+    one trains; it must not have erred more than the champion on the last ``RECENT`` days; and what
+    was published on these days must not have lost to "no change". forecasts: its walk-forward,
+    columns as in ``Backtest.forecasts``; said: what the champion said on these days, in the same
+    columns; live: what was published on them, columns as ``track_record.live_rows``.
     """
-    if len(scores):
-        scores = scores[(scores["horizon"] == GATE_HORIZON) & (scores["model"] == MODEL)]
-    if scores.empty:
-        return GateVerdict(False, [unscored(panel)])
-    figures = scores[["rmae", "rmae_low", "rmae_high"]].astype(float)  # unknown ones: None, NaN
-    rmae, low, high = figures.iloc[0].tolist()
-    if not np.isfinite([rmae, low, high]).all():
-        return GateVerdict(False, [unscored(panel)])
-    result = f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f})"
-    if high >= 1:
-        return GateVerdict(False, [f"{result}: not proved better than no change"])
-    if champion is None:
-        passed, compared = True, "there was no champion"
-    elif panel.dates[-1] < pd.Timestamp(champion.as_of):
-        passed, compared = False, f"older than the champion '{champion.name}', which stays"
-    elif (ratio := error_ratio(forecasts, champion, panel)) is None:
-        passed = True
-        compared = f"no new days to compare with '{champion.name}' on: same recipe, newer data"
-    else:
-        passed = ratio <= TOLERANCE
-        compared = (
-            f"error is {ratio:.3f} of the champion's ('{champion.name}') on the same later days"
-        )
-    return GateVerdict(passed, [f"{result} lies below 1", compared], proved=True)
-
-
-def unscored(panel: Panel) -> str:
-    """Return why nothing can be said of a model's forecasts yet."""
     days = int((panel.age == 0).any(axis=1).sum())
+    own = forecasts[(forecasts["model"] == MODEL) & (forecasts["horizon"] == GATE_HORIZON)]
+    rmae = metrics.rmae(own)
+    if days < FIRST_SCORE or not np.isfinite(rmae):
+        return GateVerdict(False, [unscored(days)])
+    windows = len(metrics.non_overlapping(np.sort(own["date"].unique()), GATE_HORIZON))
+    low, high = metrics.rmae_interval(own)
+    if windows < MIN_WINDOWS or np.isnan(low):
+        reason = (
+            f"{GATE_HORIZON}-day rMAE {rmae:.3f} over {windows} window{'s' * (windows != 1)} of "
+            f"{GATE_HORIZON} days: a proof needs {MIN_WINDOWS}, about {days_for(MIN_WINDOWS)} days "
+            "of prices; until then fair values stay naive"
+        )
+        return GateVerdict(False, [reason])
+    _, bound = metrics.rmae_interval(own, any_night=True)
+    result = (
+        f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f}; however often "
+        f"one looks, below {bound:.3f})"
+    )
+    if bound >= 1:
+        return GateVerdict(False, [f"{result}: not proved better than no change"])
+    passed, compared = beside_champion(own, panel, champion, said)
+    if passed and (reason := lost(live)):
+        passed, compared = False, reason
+    return GateVerdict(passed, [f"{result}: better than no change", compared], proved=True)
+
+
+def unscored(days: int) -> str:
+    """Return why nothing can be said of a model's forecasts yet; days: with prices."""
     held = f"{days} day{'s' * (days != 1)} of prices"
     if days < FIRST_SCORE:
         return f"{held}: a first score needs about {FIRST_SCORE}; until then fair values stay naive"
     return f"{held} give too few {GATE_HORIZON}-day forecasts to tell a model from luck"
 
 
-def error_ratio(forecasts: pd.DataFrame, champion: TrainedModel, panel: Panel) -> float | None:
-    """Return a challenger's error over the champion's on days after the champion's training.
+def beside_champion(
+    own: pd.DataFrame, panel: Panel, champion: TrainedModel | None, said: pd.DataFrame | None
+) -> tuple[bool, str]:
+    """Return whether a challenger may follow the champion, and how it compares with it."""
+    if champion is None:
+        return True, "there was no champion"
+    if panel.dates[-1] < pd.Timestamp(champion.as_of):
+        return False, f"older than the champion '{champion.name}', which stays"
+    both = own[["card_id", "date", "horizon", "y", "y_hat"]]
+    if said is not None:
+        other = said[["card_id", "date", "y_hat"]].rename(columns={"y_hat": "price"})
+        both = both.merge(other, on=["card_id", "date"])
+    # With the champion's forecast where the price stands, rMAE is the error over the champion's.
+    low, high = metrics.rmae_interval(both) if "price" in both else (math.nan, math.nan)
+    if np.isnan(low):
+        return True, f"too few days to compare with '{champion.name}' on"
+    text = (
+        f"error is {metrics.rmae(both):.3f} of what champions said "
+        f"of the last {RECENT} days (95 % interval {low:.3f} to {high:.3f})"
+    )
+    return low <= 1, text
 
-    Mean absolute errors of log prices at ``GATE_HORIZON``. None with fewer than ``MIN_DATES`` days.
+
+def lost(live: pd.DataFrame | None) -> str:
+    """Return why the published forecasts have lost to "no change", "" where they have not.
+
+    live: those at ``GATE_HORIZON`` with what came of them, columns as ``track_record.live_rows``.
     """
-    challenger = forecasts[
-        (forecasts["model"] == MODEL)
-        & (forecasts["horizon"] == GATE_HORIZON)
-        & (forecasts["date"] > pd.Timestamp(champion.as_of))
-    ]
-    days = np.sort(challenger["date"].unique())
-    if len(days) < MIN_DATES or GATE_HORIZON not in champion.model.fits:
-        return None
-    rows = panel.dates.get_indexer(pd.DatetimeIndex(days)).tolist()
-    forecast = champion.model.predict_days(panel, rows, [GATE_HORIZON])
-    other = attach_truth(forecast, panel)[["card_id", "date", "y_hat"]]
-    both = challenger.merge(other, on=["card_id", "date"], suffixes=("", "_champion"))
-    champions = metrics.log_error(both.assign(y_hat=both["y_hat_champion"])).mean()
-    return float(metrics.log_error(both).mean() / champions) if champions > 0 else None
+    if live is None or live.empty:
+        return ""
+    low, high = metrics.rmae_interval(live, any_night=True)
+    if not low > 1:
+        return ""
+    return (
+        f"the forecasts published on the last {RECENT} days lost to no change: {GATE_HORIZON}-day "
+        f"rMAE {metrics.rmae(live):.3f} (on every night {low:.3f} to {high:.3f}); fair values stay "
+        "naive until these days lie behind"
+    )

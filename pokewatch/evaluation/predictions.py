@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from pokewatch.cards.catalog import Catalog
@@ -13,7 +14,7 @@ from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models import reasons, signals
-from pokewatch.models.fair_value import SHORT_HISTORY, FairValueModel
+from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.settings import Settings
@@ -21,7 +22,7 @@ from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 
-LOOK_BACK = 14  # days over which a call can be kept without being given anew
+LOOK_BACK = 14  # days; a call that was given earlier is kept no longer
 
 
 def predict(
@@ -78,13 +79,24 @@ def predict_panel(
             day = f"{panel.dates[-1]:%Y-%m-%d}"
             raise UsageError(f"no accepted price up to {day} for {', '.join(unpriced)}")
         forecast = forecast[forecast["card_id"].isin(card_ids)].reset_index(drop=True)
-    # A call of yesterday may stay: the cards this matters for are forecast for some days before.
+    # A call that was given may stay: that matters to some cards only.
     open_cards = forecast.loc[signals.wavering(forecast, rules), "card_id"].unique()
-    before = range(max(today - LOOK_BACK, 0), today)
-    earlier = None
-    if len(open_cards) and len(before):
-        earlier = fitted.predict_days(panel, before, horizons, card_ids=open_cards)
-    return reasons.decide(forecast, panel, rules, settings, name, version, SHORT_HISTORY, earlier)
+    before = last_signals(settings, panel.dates[-1], open_cards) if len(open_cards) else None
+    return reasons.decide(forecast, panel, rules, settings, name, version, before)
+
+
+def last_signals(
+    settings: Settings, day: pd.Timestamp, card_ids: Sequence[str] | np.ndarray
+) -> pd.DataFrame:
+    """Return the signals that were given last before a day, at most ``LOOK_BACK`` days ago.
+
+    Columns ``PREDICTION_COLUMNS``, one row a card and horizon.
+    """
+    first, last = (day - pd.Timedelta(days=ago) for ago in (LOOK_BACK, 1))
+    stored = Store.from_settings(settings).predictions(
+        since=first.date(), until=last.date(), card_ids=card_ids
+    )
+    return stored.sort_values("date").drop_duplicates(["card_id", "horizon"], keep="last")
 
 
 def model_for(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel | None:

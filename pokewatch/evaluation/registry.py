@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PLAIN = ("name", "as_of", "data_version", "sources", "code_version", "scores")
 ABOUT, BACKTEST, CHAMPION = "about.json", "backtest.parquet", "champion.json"
+SET_ASIDE = "set_aside"  # in the pointer: whose place is empty
 DRAFT = ".draft-"
 KEEP_BACKTESTS = 10  # models whose back-test stays on disk; the champion's stays as well
 A_DAY = 24 * 3600.0  # seconds; no training takes as long
@@ -232,6 +233,8 @@ def _champion(settings: Settings) -> tuple[str, Path] | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        if SET_ASIDE in found:
+            return None
         name = str(found["name"])
         # Pointers of earlier versions have no folder: there it was the name.
         return name, settings.models_dir / Path(str(found.get("folder", name))).name
@@ -281,6 +284,23 @@ def try_champion(settings: Settings) -> tuple[TrainedModel | None, str]:
     return found, ""
 
 
+def why_none(settings: Settings) -> str:
+    """Return why no model speaks though one was promoted: unusable, or set aside; "" else."""
+    _, problem = try_champion(settings)
+    path = settings.models_dir / CHAMPION
+    if problem or not path.exists():
+        return problem
+    pointer = json.loads(path.read_text(encoding="utf-8"))
+    return f"'{pointer[SET_ASIDE]}': {pointer['reasons'][0]}" if SET_ASIDE in pointer else ""
+
+
+def set_aside(settings: Settings, reason: str) -> None:
+    """Let no model be champion until another training passes; the model itself is kept."""
+    pointer = {SET_ASIDE: champion_name(settings), "reasons": [reason]}
+    with atomic_write(settings.models_dir / CHAMPION) as draft:
+        draft.write_bytes(json_bytes(pointer, indent=True))
+
+
 def usable(settings: Settings) -> list[TrainedModel]:
     """Return the trained models that can forecast, the one written first first."""
     found = []
@@ -292,6 +312,12 @@ def usable(settings: Settings) -> list[TrainedModel]:
         except PokewatchError as error:
             log.warning("left out: %s", error)
     return found
+
+
+def last_trained(settings: Settings, day: pd.Timestamp | None = None) -> TrainedModel | None:
+    """Return the model trained on the newest prices up to a day, None before the first."""
+    known = [one for one in usable(settings) if day is None or pd.Timestamp(one.as_of) <= day]
+    return max(known, key=lambda one: (one.as_of, one.data_version), default=None)
 
 
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:

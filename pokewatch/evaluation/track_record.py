@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from pokewatch.evaluation import backtest, metrics
-from pokewatch.models.panel import Panel, outcome_age
+from pokewatch.evaluation import backtest, metrics, registry
+from pokewatch.models.panel import Panel
 from pokewatch.schema import typed
+from pokewatch.settings import Settings
+from pokewatch.store.tables import Store
 
 MONTHS = 6
 RECORD_DAYS = 30
 MIN_FORECASTS = 50  # of a month, or of the last nights, to be judged
 NO_MONTHS = typed([], backtest.BREAKDOWN)
+LIVE = {name: backtest.FORECASTS[name] for name in backtest.COLUMNS if name != "volatility"}
+LIVE |= {"model": "object", "signal": "object"}
+IN_RECORD = ["rmae", "rmae_low", "rmae_high", "coverage", *metrics.SIGNAL_SCORES]
+RECORD = {"kind": "object", "month": "object", "nights": "int64", "n": "int64"}
+RECORD |= dict.fromkeys(IN_RECORD, "float64")
 
 
 def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame:
@@ -32,6 +38,70 @@ def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame
     return months[months["n"] >= MIN_FORECASTS].tail(MONTHS).reset_index(drop=True)
 
 
+def live_rows(predictions: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return what past nights said, where it has ended: columns ``LIVE``, the night's model named.
+
+    predictions: stored ones, the first of each date, columns ``PREDICTION_COLUMNS``. A night counts
+    only if its model had seen nothing after it (its name says up to which day); naive forecasts do
+    not count. As in the walk-forward, a price was observed on the day and at the end.
+    """
+    seen = predictions["model"].str.extract(r"^fair-value-(\d{4}-\d{2}-\d{2})-v", expand=False)
+    rows = predictions[pd.to_datetime(seen, errors="coerce") <= predictions["date"]]
+    ids = pd.Index(panel.card_ids)
+    rows = rows[rows["card_id"].isin(ids) & rows["date"].isin(panel.dates)]
+    day = panel.dates.get_indexer(pd.DatetimeIndex(rows["date"]))
+    age = panel.age[day, ids.get_indexer(rows["card_id"])]
+    ended = backtest.with_truth(rows.assign(age=age), panel)
+    return typed(ended.loc[backtest.has_truth(ended), list(LIVE)], LIVE).reset_index(drop=True)
+
+
+def live(
+    settings: Settings,
+    panel: Panel,
+    horizon: int,
+    days: int | None = None,
+) -> pd.DataFrame:
+    """Return ``live_rows`` of the nights of which the panel knows the end, the last ``days``."""
+    until = panel.dates[-1] - pd.Timedelta(days=horizon)
+    since = None if days is None else (until - pd.Timedelta(days=days)).date()
+    stored = Store.from_settings(settings).predictions(
+        since=since, until=until.date(), horizon=horizon, first=True
+    )
+    return live_rows(stored, panel)
+
+
+def record(said: pd.DataFrame, tested: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return what nights really said, month by month, beside the walk-forward, columns ``RECORD``.
+
+    said: columns ``LIVE``; tested: the walk-forward at the same horizon, columns as
+    ``Backtest.forecasts``. kind: "live" or "walk-forward"; month: YYYY-MM, or "all".
+    """
+    rows = []
+    for kind, part in (("live", said), ("walk-forward", tested)):
+        if part.empty:
+            continue
+        month = part["date"].dt.strftime("%Y-%m")
+        groups = [("all", part), *part.groupby(month)]
+        for name, group in groups:
+            low, high = metrics.rmae_interval(group)
+            rows.append(
+                {"kind": kind, "month": name, "nights": group["date"].nunique(), "n": len(group)}
+                | {"rmae": metrics.rmae(group), "rmae_low": low, "rmae_high": high}
+                | {"coverage": metrics.coverage(group)}
+                | metrics.signal_scores(group, settings.good_move, settings.fee)
+            )
+    return typed(rows, RECORD)
+
+
+def read(settings: Settings, panel: Panel, horizon: int) -> pd.DataFrame:
+    """Return ``record`` of all that was published, beside the champion's or last walk-forward."""
+    scored = registry.champion(settings) or registry.last_trained(settings)
+    tested = typed([], backtest.FORECASTS)
+    if scored is not None:
+        tested = _at_horizon(registry.past_forecasts(settings, scored.name), horizon)
+    return record(live(settings, panel, horizon), tested, settings)
+
+
 @dataclass(frozen=True)
 class NightlyRecord:
     """How the forecasts of past nights, as they were given, turned out: counts and scores."""
@@ -42,24 +112,10 @@ class NightlyRecord:
     coverage: float
 
 
-def of_nights(predictions: pd.DataFrame, panel: Panel, horizon: int) -> NightlyRecord | None:
-    """Return the record of stored predictions (columns ``PREDICTION_COLUMNS``) that have ended.
-
-    A night counts only if its model had seen nothing after it (its name says up to which day);
-    naive forecasts do not count, nor prices too old at the end (``outcome_age``). None
-    without ``MIN_FORECASTS``.
-    """
-    seen = predictions["model"].str.extract(r"^fair-value-(\d{4}-\d{2}-\d{2})-v", expand=False)
-    rows = predictions[pd.to_datetime(seen, errors="coerce") <= predictions["date"]]
-    ids = pd.Index(panel.card_ids)
-    rows = rows[rows["card_id"].isin(ids) & rows["date"].isin(panel.dates)]
-    ends = panel.dates.get_indexer(rows["date"] + pd.Timedelta(days=horizon))
-    column = ids.get_indexer(rows["card_id"])
-    fresh = (ends >= 0) & (panel.age[ends, column] <= outcome_age(horizon))
-    ended = rows.assign(y=panel.price[ends, column])[fresh & ~rows["stale"].to_numpy(dtype=bool)]
+def of_nights(ended: pd.DataFrame) -> NightlyRecord | None:
+    """Return the record of ``live_rows``; None without ``MIN_FORECASTS`` of them."""
     if len(ended) < MIN_FORECASTS:
         return None
-    ended = ended.rename(columns={"market_price": "price", "fair_value": "y_hat"})
     error, inside = metrics.rmae(ended), metrics.coverage(ended)
     return NightlyRecord(ended["date"].nunique(), len(ended), error, inside)
 
@@ -106,7 +162,7 @@ def equity_curve(
     """
     scored = _at_horizon(forecasts, horizon)
     scored = scored[scored["price"] >= min_price]
-    days = pd.DatetimeIndex(non_overlapping(sorted(scored["date"].unique()), horizon))
+    days = pd.DatetimeIndex(metrics.non_overlapping(sorted(scored["date"].unique()), horizon))
     scored = scored[scored["date"].isin(days)]
     move = scored["y"] / scored["price"] - 1
     bought = move[scored["signal"] == "BUY"].groupby(scored["date"])
@@ -116,25 +172,15 @@ def equity_curve(
         {
             "followed": np.where(calls > 0, (1 + gain) * (1 - fee), 1.0),
             "before_fees": 1 + gain,
-            "held": 1 + move.groupby(scored["date"]).mean().reindex(days),
         }
     ).cumprod()
+    table = scored.pivot(index="date", columns="card_id", values="y").reindex(days).ffill()
+    bought_at = scored[scored["date"].isin(days[:1])].set_index("card_id")["price"]
+    grown["held"] = (table[bought_at.index] / bought_at).mean(axis=1) * (1 - fee)
     start = pd.DataFrame(dict.fromkeys(grown, 1.0), index=days[:1])
     equity = 100 * pd.concat([start, grown.set_index(days + pd.Timedelta(days=horizon))])
     equity.insert(0, "calls", [*[0] * len(start), *calls])
     return equity.rename_axis("date").reset_index()
-
-
-def non_overlapping(dates: Iterable[pd.Timestamp], horizon: int) -> list[pd.Timestamp]:
-    """Return the first of some dates, and each that lies ``horizon`` days from the one before.
-
-    dates: ascending or descending.
-    """
-    kept: list[pd.Timestamp] = []
-    for day in map(pd.Timestamp, dates):
-        if not kept or abs(day - kept[-1]) >= pd.Timedelta(days=horizon):
-            kept.append(day)
-    return kept
 
 
 def _at_horizon(forecasts: pd.DataFrame, horizon: int) -> pd.DataFrame:

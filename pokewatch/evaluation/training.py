@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
 
-from pokewatch.evaluation import backtest, gate, registry
+from pokewatch.errors import PokewatchError
+from pokewatch.evaluation import backtest, gate, registry, track_record
 from pokewatch.evaluation.backtest import Backtest
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.models import signals
@@ -53,7 +55,9 @@ def fitted(
     horizons: days ahead; prefix: begins the model's name. Nothing is saved or judged.
     """
     panel = panel.until(panel.last_priced())
-    tested = backtest.walk_forward(panel, settings, horizons, jobs=jobs, progress=progress)
+    tested = backtest.walk_forward(
+        panel, settings, horizons, jobs=jobs, progress=progress, ledger=True
+    )
     own = own_rows(tested.forecasts)
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = signals.as_given(signals.learn(own, settings), own, settings)
@@ -84,13 +88,45 @@ def validate(settings: Settings, name: str, panel: Panel | None = None) -> Train
     panel: the one it was fitted on, where the caller has it. The verdict is kept with the model.
     """
     trained = registry.load(settings, name)
-    verdict = gate.check(
-        pd.DataFrame(trained.scores),
+    verdict = judge(
+        settings,
         registry.past_forecasts(settings, name),
         training_panel(settings, trained, panel),
-        registry.champion(settings),
     )
     return registry.keep_verdict(settings, trained, verdict)
+
+
+def judge(settings: Settings, forecasts: pd.DataFrame, panel: Panel) -> GateVerdict:
+    """Return what the gate says of walk-forward forecasts, by the panel of their training.
+
+    Compared is what was said at the time: stored forecasts of earlier nights, and the champion's
+    walk-forward for the days before them.
+    """
+    champion = registry.champion(settings)
+    live = track_record.live(settings, panel, gate.GATE_HORIZON, gate.RECENT)
+    said = live
+    if champion is not None:
+        past = live.iloc[:0]
+        with suppress(PokewatchError):  # gone or damaged: then what was published has to do
+            past = own_rows(registry.past_forecasts(settings, champion.name))
+        first = panel.dates[-1] - pd.Timedelta(days=gate.RECENT + gate.GATE_HORIZON)
+        past = past[(past["horizon"] == gate.GATE_HORIZON) & (past["date"] > first)]
+        said = pd.concat([part for part in (live, past) if len(part)] or [live])
+        said = said.drop_duplicates(["card_id", "date"])
+    return gate.check(forecasts, panel, champion, said, live)
+
+
+def set_aside_loser(settings: Settings, panel: Panel) -> str:
+    """Set a champion aside whose published forecasts have lost to "no change"; return why, or "".
+
+    panel: up to now. Fair values are naive from then on, until a training passes the gate.
+    """
+    if registry.champion(settings) is None:
+        return ""
+    reason = gate.lost(track_record.live(settings, panel, gate.GATE_HORIZON, gate.RECENT))
+    if reason:
+        registry.set_aside(settings, reason)
+    return reason
 
 
 def training_panel(settings: Settings, trained: TrainedModel, panel: Panel | None = None) -> Panel:
@@ -99,14 +135,6 @@ def training_panel(settings: Settings, trained: TrainedModel, panel: Panel | Non
         until = date.fromisoformat(trained.as_of)
         panel, _ = open_panel(settings, until, trained.data_version)
     return panel
-
-
-def last_trained(settings: Settings, day: pd.Timestamp | None = None) -> TrainedModel | None:
-    """Return the model trained on the newest prices up to a day, None before the first."""
-    known = [
-        one for one in registry.usable(settings) if day is None or pd.Timestamp(one.as_of) <= day
-    ]
-    return max(known, key=lambda one: (one.as_of, one.data_version), default=None)
 
 
 def score_frame(trained: TrainedModel) -> pd.DataFrame:

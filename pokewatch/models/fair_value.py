@@ -16,6 +16,7 @@ from pokewatch.files import json_bytes
 from pokewatch.models import features
 from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel
+from pokewatch.models.signals import SHORT_HISTORY
 from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
 
@@ -24,7 +25,6 @@ MAX_ROWS = 24_000  # training rows a horizon; overlapping targets beyond that ad
 MIN_ROWS = 200
 MIN_DAYS = 5  # days with a known target without which a horizon is not fitted
 MIN_CARDS = 5  # a handful of cards says nothing about cards
-SHORT_HISTORY = 7  # days of history below which a card keeps its price as fair value
 RIDGE = 0.01  # penalty per row on standardised features
 LINEAR = ("momentum_", "above_mean_", "set_momentum_", "low_", "mid_", "sales_")
 # Boosting is trusted by the number of independent cases, cards x days / horizon; with this many

@@ -14,18 +14,24 @@ import pyarrow as pa
 from pokewatch.errors import UsageError
 from pokewatch.rounding import log
 from pokewatch.settings import Settings
-from pokewatch.store.tables import Store
+from pokewatch.store.tables import Snapshot, Store
 
 Matrix = np.ndarray
 MATRICES = ("price", "age", "low", "mid", "volume")
 PANEL_COLUMNS = ["card_id", "date", "market_price", "low_price", "mid_price", "volume"]
+PANEL_VALUES = PANEL_COLUMNS[2:]
+READ_COLUMNS = [*PANEL_COLUMNS, "accepted_at"]
+Late = tuple[int, int, int, dict[str, float]]  # day from which known, day, card, values
 MAX_AGE = 3  # days; older prices are no fair start or end of a change
 AHEAD = timedelta(days=30)  # after the last price there is nothing to say about a day
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Daily prices of many cards; every matrix has shape (days, cards).
+    """Daily prices of many cards, each day as it was known at its end; matrices (days, cards).
+
+    A price that was held back until others confirmed it counts from that day on, a correction from
+    the day on which it came: what a day shows never changes later.
 
     dates: every calendar day from the first to the last.
     price: market price in USD, the last one known on that day; NaN before the first.
@@ -48,12 +54,12 @@ class Panel:
     ) -> Panel:
         """Build the panel of all observations up to ``until``.
 
-        prices: columns ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), one row
-        a card and date. Raises UsageError where no observation is left.
+        prices: columns ``READ_COLUMNS`` (low_price, mid_price, volume, accepted_at may be missing),
+        one row a card and date. Raises UsageError where no observation is left.
         """
         if until is not None:
             prices = prices[prices["date"] <= pd.Timestamp(until)]
-        columns = [name for name in PANEL_COLUMNS if name in prices]
+        columns = [name for name in READ_COLUMNS if name in prices]
         table = pa.Table.from_pandas(prices[columns], preserve_index=False)
         date_, ids = table["date"].cast(pa.date32()), table["card_id"].dictionary_encode()
         table = table.set_column(0, "card_id", ids).set_column(1, "date", date_)
@@ -65,20 +71,30 @@ class Panel:
         tables: Iterable[pa.Table],
         cards: pd.DataFrame | None = None,
         until: date | None = None,
+        replaced: pa.Table | None = None,
+        past: bool = False,
     ) -> Panel:
         """Build the panel of observations that come as tables one after the other, in any order.
 
-        tables: columns ``PANEL_COLUMNS`` (low_price, mid_price, volume may be missing), ``card_id``
-        as codes; nothing after ``until``; no day within one table's span is in another. Raises
-        UsageError where there is no observation.
+        tables: columns ``READ_COLUMNS`` (low_price, mid_price, volume, accepted_at may be missing),
+        ``card_id`` as codes; nothing after ``until``; no day within one table's span is in another.
+        replaced: prices that were believed until better ones came, the same columns. past: newer
+        days are stored; what was accepted after ``until`` was not known yet. Raises UsageError
+        where there is no observation.
         """
         numbers: dict[str, int] = {}
-        blocks = [_block(table, numbers) for table in tables if len(table)]
-        if not blocks:
+        late: list[Late] = []
+        before: list[Late] = []
+        blocks = [_block(table, numbers, late) for table in tables if len(table)]
+        if replaced is not None and len(replaced):
+            _late(replaced, numbers, before, np.ones(len(replaced), dtype=bool))
+        if not blocks and not late:
             when = f" up to {until}" if until else ""
             raise UsageError(f"no prices are stored{when}: run 'pokewatch collect' first")
-        first = min(day for day, _ in blocks)
-        last = max(day + len(parts["market_price"]) for day, parts in blocks) - 1
+        late = [*before, *late]  # of one day the better price counts, which comes later
+        days = [day for day, _ in blocks] + [since for since, *_ in late]
+        ends = [day + len(parts["market_price"]) for day, parts in blocks if parts]
+        first, last = min(days), max([*ends, *(day + 1 for _, day, _, _ in late)]) - 1
         if until is not None:
             last = max(last, (until - date(1970, 1, 1)).days)
         dates = pd.date_range(
@@ -87,16 +103,25 @@ class Panel:
         ids = np.array(list(numbers), dtype=object)
         order = np.argsort(ids)
         place = np.argsort(order)
-        given: dict[str, Matrix] = {}
-        for name in PANEL_COLUMNS[2:]:
+        shape = len(dates), len(ids)
+        given: dict[str, Matrix] = {"market_price": np.full(shape, np.nan)}
+        for name in PANEL_VALUES:
             parts = [(day, block.pop(name)) for day, block in blocks if name in block]
-            if not parts:
-                continue
-            out = given[name] = np.full((len(dates), len(ids)), np.nan)
+            if parts or any(name in values for *_, values in late):
+                given.setdefault(name, np.full(shape, np.nan))
             while parts:
                 day, part = parts.pop()
-                out[day - first : day - first + len(part), place[: part.shape[1]]] = part
-        return cls._filled(dates, ids[order], given, cards)
+                given[name][day - first : day - first + len(part), place[: part.shape[1]]] = part
+        known: dict[int, list[Late]] = {}
+        for number, (since, day, card, values) in enumerate(late):
+            row = since - first
+            righted = not np.isnan(given["market_price"][day - first, place[card]])
+            if number < len(before) and righted:
+                continue
+            if row >= len(dates) and not past:
+                row = len(dates) - 1  # known by now, which is the panel's end
+            known.setdefault(row, []).append((since, day - first, int(place[card]), values))
+        return cls._filled(dates, ids[order], given, cards, known)
 
     @classmethod
     def _filled(
@@ -105,15 +130,26 @@ class Panel:
         card_ids: np.ndarray,
         given: dict[str, Matrix],
         cards: pd.DataFrame | None,
+        late: dict[int, list[Late]],
     ) -> Panel:
-        """Return the panel of what was observed; a day without a price keeps the one before."""
+        """Return the panel of what was observed; a day without a price keeps the one before.
+
+        late: prices by the row on which they became known.
+        """
         price = given["market_price"]
         nothing = np.broadcast_to(np.nan, price.shape)
         age = np.where(np.isnan(price), np.nan, 0.0)
-        for day in range(1, len(price)):
-            gap = np.isnan(price[day])
-            price[day, gap] = price[day - 1, gap]
-            age[day, gap] = age[day - 1, gap] + 1
+        for day in range(len(price)):
+            if day:
+                gap = np.isnan(price[day])
+                price[day, gap] = price[day - 1, gap]
+                age[day, gap] = age[day - 1, gap] + 1
+            for _, row, card, values in sorted(late.get(day, []), key=lambda one: one[:2]):
+                if not age[day, card] < day - row:  # else something newer is known
+                    price[day, card], age[day, card] = values["market_price"], day - row
+                    if row == day:
+                        for name, value in values.items():
+                            given[name][day, card] = value
         known = pd.DataFrame(index=pd.Index(card_ids, name="card_id"))
         if cards is not None:
             known = known.join(cards.set_index("card_id"))
@@ -194,24 +230,80 @@ def outcome_age(horizon: int | np.ndarray) -> Any:
     return np.minimum(MAX_AGE, horizon - 1)
 
 
-def _block(table: pa.Table, numbers: dict[str, int]) -> tuple[int, dict[str, Matrix]]:
+def _block(
+    table: pa.Table, numbers: dict[str, int], late: list[Late]
+) -> tuple[int, dict[str, Matrix]]:
     """Return the first day of a table and its values, days x cards in the order of ``numbers``.
 
     Cards that are new are given the next numbers; columns without a single value are left out.
+    Prices that were not known on their own day go to ``late`` instead.
     """
-    codes = table["card_id"].combine_chunks()
-    known = codes.dictionary.to_pylist()
-    number = np.array([numbers.setdefault(card_id, len(numbers)) for card_id in known])
-    column = number[codes.indices.to_numpy()]
     day = table["date"].cast(pa.int32()).to_numpy()
     first = int(day.min())
+    if "accepted_at" in table.column_names:
+        after = _known(table, day) > day
+        if after.any():
+            _late(table, numbers, late, after)
+            table, day = table.filter(pa.array(~after)), day[~after]
+            if not len(table):
+                return first, {}
+    column = _numbered(table, numbers)
     shape = (int(day.max()) - first + 1, len(numbers))
     out = {}
-    for name in PANEL_COLUMNS[2:]:
+    for name in PANEL_VALUES:
         if name in table.column_names and table[name].null_count < len(table):
             out[name] = np.full(shape, np.nan)
             out[name][day - first, column] = table[name].to_numpy()
     return first, out
+
+
+def _known(table: pa.Table, day: np.ndarray) -> np.ndarray:
+    """Return the day (since 1970) from which each price of a table was known."""
+    accepted = table["accepted_at"].cast(pa.int64()).fill_null(0).to_numpy() // 86_400_000_000
+    return np.maximum(accepted, day)
+
+
+def _numbered(table: pa.Table, numbers: dict[str, int]) -> np.ndarray:
+    """Return the number of each row's card."""
+    codes = table["card_id"].combine_chunks()
+    known = codes.dictionary.to_pylist()
+    present = np.unique(codes.indices.to_numpy())
+    number = np.full(len(known), -1)
+    number[present] = [numbers.setdefault(known[code], len(numbers)) for code in present]
+    return number[codes.indices.to_numpy()]
+
+
+def _late(table: pa.Table, numbers: dict[str, int], late: list[Late], which: np.ndarray) -> None:
+    """Add these rows of a table to ``late``."""
+    rows = table.filter(pa.array(which))
+    day = rows["date"].cast(pa.int32()).to_numpy()
+    known, card = _known(rows, day), _numbered(rows, numbers)
+    names = [name for name in PANEL_VALUES if name in rows.column_names]
+    columns = [rows[name].to_numpy() for name in names]
+    for place in range(len(rows)):
+        values = {
+            name: float(column[place])
+            for name, column in zip(names, columns, strict=True)
+            if not np.isnan(column[place])
+        }
+        late.append((int(known[place]), int(day[place]), int(card[place]), values))
+
+
+def read_panel(
+    store: Store, snapshot: Snapshot, cards: pd.DataFrame, until: date | None = None
+) -> Panel:
+    """Return the panel of a pinned prices table up to a day, each day as it was known.
+
+    cards: all known ones, columns ``CARD_COLUMNS``.
+    """
+    newest = until and store.last_day(snapshot=snapshot)
+    return Panel.from_tables(
+        snapshot.by_month(READ_COLUMNS, until),
+        cards,
+        until,
+        store.replaced(READ_COLUMNS, until),
+        past=bool(until and newest and pd.Timestamp(until) < pd.Timestamp(newest)),
+    )
 
 
 def open_panel(
@@ -220,7 +312,7 @@ def open_panel(
     """Return the panel of all prices up to a day, and the data version it was read at."""
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices", data_version)
-    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, until), store.cards(), until)
+    panel = read_panel(store, snapshot, store.cards(), until)
     last = panel.dates[panel.last_priced()].date()
     if until is not None and until > last + AHEAD:
         raise UsageError(

@@ -8,6 +8,7 @@ import pandas as pd
 from pokewatch.models import features, signals
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
+from pokewatch.rounding import log
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import Settings
 
@@ -26,27 +27,37 @@ def decide(
     settings: Settings,
     model: str,
     data_version: int,
-    min_history: int,
-    earlier: pd.DataFrame | None = None,
+    before: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return predictions with signal, reason and flags, columns ``PREDICTION_COLUMNS``.
 
-    forecast: one day's output of ``FairValueModel.predict`` on ``panel``; earlier: the same for
-    the days before of those cards whose signal depends on yesterday's (``signals.wavering``).
+    forecast: one day's output of ``FairValueModel.predict`` on ``panel``; before: the signals that
+    were given last, columns card_id, horizon, signal (none: HOLD).
     """
     out = forecast.copy()
+    if out.empty:
+        return out.reindex(columns=PREDICTION_COLUMNS)
     day = pd.Timestamp(out["date"].iloc[0])
     facts = _facts(panel, day).reindex(out["card_id"])
     facts.index = out.index
     out["deviation"] = out["market_price"] / out["fair_value"] - 1
     out["thin"] = facts["thin"].to_numpy()
     out["stale"] = out["age"] > settings.stale_days
-    young = (out["history_days"] < min_history).to_numpy()
-    days = pd.concat([forecast, *([] if earlier is None else [earlier])], ignore_index=True)
-    days = days.rename(columns={"market_price": "price", "fair_value": "y_hat"}).assign(rules=0)
-    called = signals.call_days(days, {0: rules}, "rules").iloc[: len(forecast)]
-    out[["signal", "strength"]] = called.to_numpy()
-    out.loc[young | out["stale"].to_numpy(), "signal"] = "HOLD"
+    young = (out["history_days"] < signals.SHORT_HISTORY).to_numpy()
+    given = np.full(len(out), "HOLD", dtype=object)
+    if before is not None and len(before):
+        last = before.set_index(["card_id", "horizon"])["signal"]
+        given = last.reindex(pd.MultiIndex.from_frame(out[["card_id", "horizon"]])).to_numpy()
+    expected = log(out["fair_value"] / out["market_price"]).to_numpy()
+    volatility, quiet = out["volatility"].to_numpy(), signals.quiet(out, settings)
+    signal = np.full(len(out), "HOLD", dtype=object)
+    strength = np.full(len(out), np.nan)
+    for horizon in out["horizon"].unique():
+        here = (out["horizon"] == horizon).to_numpy()
+        signal[here], strength[here] = signals.call(
+            expected[here], volatility[here], int(horizon), rules, given[here], quiet[here]
+        )
+    out = out.assign(signal=signal, strength=strength)
     out["reason"] = _reasons(out, facts, young, rules, settings)
     out["model"] = model
     out["data_version"] = data_version

@@ -23,6 +23,7 @@ MIN_PRECISION = 0.1  # share of the calls really made that must have been right
 MIN_MOVE = 0.01  # lowest threshold where the score is the expected move
 INDEPENDENT = 2000  # cases, rows / horizon, from which on a chance is learnt
 KEEP = 0.7  # a call stays until its score falls below this share of the threshold
+SHORT_HISTORY = 7  # days of history below which a card keeps its price as fair value
 STRENGTHS = (1.0, 1.25, 1.6)  # score over threshold; calls are recorded by these classes
 SIGNS = {"BUY": 1, "SELL": -1}
 
@@ -150,22 +151,22 @@ def _with_threshold(rule: Rule, score: np.ndarray, good: np.ndarray, settings: S
 
 
 def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
-    """Return the rules with the record of the calls that were really made before.
+    """Return the rules with the record of the calls that their thresholds made before.
 
-    past: walk-forward forecasts with ``signal`` and ``strength`` as they were given at the time.
-    The record that a threshold has on the very rows it was chosen on flatters it. Where fewer
-    than ``MIN_CALLS`` calls were made, or they hardly beat the base rate, no call is made from now
-    on either.
+    past: finished walk-forward forecasts with ``candidate`` and ``candidate_strength``, the calls
+    of the thresholds in force at the time, whether or not they were given. The record that a
+    threshold has on the very rows it was chosen on flatters it. Where there are fewer than
+    ``MIN_CALLS`` candidates, or they hardly beat the base rate, no call is given.
     """
     out: Rules = {}
     for (side, horizon), rule in rules.items():
         rows = past[past["horizon"] == horizon]
         good = rule.sign * (rows["y"] / rows["price"] - 1) >= settings.good_move
-        called = rows["signal"] == side
+        called = rows["candidate"] == side
         precision = float(good[called].mean()) if called.any() else math.nan
-        base = float(good.mean())
+        base = float(good.mean()) if len(good) else math.nan
         enough = called.sum() >= MIN_CALLS and precision >= max(MIN_LIFT * base, MIN_PRECISION)
-        strength = pd.cut(rows["strength"][called], [0, *STRENGTHS, np.inf], right=False)
+        strength = pd.cut(rows["candidate_strength"][called], [0, *STRENGTHS, np.inf], right=False)
         classes = good[called].groupby(strength, observed=False).agg(["size", "sum"])
         out[side, horizon] = replace(
             rule,
@@ -188,11 +189,13 @@ def call(
     horizon: int,
     rules: Rules,
     before: np.ndarray,
+    quiet: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the signals of one day at one horizon, and their strength (score over threshold).
 
-    before: the signals of the day before ("" or HOLD: none). A call that was made stays while its
-    score is at least ``KEEP`` of the threshold, so that signals do not flip daily.
+    before: the signals given before ("" or HOLD: none). A call that was made stays while its
+    score is at least ``KEEP`` of the threshold, so that signals do not flip daily. quiet: which
+    get no call, see ``quiet``.
     """
     signal = np.full(len(expected_log_return), "HOLD", dtype=object)
     strength = np.full(len(expected_log_return), np.nan)
@@ -201,9 +204,18 @@ def call(
         if rule is None or not np.isfinite(rule.threshold):
             continue
         ratio = rule.score(expected_log_return, volatility) / rule.threshold
-        here = (ratio >= 1) | ((before == side) & (ratio >= KEEP))
+        here = ~quiet & ((ratio >= 1) | ((before == side) & (ratio >= KEEP)))
         signal[here], strength[here] = side, ratio[here]
     return signal, strength
+
+
+def quiet(forecast: pd.DataFrame, settings: Settings) -> np.ndarray:
+    """Return which forecasts get no call: the price is stale, or the card is too young.
+
+    forecast: columns age, history_days.
+    """
+    young = forecast["history_days"] < SHORT_HISTORY
+    return (young | (forecast["age"] > settings.stale_days)).to_numpy(dtype=bool)
 
 
 def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
@@ -219,18 +231,21 @@ def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
     return pd.Series(out, index=forecast.index)
 
 
-def call_days(forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str) -> pd.DataFrame:
+def call_days(
+    forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str, settings: Settings
+) -> pd.DataFrame:
     """Return signal and strength for forecasts of several days, each day knowing the one before.
 
-    forecast: columns card_id, date, horizon, price, y_hat, volatility and ``by``, which names the
-    rules in force. Returns columns signal, strength with the index of ``forecast``.
+    forecast: columns card_id, date, horizon, price, y_hat, volatility, age, history_days and
+    ``by``, which names the rules in force. Returns columns signal, strength with the index of
+    ``forecast``.
     """
     expected = log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
     volatility = forecast["volatility"].to_numpy()
     card, names = pd.factorize(forecast["card_id"])
     signal = np.full(len(forecast), "HOLD", dtype=object)
     strength = np.full(len(forecast), np.nan)
-    place = np.arange(len(forecast))
+    place, silent = np.arange(len(forecast)), quiet(forecast, settings)
     for horizon, group in pd.Series(place).groupby(forecast["horizon"].to_numpy()):
         before = np.full(len(names), "HOLD", dtype=object)
         rows = group.to_numpy()
@@ -238,7 +253,12 @@ def call_days(forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str) -> pd
             here = today.to_numpy()
             rules = rules_of[forecast[by].iloc[here[0]]]
             signal[here], strength[here] = call(
-                expected[here], volatility[here], int(horizon), rules, before[card[here]]
+                expected[here],
+                volatility[here],
+                int(horizon),
+                rules,
+                before[card[here]],
+                silent[here],
             )
             before[card[here]] = signal[here]
     return pd.DataFrame({"signal": signal, "strength": strength}, index=forecast.index)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pandas as pd
-
 from pokewatch.analysis.market import Day, as_day, marked
-from pokewatch.evaluation import gate, registry
-from pokewatch.evaluation.training import Experiment, fitted, own_rows
+from pokewatch.evaluation import registry
+from pokewatch.evaluation.training import Experiment, fitted, judge, own_rows
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import tracking
 from pokewatch.schema import SIMULATED
@@ -37,9 +35,7 @@ def experiment(
     panel, version = open_panel(settings, as_day(as_of, "as_of"))
     trained, tested = fitted(settings, panel, version, days, "trial", jobs)
     forecasts = own_rows(tested.forecasts)
-    verdict = gate.check(
-        pd.DataFrame(trained.scores), forecasts, panel, registry.champion(settings)
-    )
+    verdict = judge(settings, forecasts, panel)
     refused = replace(verdict, passed=False, reasons=[*verdict.reasons, PROMOTES_NOTHING])
     trained = replace(trained, verdict=refused)
     aside = beside(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,19 @@ from pokewatch.errors import PokewatchError, SourceError
 from pokewatch.evaluation import registry, training
 from pokewatch.evaluation.predictions import predict_all, signal_counts
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
-from pokewatch.models.panel import Panel, open_panel
+from pokewatch.evaluation.training import set_aside_loser
+from pokewatch.models import reasons
+from pokewatch.models.panel import Panel, open_panel, price_sources
 from pokewatch.operations import notify, tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect, newest_day
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
 
+REHEARSED = 30  # nights of a simulated market
 MISSED_NIGHTS = timedelta(days=60)  # older gaps are not filled
 
 
@@ -116,6 +121,47 @@ def promote(settings: Settings, name: str, panel: Panel | None = None) -> bool:
     return trained.verdict.passed
 
 
+def rehearse(settings: Settings, on: date | None = None, jobs: int = 1) -> int:
+    """Live through the last nights of a simulated market that has not been predicted yet.
+
+    A model that had seen the days before them speaks, so that the record of published forecasts
+    has something to show. Returns how many nights: 0 for real prices, and where there is a record.
+    """
+    store = Store.from_settings(settings)
+    if SIMULATED not in price_sources(settings) or store.snapshot("predictions").version >= 0:
+        return 0
+    panel, version = open_panel(settings, on)
+    first = len(panel.dates) - REHEARSED
+    if first < REHEARSED:
+        return 0
+    trained = train(settings, panel.dates[first - 1].date(), jobs=jobs)
+    if not trained.verdict.passed:
+        return 0
+    nights = list(range(first, len(panel.dates)))
+    forecast = trained.model.predict_days(panel, nights, jobs=jobs)
+    said: list[pd.DataFrame] = []
+    for _, tonight in forecast.groupby("date"):
+        args = (panel, trained.rules, settings, trained.name, version)
+        before = said[-1] if said else None
+        said.append(reasons.decide(tonight.reset_index(drop=True), *args, before))
+    store.save_predictions(pd.concat(said, ignore_index=True))
+    return len(nights)
+
+
+def predict(
+    settings: Settings, on: date | None = None, horizons: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Predict every card and keep it in the store, columns ``PREDICTION_COLUMNS``.
+
+    A champion that has lost to "no change" is set aside first, and that is told.
+    """
+    panel, _ = open_panel(settings, on)
+    if reason := set_aside_loser(settings, panel):
+        log.warning("the champion is set aside: %s", reason)
+        notify.tell_trouble(reason, "")
+    return predict_all(settings, on, horizons)
+
+
 def run(
     settings: Settings,
     source: str | None = None,
@@ -142,20 +188,22 @@ def run(
         log.info("%5.1f s  %s", time.monotonic() - started, text)
 
     counts = collect_night(settings, source, on, path, jobs)
+    crossings = notify.check_targets(settings, on)
     log_step(
         f"collected from {counts.source}: {counts.received} received, {counts.accepted} accepted, "
         f"{counts.quarantined} quarantined, {counts.unchanged} unchanged"
     )
     verdict, model = GateVerdict(False, ["nothing was trained tonight"]), None
     if training:
+        if nights := rehearse(settings, on, jobs):
+            log_step(f"lived through the simulated market's last {nights} nights")
         trained = train(settings, on, jobs=jobs, progress=progress)
         verdict, model = trained.verdict, trained.name
         log_step(f"trained {model}; champion: {'; '.join(verdict.reasons)}")
-    predictions = predict_all(settings, on)
+    predictions = predict(settings, on)
     signals = signal_counts(predictions)
     listed = ", ".join(f"{number} {name}" for name, number in signals.items())
     log_step(f"predicted {predictions['card_id'].nunique()} cards: {listed}")
-    crossings = notify.check_targets(settings, on)
     _, problem = registry.try_champion(settings)
     notify.tell_trouble(problem, counts.incomplete)
     written = reports.write_report(settings, on)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -20,11 +21,12 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pokewatch.evaluation import track_record
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.files import json_values
 from pokewatch.models.panel import Panel
 from pokewatch.operations import mlflow_model
-from pokewatch.schema import MODEL, SIMULATED
+from pokewatch.schema import MODEL, SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings
 
 if TYPE_CHECKING:  # importing MLflow takes seconds: only a training pays for it
@@ -212,7 +214,10 @@ def _log(
             now = int(time.time() * 1000)
             client.log_batch(
                 run.run_id,
-                [Metric(key, value, now, 0, model_id) for key, value in flat(trained).items()],
+                [
+                    Metric(key, value, now, 0, model_id)
+                    for key, value in (flat(trained) | published(settings, panel)).items()
+                ],
                 [Param(key, value) for key, value in params(settings, trained, panel).items()],
             )
             write_artifacts(trained, past, folder / "artifacts")
@@ -243,6 +248,16 @@ def _experiment(client: MlflowClient, location: str | None) -> str:
             if not found:
                 raise
     return found.experiment_id
+
+
+def published(settings: Settings, panel: Panel) -> dict[str, float]:
+    """Return how the forecasts of past nights turned out, as MLflow's metrics."""
+    ended = track_record.live(settings, panel, SIGNAL_HORIZON)
+    record = track_record.of_nights(ended)
+    if record is None:
+        return {}
+    values = {f"live_{name}": float(value) for name, value in asdict(record).items()}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def params(settings: Settings, trained: TrainedModel, panel: Panel) -> dict[str, str]:

@@ -28,11 +28,12 @@ from pokewatch.schema import (
     CARD_COLUMNS,
     CARDS_SCHEMA,
     KEY,
-    OBSERVATION_COLUMNS,
     SIMULATED,
+    STORED_COLUMNS,
     VALUES,
     Delivery,
     Wanted,
+    on_time,
     stack,
 )
 from pokewatch.settings import Settings
@@ -340,7 +341,7 @@ def recent_prices(
     where = list(date_range(since, None))
     if len(touched) <= MANY_CARDS:
         where.append(ds.field("card_id").isin(touched))
-    found = prices.read(OBSERVATION_COLUMNS, where)
+    found = prices.read(STORED_COLUMNS, where)
     card = pc.index_in(found["card_id"], value_set=touched).fill_null(-1).to_numpy()
     ago = (first - pd.Timestamp(0)).days - found["date"].cast(pa.int32()).to_numpy()
     awaited = np.isin(np.arange(len(touched)), pending["card_id"].cat.codes)
@@ -355,7 +356,8 @@ def recent_prices(
     keep &= card >= 0
     known = to_frame(found.drop_columns("card_id").filter(pa.array(keep)))
     known.insert(0, "card_id", pd.Categorical.from_codes(card[keep], dtype=cards))
-    return known
+    earlier = on_time(known["collected_at"], known["date"])  # of versions that did not keep it
+    return known.assign(accepted_at=known["accepted_at"].fillna(earlier))
 
 
 def already_stored(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -17,11 +17,13 @@ SAME_LEVEL = log(1.25) + SLACK  # two held prices this close confirm each other
 def find_jumps(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Return ``rows`` with ``reason`` "", "jump" (held) or "isolated_spike", day after day.
 
-    A price further than ``jump_factor`` from the median of the card's last ``RECENT`` accepted
-    prices starts a chain of held rows; ``jump_confirmations`` later observations at the same
-    level release the chain, an observation back at the old level makes it an isolated spike.
+    ``accepted_at`` of a price that was held is that of the one which confirmed it; it is missing
+    where a price was never believed. A price further than ``jump_factor`` from the median of the
+    card's last ``RECENT`` accepted prices starts a chain of held rows; ``jump_confirmations`` later
+    observations at the same level release the chain, an observation back at the old level makes it
+    an isolated spike.
     """
-    columns = [*KEY, "market_price", "low_price", "mid_price", "collected_at"]
+    columns = [*KEY, "market_price", "low_price", "mid_price", "collected_at", "accepted_at"]
     both = stack([known[columns], rows[columns]])
     both["row"] = np.arange(len(both))
     both["new"] = both["row"] >= len(known)
@@ -45,7 +47,14 @@ def find_jumps(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> p
     reason = np.full(len(both), "", dtype=object)
     reason[levels.held_rows()] = "jump"
     reason[levels.spikes] = "isolated_spike"
-    return rows.assign(reason=reason[len(known) :])
+    accepted = both.set_index("row")["accepted_at"].sort_index().array.copy()
+    for held, confirming in levels.released.items():
+        accepted[held] = accepted[confirming]
+    never = reason != ""
+    never[levels.withdrawn] = False
+    accepted[never] = pd.NaT
+    new = slice(len(known), None)
+    return rows.assign(reason=reason[new], accepted_at=accepted[new])
 
 
 def quotes_agree(rows: pd.DataFrame) -> np.ndarray:
@@ -66,6 +75,8 @@ class Levels:
         self.first_row = np.full(cards, -1, dtype=np.int64)
         self.chains: dict[int, list[list[tuple[int, float]]]] = {}
         self.spikes: list[int] = []
+        self.withdrawn: list[int] = []  # spikes that were believed until others contradicted them
+        self.released: dict[int, int] = {}  # row that was held: the row that confirmed it
 
     def held_rows(self) -> list[int]:
         """Return the row numbers that are held after the last observation."""
@@ -94,7 +105,7 @@ class Levels:
         if self.chains:
             pending = np.isin(card[calm], list(self.chains))
             for position in np.flatnonzero(calm)[pending]:
-                self.resolve(int(card[position]), float(log_price[position]))
+                self.resolve(int(card[position]), float(log_price[position]), int(row[position]))
 
     def is_far(self, day: int, card: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Return which prices are implausibly far from their cards' levels."""
@@ -125,11 +136,14 @@ class Levels:
         old, new = float(self.level(np.array([card]))[0]), confirmed[-1][1]
         low, high = min(old, new) - SAME_LEVEL, max(old, new) + SAME_LEVEL
         # Earlier held prices on the way from the old level to the new one were true as well.
-        self.spikes.extend(
-            row for chain in chains for row, held in chain if not low <= held <= high
-        )
+        for place, held in (one for chain in [*chains, confirmed] for one in chain):
+            if low <= held <= high:
+                self.released[place] = row
+            else:
+                self.spikes.append(place)
         if self.count[card] == 1 and self.first_row[card] >= 0:
-            self.spikes.append(int(self.first_row[card]))  # the lone first price was the wrong one
+            self.withdrawn.append(int(self.first_row[card]))  # the lone first price was wrong
+            self.spikes += self.withdrawn[-1:]
         del self.chains[card]
         self.recent[:, card] = np.nan
         self.count[card] = 0
@@ -137,8 +151,10 @@ class Levels:
         for _, price in confirmed:
             self.accept(day, np.array([card]), np.array([price]))
 
-    def resolve(self, card: int, log_price: float) -> None:
+    def resolve(self, card: int, log_price: float, row: int) -> None:
         """End a card's chains after an accepted price: taken back, or confirmed by it."""
         for chain in self.chains.pop(card):
             if abs(chain[-1][1] - log_price) > SAME_LEVEL:
-                self.spikes.extend(row for row, _ in chain)
+                self.spikes.extend(held for held, _ in chain)
+            else:
+                self.released.update((held, row) for held, _ in chain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +14,16 @@ import pyarrow.dataset as ds
 
 from pokewatch.errors import UsageError
 from pokewatch.quality import rules
-from pokewatch.schema import KEY, OBSERVATION_COLUMNS, QUARANTINE_SCHEMA, VALUES, has_key, stack
+from pokewatch.schema import (
+    KEY,
+    OBSERVATION_COLUMNS,
+    QUARANTINE_SCHEMA,
+    STORED_COLUMNS,
+    VALUES,
+    has_key,
+    on_time,
+    stack,
+)
 from pokewatch.store.tables import Snapshot, Store, to_frame
 
 MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
@@ -34,6 +44,7 @@ def pending(quarantined: Snapshot, touched: pa.Array) -> pd.DataFrame:
         problem="",
         raw_price=rows["market_price"],
         raw_date=rows["date"].astype("object"),
+        accepted_at=on_time(rows["collected_at"], rows["date"]),
     )
 
 
@@ -138,10 +149,11 @@ def settle(
 def superseded(rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Return rows that left the prices in the shape of the quarantine table.
 
-    rows: columns ``OBSERVATION_COLUMNS`` and, if it is not simply superseded, ``reason``.
+    rows: columns ``OBSERVATION_COLUMNS``, accepted_at and, if it is not simply superseded,
+    ``reason``.
     """
     final = rows.assign(copy=0, dated=True, raw_date=rows["date"], raw_price=rows["market_price"])
-    return shape(rules.refuse(final, rows.get("reason", "superseded")), now)
+    return shape(rules.refuse(final, rows.get("reason", "superseded"), believed=True), now)
 
 
 def forget(store: Store, ids: list[str]) -> None:
@@ -152,8 +164,9 @@ def forget(store: Store, ids: list[str]) -> None:
     def attempt() -> None:
         quarantined = store.snapshot("quarantine")
         rest, predicate = QUARANTINE_SCHEMA.empty_table(), None
-        if len(ids) <= MANY_IDS:
-            quoted = ", ".join(f"'{identifier}'" for identifier in ids)  # hex digits of our own
+        ours = all(re.fullmatch("[0-9a-f]+", identifier) for identifier in ids)
+        if ours and len(ids) <= MANY_IDS:  # what is no id of ours gets into no SQL
+            quoted = ", ".join(f"'{identifier}'" for identifier in ids)
             predicate = f"quarantine_id in ({quoted})"
         else:
             rest = quarantined.read(where=[~ds.field("quarantine_id").isin(ids)])
@@ -215,9 +228,9 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
     def attempt() -> None:
         prices, quarantined = store.snapshot("prices"), store.snapshot("quarantine")
         first, last = rows["date"].min().date(), rows["date"].max().date()
-        known = store.read_prices(prices, since=first, until=last)
+        known = store.read_prices(prices, STORED_COLUMNS, since=first, until=last)
         settle(store, quarantined, superseded(known[has_key(known, rows)], now), rows.iloc[:0])
-        store.upsert(prices, rows)
+        store.upsert(prices, rows.assign(accepted_at=now))
 
     store.retry(attempt)
     forget(store, rows["quarantine_id"].tolist())

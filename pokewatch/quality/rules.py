@@ -17,7 +17,7 @@ import pandas as pd
 
 from pokewatch.quality.jumps import find_jumps
 from pokewatch.quality.shared_curves import shared_curves
-from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, has_key, stack
+from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, has_key, on_time, stack
 from pokewatch.settings import Settings
 
 REASONS = {
@@ -44,6 +44,7 @@ MAX_FLOAT = sys.float_info.max
 A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
 FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan
 FEW = 100  # times; more of them are mostly the same few
+REWRITE = pd.Timedelta(days=14)
 HISTORY_DAYS = 60  # accepted days that the rules look back on
 
 
@@ -98,6 +99,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     collected = parse_times(given.get("collected_at", absent))
     out["dated"] = collected.notna()
     out["collected_at"] = collected.fillna(now)
+    out["accepted_at"] = on_time(out["collected_at"], out["date"])
     day_collected = out["collected_at"].dt.tz_localize(None).dt.normalize()
     checks = {
         "card_id_missing": blank,
@@ -214,7 +216,7 @@ def check(
     near[near] = has_key(known[near], candidates)
     before = known[~near]
     settled = known[near].assign(stored=True, quarantine_id="", refresh=False)
-    replaced = [settled.iloc[:0]]
+    replaced, withdrawn = [settled.iloc[:0]], [settled.iloc[:0]]
     order = candidates.assign(trust=trust(candidates["source"]), stored=False).sort_values(
         ["trust", "collected_at", "market_price"], ascending=[True, True, False]
     )
@@ -224,15 +226,17 @@ def check(
         refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
         checked = find_jumps(chosen[~beaten], stack([before, settled]), settings)
         jumped = checked["reason"] != ""
-        refused.append(refuse(checked[jumped], checked.loc[jumped, "reason"]))
-        gone = has_key(settled, checked[~jumped])
+        refused.append(refuse(checked[jumped], checked.loc[jumped, "reason"], believed=True))
+        checked, settled = known_since(checked[~jumped], settled, stack(withdrawn))
+        withdrawn.append(refused[-1][refused[-1]["accepted_at"].notna()])
+        gone = has_key(settled, checked)
         replaced.append(settled[gone])
-        settled = stack([settled[~gone], checked[~jumped]])
+        settled = stack([settled[~gone], checked])
     accepted = settled[~settled["stored"]]
     lost = stack(replaced)
     lost = lost.assign(reason=beaten_by(lost, settled, settings))
     never_stored = lost[~lost["stored"]]
-    refused.append(refuse(never_stored, never_stored["reason"]))
+    refused.append(refuse(never_stored, never_stored["reason"], believed=True))
     out = stack(refused)
     was_pending = out["quarantine_id"] != ""
     stored = lost[lost["stored"]].merge(accepted[[*KEY, *VALUES]], on=KEY, suffixes=("", "_new"))
@@ -254,9 +258,14 @@ def copies(rows: pd.DataFrame) -> np.ndarray:
     return rows.groupby(KEY, sort=False, observed=True).cumcount().to_numpy()
 
 
-def refuse(rows: pd.DataFrame, reason: str | pd.Series) -> pd.DataFrame:
-    """Return rows marked with why they are refused; a ``jump`` is held, all else is final."""
+def refuse(rows: pd.DataFrame, reason: str | pd.Series, believed: bool = False) -> pd.DataFrame:
+    """Return rows marked with why they are refused; a ``jump`` is held, all else is final.
+
+    believed: they keep ``accepted_at``, for they were known until something better came.
+    """
     marked = rows.assign(reason=reason)
+    if not believed:
+        marked["accepted_at"] = pd.NaT
     marked["status"] = np.where(marked["reason"] == "jump", "held", "refused")
     marked["detail"] = marked["reason"].map(REASONS)
     return marked
@@ -299,6 +308,33 @@ def beaten_by(rows: pd.DataFrame, settled: pd.DataFrame, settings: Settings) -> 
     far = (high / low > 1 + settings.disagreement) & (both["source"] != both["source_settled"])
     reasons = np.where(far & both["source_settled"].notna(), "disagreement", "superseded")
     return pd.Series(reasons, rows.index, dtype="object")
+
+
+def known_since(
+    rows: pd.DataFrame, settled: pd.DataFrame, withdrawn: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return rows, and the settled ones that they replace, with the times they were known from.
+
+    A correction is known from its collection on, the same again from when it was known first. One
+    that comes more than ``REWRITE`` after its day puts history right, as if it had never been
+    other; so does one that stands beside the first without a time of its own. withdrawn: rows of
+    this delivery that were believed for a while, and are no more.
+    """
+    columns = [*KEY, "market_price", "accepted_at", "stored"]
+    both = rows[[*KEY]].merge(settled[columns], on=KEY, how="left", suffixes=("", "_settled"))
+    both = both.set_axis(rows.index)
+    again = both["accepted_at"].notna() & (both["market_price"] == rows["market_price"])
+    late = rows["collected_at"].dt.tz_localize(None) - rows["date"] > REWRITE
+    fresh = rows["dated"].astype(bool) | both["stored"].eq(True)
+    another = both["accepted_at"].notna() | has_key(rows, withdrawn)
+    corrects = another & ~again & fresh & ~late
+    later = corrects & (rows["collected_at"] > rows["accepted_at"])
+    known = rows["accepted_at"].mask(later, rows["collected_at"])
+    known = known.mask(corrects & (known < both["accepted_at"]), both["accepted_at"])
+    known = known.mask(again, both["accepted_at"])
+    gone = has_key(settled, rows[both["accepted_at"].notna() & ~again & ~corrects])
+    settled = settled.assign(accepted_at=settled["accepted_at"].mask(gone))
+    return rows.assign(accepted_at=known), settled
 
 
 def _beside(rows: pd.DataFrame, settled: pd.DataFrame) -> pd.DataFrame:

@@ -17,8 +17,7 @@ from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry, track_record
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
-from pokewatch.evaluation.training import last_trained
-from pokewatch.models.panel import PANEL_COLUMNS, Panel
+from pokewatch.models.panel import Panel, read_panel
 from pokewatch.quality.completeness import Completeness, latest
 from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings
@@ -94,7 +93,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices")
     cards = store.cards()
-    panel = Panel.from_tables(snapshot.by_month(PANEL_COLUMNS, on), cards, on)
+    panel = read_panel(store, snapshot, cards, on)
     champion = model_for(settings, "champion", panel.dates[-1])
     calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
     names = sorted(store.sources(snapshot, on))
@@ -107,8 +106,8 @@ def load(settings: Settings, on: date | None = None) -> Night:
         cards=cards.set_index("card_id", drop=False),
         calls=calls.set_index("card_id", drop=False),
         champion=champion,
-        champion_problem="" if champion else registry.try_champion(settings)[1],
-        scored=champion or last_trained(settings, panel.dates[-1]),
+        champion_problem="" if champion else registry.why_none(settings),
+        scored=champion or registry.last_trained(settings, panel.dates[-1]),
         quarantine=store.quarantine(["held", "refused"]),
         holdings=holdings,
         watch_problem=problem,
@@ -197,11 +196,6 @@ def months(night: Night) -> pd.DataFrame:
     return track_record.by_month(past, SIGNAL_HORIZON, night.on)
 
 
-def nights(night: Night) -> track_record.NightlyRecord | None:
-    """Return the record of the forecasts of past nights, as ``track_record.of_nights`` does."""
-    until = night.on - pd.Timedelta(days=SIGNAL_HORIZON)
-    since = until - pd.Timedelta(days=track_record.RECORD_DAYS)
-    stored = Store.from_settings(night.settings).predictions(
-        since=since.date(), until=until.date(), horizon=SIGNAL_HORIZON
-    )
-    return track_record.of_nights(stored, night.panel, SIGNAL_HORIZON)
+def published(night: Night) -> pd.DataFrame:
+    """Return what past nights said, as ``track_record.live_rows`` does."""
+    return track_record.live(night.settings, night.panel, SIGNAL_HORIZON)

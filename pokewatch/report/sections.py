@@ -20,6 +20,7 @@ from pokewatch.charts.market import sparkline
 from pokewatch.charts.scores import coverage, skill
 from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import track_record
 from pokewatch.evaluation.training import score_frame
 from pokewatch.formatting import is_known, usd
 from pokewatch.report import facts, model_health
@@ -164,16 +165,19 @@ def every_card(night: Night, top: int = CARDS_SHOWN) -> HTML:
 
 def health(night: Night) -> HTML:
     """Return the model's last months and the drift of its inputs, with a verdict in words."""
-    months, nights, drift = facts.months(night), facts.nights(night), typed([], model_health.DRIFT)
+    months, drift = facts.months(night), typed([], model_health.DRIFT)
+    said = facts.published(night)
+    recent = said[said["date"] > night.on - pd.Timedelta(days=track_record.RECORD_DAYS + 7)]
+    live = track_record.record(said, said.iloc[:0], night.settings)
     if night.scored is not None:
         drift = model_health.drift(night.panel, pd.Timestamp(night.scored.as_of))
     return _render(
         "health",
         night=night,
         months=list(_rows(months)),
-        nights=nights,
+        live=list(_rows(live[live["month"] != "all"].tail(track_record.MONTHS))),
         moved=[row | {"means": model_health.stability(row["psi"])} for row in _rows(drift)],
-        said=model_health.sentences(months, drift, nights),
+        said=model_health.sentences(months, drift, track_record.of_nights(recent)),
     )
 
 

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from pokewatch import __version__
 from pokewatch.errors import PokewatchError, StoreError, UsageError
+from pokewatch.schema import ADDED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import TABLES, Snapshot, Store
 
@@ -288,7 +289,8 @@ def _verify_table(path: Path, name: str, about: dict[str, Any]) -> None:
     """Refuse a Parquet file whose rows are not those of the manifest."""
     try:
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(TABLES[name]):
+            found = file.schema_arrow
+            if not found.equals(pa.schema([f for f in TABLES[name] if _in(f, found)])):
                 raise ValueError("its columns are not those of this version")
             if file.metadata.num_rows != about["rows"]:
                 raise ValueError(f"it has {file.metadata.num_rows:,} rows, not {about['rows']:,}")
@@ -298,8 +300,16 @@ def _verify_table(path: Path, name: str, about: dict[str, Any]) -> None:
         raise PokewatchError(f"table '{name}' of the archive is damaged: {error}") from error
 
 
+def _in(field: pa.Field, found: pa.Schema) -> bool:
+    return field.name not in ADDED or field.name in found.names
+
+
 def _commit(store: Store, name: str, path: Path) -> None:
     rows = pq.read_table(path)
+    for field in TABLES[name]:
+        if field.name not in rows.column_names:  # of an archive that an earlier version wrote
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    rows = rows.select(TABLES[name].names)
     store.retry(lambda: store.replace(store.snapshot(name), rows, None))
 
 
@@ -352,8 +362,9 @@ def hash_rows(batches: Iterable[pa.RecordBatch]) -> tuple[str, int]:
     with np.errstate(over="ignore"):
         for batch in batches:
             rows = np.zeros(len(batch), dtype=np.uint64)
-            for column in batch.columns:
-                rows = _mix(rows * np.uint64(31) + _bits(column))
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if name not in ADDED:  # so that archives of earlier versions keep their hash
+                    rows = _mix(rows * np.uint64(31) + _bits(column))
             total += rows.sum(dtype=np.uint64)
             mixed += _mix(rows ^ NULL).sum(dtype=np.uint64)
             count += len(rows)

@@ -33,7 +33,7 @@ KEYS = {
     "prices": ["card_id", "date"],
     "cards": ["card_id"],
     "quarantine": ["quarantine_id"],
-    "predictions": ["card_id", "date", "horizon"],
+    "predictions": ["card_id", "date", "horizon", "made_at"],
 }
 LOOK_BACK = 200  # versions in which an older copy of a damaged file's rows is looked for
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +35,7 @@ from pokewatch.store import s3
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+PREDICTION_KEY = ["card_id", "date", "horizon"]
 TABLES = {
     "prices": schema.PRICES_SCHEMA,
     "cards": schema.CARDS_SCHEMA,
@@ -76,7 +78,20 @@ class Snapshot:
             files: fs.FileSystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         else:
             files = s3.file_system(location)
-        return self.handle.to_pyarrow_dataset(filesystem=files)
+        found = self.handle.to_pyarrow_dataset(filesystem=files)
+        return found.replace_schema(pa.schema([*found.schema, *self.added]))
+
+    @cached_property
+    def added(self) -> list[pa.Field]:
+        """The columns that an earlier version wrote this table without: they read as null."""
+        if self.handle is None:
+            return []
+        stored = {field.name for field in self.handle.schema().fields}
+        return [
+            field
+            for field in TABLES[self.name]
+            if field.name in schema.ADDED and field.name not in stored
+        ]
 
     def months(self) -> list[str]:
         """Return the months (YYYY-MM) of a table that is kept by month, in their order."""
@@ -225,7 +240,8 @@ class Store:
     ) -> pd.DataFrame:
         """Return accepted observations, sorted by card and date.
 
-        columns: any of ``OBSERVATION_COLUMNS`` (default all); since and until are inclusive.
+        columns: any of ``STORED_COLUMNS`` (default ``OBSERVATION_COLUMNS``); since and until are
+        inclusive.
         """
         return self.read_prices(
             self.snapshot("prices", data_version), columns, card_ids, since, until
@@ -243,9 +259,15 @@ class Store:
         where = list(date_range(since, until))
         if card_ids is not None:
             where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
-        table = snapshot.read(columns or schema.OBSERVATION_COLUMNS, where)
+        names = columns or schema.OBSERVATION_COLUMNS
+        needed = {"collected_at", "date"} - set(names) if "accepted_at" in names else set()
+        table = snapshot.read([*names, *needed], where)
         order = [(name, "ascending") for name in schema.KEY if name in table.column_names]
-        return to_frame(table.sort_by(order) if order else table)
+        found = to_frame(table.sort_by(order) if order else table)
+        if "accepted_at" in names:  # null in what earlier versions stored
+            earlier = schema.on_time(found["collected_at"], found["date"])
+            found["accepted_at"] = found["accepted_at"].fillna(earlier)
+        return found[names]
 
     def last_day(
         self,
@@ -284,22 +306,39 @@ class Store:
         order = [("quarantined_at", "descending"), ("quarantine_id", "ascending")]
         return to_frame(table.sort_by(order))
 
+    def replaced(self, columns: list[str], until: date | None = None) -> pa.Table:
+        """Return prices that were believed until a better one came, ``card_id`` as codes.
+
+        columns: any of ``STORED_COLUMNS``; until is inclusive.
+        """
+        where = [ds.field("accepted_at").is_valid()]
+        where += [] if until is None else [ds.field("date") <= pa.scalar(until)]
+        table = self.snapshot("quarantine").read(columns, where)
+        codes = table["card_id"].combine_chunks().dictionary_encode()
+        return table.set_column(columns.index("card_id"), "card_id", codes)
+
     def predictions(
         self,
         on: date | None = None,
         since: date | None = None,
         until: date | None = None,
         horizon: int | None = None,
+        card_ids: Iterable[str] | None = None,
+        first: bool = False,
     ) -> pd.DataFrame:
-        """Return stored predictions, columns ``PREDICTION_COLUMNS``.
+        """Return stored predictions, columns ``PREDICTION_COLUMNS``, one a card, date and horizon.
 
-        on: of one date only; since and until are inclusive; horizon: of one only (days).
+        on: of one date only; since and until are inclusive; horizon: of one only (days);
+        card_ids: of these cards only; first: of a date that was predicted again the first
+        prediction, not the last.
         """
-        first, last = on or since, on or until
-        where = [] if first is None else [ds.field("date") >= pa.scalar(first)]
-        where += [] if last is None else [ds.field("date") <= pa.scalar(last)]
+        begin, end = on or since, on or until
+        where = [] if begin is None else [ds.field("date") >= pa.scalar(begin)]
+        where += [] if end is None else [ds.field("date") <= pa.scalar(end)]
         where += [] if horizon is None else [ds.field("horizon") == horizon]
-        return to_frame(self.snapshot("predictions").read(where=where))
+        if card_ids is not None:
+            where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
+        return one_each(to_frame(self.snapshot("predictions").read(where=where)), first)
 
     def replace(
         self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
@@ -315,11 +354,20 @@ class Store:
             # Two first writers would both win: the empty table comes first, then a commit that
             # is checked like every other one. "true" is checked too, no predicate would not be.
             target = snapshot.handle or self._create(snapshot.name)
+            if snapshot.added:
+                names = ", ".join(field.name for field in snapshot.added)
+                log.info(
+                    "table '%s' of an earlier version gets the column %s; what it holds already "
+                    "counts as known on its day",
+                    snapshot.name,
+                    names,
+                )
             write_deltalake(
                 target,
                 table,
                 mode="overwrite",
                 predicate=predicate or "true",
+                schema_mode="merge" if snapshot.added else None,
                 storage_options=self._options,
                 writer_properties=writing(snapshot.name),
             )
@@ -390,18 +438,35 @@ class Store:
             ) from error
 
     def save_predictions(self, predictions: pd.DataFrame) -> None:
-        """Store predictions, replacing those of the same date and horizon."""
-        days = sorted(pd.to_datetime(predictions["date"]).dt.date.unique())
-        horizons = ", ".join(str(int(horizon)) for horizon in predictions["horizon"].unique())
-        dates = ", ".join(f"'{day.isoformat()}'" for day in days)
-        predicate = f"date in ({dates}) and horizon in ({horizons})"
+        """Store predictions beside those that were made before for the same date and horizon.
 
-        def attempt() -> None:
-            self.replace(self.snapshot("predictions"), predictions, predicate)
+        What was once said stays; the same again adds nothing.
+        """
+        days = sorted(pd.to_datetime(predictions["date"]).dt.date.unique())
+        horizons = [int(horizon) for horizon in predictions["horizon"].unique()]
+        dates = ", ".join(f"'{day.isoformat()}'" for day in days)
+        predicate = f"date in ({dates}) and horizon in ({', '.join(map(str, horizons))})"
+        where = ds.field("date").isin(pa.array(days, pa.date32())) & ds.field("horizon").isin(
+            pa.array(horizons, pa.int32())
+        )
+        made = predictions.assign(made_at=pd.Timestamp.now(tz="UTC"))
+        new = to_table(made, schema.PREDICTIONS_SCHEMA)
+
+        def attempt() -> bool:
+            snapshot = self.snapshot("predictions")
+            old = snapshot.read(where=[where])
+            if old.num_rows:
+                said = one_each(to_frame(old), first=False).set_index(PREDICTION_KEY).sort_index()
+                again = to_frame(new).drop(columns="made_at").set_index(PREDICTION_KEY).sort_index()
+                if said.equals(again):
+                    return False
+            self.replace(snapshot, pa.concat_tables([old, new]), predicate)
+            return True
 
         if days:
-            self.retry(attempt)
-            self.maintain("predictions")
+            changed = self.retry(attempt)
+            if changed:
+                self.maintain("predictions")
 
     def maintain(self, table: str) -> None:
         """Compact small files where that pays, and vacuum what is older than the retention.
@@ -434,6 +499,18 @@ class Store:
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
             log.warning("table '%s' was not compacted this time: %s", table, s3.one_line(error))
+
+
+def one_each(predictions: pd.DataFrame, first: bool) -> pd.DataFrame:
+    """Return the first or the last made of a card's predictions for a date and horizon."""
+    made = predictions.pop("made_at")
+    if predictions.duplicated(PREDICTION_KEY).any():
+        # Those without a time are of an earlier version: they were there before.
+        order = np.argsort(made.fillna(pd.Timestamp(0, tz="UTC")), kind="stable")
+        keep = "first" if first else "last"
+        predictions = predictions.iloc[order].drop_duplicates(PREDICTION_KEY, keep=keep)
+        predictions = predictions.sort_index(ignore_index=True)
+    return predictions
 
 
 def writing(table: str) -> WriterProperties:
@@ -473,7 +550,11 @@ def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:
     # A partition's value stands in the path only.
     expected = {column.name: column.type for column in table_schema if column.name != "month"}
     found = {column.name: column.type for column in fragment.physical_schema}
-    wrong = sorted(name for name in expected if found.get(name) != expected[name])
+    wrong = sorted(
+        name
+        for name, kind in expected.items()
+        if found.get(name, kind if name in schema.ADDED else None) != kind
+    )
     if wrong:
         raise ValueError(f"column {', '.join(wrong)} is missing or of another type")
 

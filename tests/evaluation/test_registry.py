@@ -4,14 +4,15 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
-from builders import delivery, market
+from builders import curve, delivery, market
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.evaluation import backtest, gate, registry, training
+from pokewatch.evaluation import gate, ledger, registry, training
 from pokewatch.evaluation import predictions as predicting
-from pokewatch.models.panel import open_panel
+from pokewatch.models.panel import Panel, open_panel
 from pokewatch.operations import night
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import facts
@@ -94,12 +95,14 @@ def test_a_training_of_the_same_name_leaves_the_champion_until_it_is_promoted(
     with monkeypatch.context() as patch:
         patch.setattr(FairValueModel, "center", lambda *known: -honest(*known))
         patch.setattr(FairValueModel, "save", watched)
+        shutil.rmtree(config.home / ledger.FOLDER)  # it knows the honest forecasts
         bad = night.train(config, as_of=DAY)
     assert (bad.name, bad.verdict.passed) == (trained.name, False)
     for present in (*seen, registry.champion(config)):
         pd.testing.assert_frame_equal(present.model.predict(panel), expected)
     assert registry.names(config).count(trained.name) == 1
     assert not registry.load(config, trained.name).verdict.passed  # a name means the newest
+    shutil.rmtree(config.home / ledger.FOLDER)
     again = night.train(config, as_of=DAY)
     assert again.verdict.passed
     assert registry.folder(config, "champion") == registry.folder(config, trained.name)
@@ -182,17 +185,62 @@ def test_prices_that_never_move_prove_nothing(tmp_path):
     assert not night.train(config).verdict.passed
 
 
-def test_a_challenger_worse_than_the_champion_is_turned_away(config, trained):
-    panel, _ = open_panel(config)
-    tested = backtest.walk_forward(panel, config)
-    scores = tested.scores(config)
-    assert gate.check(scores, tested.forecasts, panel, trained).passed
-    worse = tested.forecasts.copy()
-    own = worse["model"] == "fair_value"
-    worse.loc[own, "y_hat"] = worse.loc[own, "price"]
-    verdict = gate.check(scores, worse, panel, trained)
+def forecasts_of(errors: np.ndarray, card: str = "1:Normal") -> pd.DataFrame:
+    """Return 7-day forecasts of these log errors, one a day; prices moved by 5 %."""
+    days = pd.date_range("2025-01-01", periods=len(errors))
+    table = pd.DataFrame({"card_id": card, "date": days, "horizon": 7, "price": 10.0})
+    moved = table["price"] * np.where(np.arange(len(errors)) % 2, 1.05, 1 / 1.05)
+    return table.assign(y=moved, y_hat=moved * np.exp(errors), model="fair_value")
+
+
+@pytest.fixture(scope="module")
+def year() -> Panel:
+    return Panel.from_prices(curve("1:Normal", [10.0] * 365))
+
+
+def test_a_challenger_worse_than_what_the_champion_said_is_turned_away(trained, year):
+    errors = np.random.default_rng(3).normal(0, 0.02, 350)
+    mine, said = forecasts_of(errors), forecasts_of(errors * 0.7)
+    assert gate.check(mine, year).passed
+    verdict = gate.check(mine, year, trained, said)
+    assert (verdict.passed, verdict.proved) == (False, True)
+    assert "error is 1.4" in verdict.reasons[-1]
+    assert gate.check(mine, year, trained, forecasts_of(errors * 1.001)).passed
+    few = gate.check(mine, year, trained, said.tail(10))
+    assert few.passed
+    assert "too few days to compare" in few.reasons[-1]
+
+
+def test_forecasts_that_lost_in_public_end_the_championship(trained, year):
+    mine = forecasts_of(np.random.default_rng(3).normal(0, 0.02, 350))
+    live = forecasts_of(np.random.default_rng(4).normal(0, 0.09, 90))
+    verdict = gate.check(mine, year, trained, live, live)
     assert not verdict.passed
-    assert "of the champion's" in verdict.reasons[-1]
+    assert "lost to no change" in gate.lost(live)
+    assert gate.lost(forecasts_of(np.random.default_rng(4).normal(0, 0.05, 90))) == ""
+    assert gate.lost(live.head(8)) == ""
+
+
+def test_what_was_published_decides_whether_the_champion_stays(config, trained, tmp_path):
+    other = load_settings(home=tmp_path / "home", tracking=False)
+    shutil.copytree(config.home, other.home)
+    store, (panel, _) = Store.from_settings(other), open_panel(other)
+    assert training.set_aside_loser(other, panel) == ""
+    rng = np.random.default_rng(5)
+    for day in panel.dates[-29:-1]:
+        said = predicting.predict(config, on=day.date(), horizons=[7])
+        wrong = said["market_price"] * np.exp(rng.choice([-0.5, 0.5], len(said)))
+        name = f"fair-value-{day - pd.Timedelta(days=1):%Y-%m-%d}-v0"
+        store.save_predictions(said.assign(fair_value=wrong, model=name))
+        store.save_predictions(said.assign(model=name))  # said again, better: too late
+    predicted = night.predict(other)
+    assert set(predicted["model"]) == {"naive"}
+    assert registry.champion_name(other) is None
+    assert "lost to no change" in registry.why_none(other)
+    assert "lost to no change" in facts.load(other).champion_problem
+    verdict = night.train(other).verdict
+    assert (verdict.passed, verdict.proved) == (False, True)
+    assert "lost to no change" in verdict.reasons[-1]
 
 
 def test_too_short_a_history_is_no_proof(tmp_path):

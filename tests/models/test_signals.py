@@ -52,7 +52,9 @@ SURE = signals.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, 
 def called(edges, rules, held=None, horizon=7) -> list[str]:
     before = np.array(held or ["HOLD"] * len(edges), dtype=object)
     calm = np.full(len(edges), 0.01)
-    return signals.call(np.array(edges), calm, horizon, rules, before)[0].tolist()
+    return signals.call(np.array(edges), calm, horizon, rules, before, np.zeros(len(edges), bool))[
+        0
+    ].tolist()
 
 
 def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
@@ -81,12 +83,15 @@ def test_a_call_stays_a_little_below_its_threshold_and_is_not_made_there():
             "price": 10.0,
             "y_hat": 10 * np.exp([near, 0.06, near, far, near]),
             "volatility": 0.01,
+            "age": 0,
+            "history_days": 99,
             "rules": 0,
         }
     )
-    given = signals.call_days(days, {0: rules}, "rules")["signal"].tolist()
+    given = signals.call_days(days, {0: rules}, "rules", CONFIG)["signal"].tolist()
     assert given == ["HOLD", "BUY", "BUY", "HOLD", "HOLD"]
-    again = signals.call_days(days.sample(frac=1, random_state=1), {0: rules}, "rules")
+    mixed = days.sample(frac=1, random_state=1)
+    again = signals.call_days(mixed, {0: rules}, "rules", CONFIG)
     assert again["signal"].sort_index().tolist() == given
 
 
@@ -124,7 +129,7 @@ def decided() -> pd.DataFrame:
     rule = signals.Rule(
         "BUY", 7, 0.05, [], 0.44, 0.1, 0.3, 250, [[0.0, 20, 1], [1.0, 150, 50], [1.6, 80, 59]]
     )
-    out = reasons.decide(forecast, panel, {("BUY", 7): rule}, CONFIG, "m", 3, min_history=7)
+    out = reasons.decide(forecast, panel, {("BUY", 7): rule}, CONFIG, "m", 3)
     return out.set_index("card_id", drop=False)
 
 
@@ -166,7 +171,7 @@ def test_a_reason_tells_of_sales_and_of_the_set():
     forecast = FairValueModel([7], learn=False).fit(panel).predict(panel)
     forecast["fair_value"] = forecast["market_price"] * 1.2
     rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05, [], 0.4, 0.1, 0.3, 99)}
-    out = reasons.decide(forecast, panel, rules, CONFIG, "m", 3, min_history=7)
+    out = reasons.decide(forecast, panel, rules, CONFIG, "m", 3)
     assert "in two weeks on rising sales; other cards of its set rose 6 %" in out["reason"].iloc[0]
 
 

@@ -26,6 +26,7 @@ from pokewatch.charts.market import sparkline
 from pokewatch.charts.scores import coverage, skill
 from pokewatch.charts.style import svg
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.evaluation import track_record
 from pokewatch.operations import night as nightly
 from pokewatch.quality.completeness import measure
 from pokewatch.quality.ingest import ingest
@@ -492,13 +493,14 @@ def test_own_record_counts_what_past_nights_said_without_hindsight(
     settings = night.settings.model_copy(update={"store": str(tmp_path)})
     mine = dataclasses.replace(night, settings=settings)
     store = Store.from_settings(settings)
-    assert facts.nights(mine) is None
+    assert track_record.of_nights(facts.published(mine)) is None
     for back in range(7, 19):
         day = night.on - pd.Timedelta(days=back)
         honest = back % 2 == 0  # the others know how it ended
         model = f"fair-value-{day if honest else night.on:%Y-%m-%d}-v0"
         store.save_predictions(forecasts(mine, model, day, truth=0.5 if honest else 0.0))
-    record = facts.nights(mine)
+        store.save_predictions(forecasts(mine, model, day, truth=0.1))  # said again, too late
+    record = track_record.of_nights(facts.published(mine))
     assert record is not None
     assert record.nights == 6
     assert record.rmae == pytest.approx(0.5)

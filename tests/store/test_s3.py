@@ -149,7 +149,7 @@ def test_small_files_are_compacted_and_no_row_is_lost(config):
     nights = COMPACT_ABOVE_FILES + 1
     for night in range(nights):
         row = curve("1:Normal", [5.0], start=f"2025-01-{night + 1:02}", source="file")
-        empty = dict.fromkeys(["low_price", "mid_price", "high_price", "volume"])
+        empty = dict.fromkeys(["low_price", "mid_price", "high_price", "volume", "accepted_at"])
         store.upsert(store.snapshot("prices"), row.assign(**empty))
     assert len(store.snapshot("prices").handle.file_uris()) == nights
     store.maintain("prices")  # nothing keeps two processes apart here: not by itself

@@ -11,16 +11,19 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from builders import curve, delivery
+from deltalake import write_deltalake
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pokewatch.errors import StoreError, UsageError
+from pokewatch.models.panel import open_panel
 from pokewatch.quality.ingest import ingest
-from pokewatch.schema import OBSERVATION_COLUMNS
+from pokewatch.schema import OBSERVATION_COLUMNS, PREDICTION_COLUMNS, STORED_COLUMNS
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
+from pokewatch.store.tables import COMPACT_ABOVE_FILES, TABLES, Store, to_table
 
 # Shrinking runs hundreds of commits: a failure shows its example as it was found.
 NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
@@ -216,7 +219,7 @@ def test_giving_up_against_other_writers_is_said(config):
         stale = store.snapshot("prices")
         price = 5.0 - store.data_version / 100
         ingest(store, delivery(curve("1:Normal", [price], start="2025-01-02")), config)
-        store.upsert(stale, store.prices().assign(market_price=price + 0.5))
+        store.upsert(stale, store.prices(STORED_COLUMNS).assign(market_price=price + 0.5))
 
     with pytest.raises(StoreError, match=r"other writers changed .* 3 times"):
         store.retry(always_late, tries=3)
@@ -273,3 +276,36 @@ def test_a_kill_leaves_the_last_commit_and_the_next_run_completes(tmp_path, kill
     assert len(store.prices()) == 16 * 50
     assert len(store.quarantine()) == 16
     assert json.loads(store.quarantine()["raw"].iloc[0])["market_price"] == "0.0"
+
+
+def test_a_home_of_an_earlier_version_is_read_and_gets_its_columns_with_the_next_commit(
+    config, caplog
+):
+    store = Store.from_settings(config)
+    ingest(store, delivery(curve("1:Normal", [5.0, 5.1, 5.2])), config)
+    prices = store.snapshot("prices").read().drop_columns("accepted_at")
+    said = pd.DataFrame(
+        {"card_id": "1:Normal", "date": pd.Timestamp("2025-01-03"), "horizon": [7, 14]}
+    ).reindex(columns=PREDICTION_COLUMNS)
+    said = said.assign(thin=False, stale=False, data_version=1, fair_value=5.3)
+    before = {
+        "prices": pa.schema([f for f in TABLES["prices"] if f.name != "accepted_at"]),
+        "predictions": pa.schema([f for f in TABLES["predictions"] if f.name != "made_at"]),
+    }
+    earlier = config.model_copy(update={"store": str(config.home / "earlier")})
+    aged = Store.from_settings(earlier)
+    for name, rows in (("prices", prices), ("predictions", said)):
+        table = to_table(rows.to_pandas() if name == "prices" else rows, before[name])
+        by = ["month"] if name == "prices" else None
+        write_deltalake(aged.location(name), table, partition_by=by)
+    assert open_panel(earlier)[0].price[:, 0].tolist() == [5.0, 5.1, 5.2]
+    assert aged.predictions()["horizon"].tolist() == [7, 14]
+    with caplog.at_level("INFO"):
+        ingest(aged, delivery(curve("1:Normal", [5.3], start="2025-01-04")), earlier)
+        aged.save_predictions(said.assign(fair_value=9.9))
+    assert "of an earlier version gets the column accepted_at" in caplog.text
+    stored = aged.prices(["date", "collected_at", "accepted_at"])
+    assert (stored["accepted_at"] == stored["collected_at"]).all()
+    assert aged.predictions(first=True)["fair_value"].tolist() == [5.3, 5.3]
+    assert aged.predictions()["fair_value"].tolist() == [9.9, 9.9]
+    assert open_panel(earlier)[0].price[:, 0].tolist() == [5.0, 5.1, 5.2, 5.3]
