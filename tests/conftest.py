@@ -14,6 +14,7 @@ from time import monotonic
 import pytest
 from builders import small_models
 from hypothesis import settings
+from joblib.externals.loky import reusable_executor
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -37,6 +38,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def _small_models(request: pytest.FixtureRequest) -> Iterator[None]:
     """Make models small, save in a module that says ``FULL_MODELS = True``."""
+    # Workers of the module before were started with its models.
+    if reusable_executor._executor is not None:
+        reusable_executor._executor.shutdown(kill_workers=True)
     if getattr(request.module, "FULL_MODELS", False):
         yield
         return

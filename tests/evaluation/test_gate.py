@@ -18,6 +18,7 @@ from pokewatch.evaluation import gate, metrics
 pytestmark = pytest.mark.slow
 log = logging.getLogger(__name__)
 
+FULL_MODELS = True
 TIMES = int(os.environ.get("POKEWATCH_SIMULATIONS", "400"))
 CARDS, HORIZON = 30, gate.GATE_HORIZON
 
@@ -94,10 +95,10 @@ def test_a_year_of_nightly_trainings_promotes_luck_no_more_often(equal_skill):
 
 
 def test_skill_gets_through(equal_skill):
-    """Errors a tenth smaller pass the gate with twenty-odd windows."""
+    """Errors smaller by 15 % pass with the fewest windows that the gate asks for."""
     model, naive = mean_errors(gate.days_for(gate.MIN_WINDOWS) * 6 // 10, 40, seed=4)
     bounds = [
-        metrics.rmae_interval(forecasts(0.9 * one * equal_skill, other), any_night=True)[1]
+        metrics.rmae_interval(forecasts(0.85 * one * equal_skill, other), any_night=True)[1]
         for one, other in zip(model, naive, strict=True)
     ]
     assert np.mean(np.array(bounds) < 1) > 0.8

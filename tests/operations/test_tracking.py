@@ -137,7 +137,7 @@ def night(tmp_path_factory, mlflow_server) -> Night:
     for folder in outside:
         folder.mkdir()
     settings = load_settings(home=root / "data home")
-    ingest(Store.from_settings(settings), delivery(market(20, 100, momentum=0.8)), settings)
+    ingest(Store.from_settings(settings), delivery(market(30, 160, momentum=0.8)), settings)
     given, logged = [], []
     real = tracking.log_training
 

@@ -218,6 +218,7 @@ def test_a_process_may_end_in_the_middle_of_reading(config):
     days = pd.date_range("2025-01-01", periods=8, freq="MS")
     rows = pd.concat(curve(f"{card}:Normal", [5.0]) for card in range(50)).assign(source="file")
     many = pd.concat([rows] * 400).assign(low_price=1.0, mid_price=1.0, high_price=1.0, volume=1)
+    many["accepted_at"] = many["collected_at"]
     frames = [many.assign(date=day) for day in days]
     store.replace(store.snapshot("prices"), pd.concat(frames), None)
     done = subprocess.run(
