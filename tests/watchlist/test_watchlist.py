@@ -14,6 +14,7 @@ from builders import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pokewatch import csv_files
 from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.spelling import number_of, plain
 from pokewatch.cli.main import main
@@ -22,7 +23,7 @@ from pokewatch.quality.ingest import collect
 from pokewatch.schema import empty_cards
 from pokewatch.settings import Settings, get_settings, load_settings
 from pokewatch.store.tables import Store
-from pokewatch.watchlist import csv_files, edit, importers
+from pokewatch.watchlist import edit, importers
 from pokewatch.watchlist import entries as watchlist
 from pokewatch.watchlist.entries import Condition, Entry
 
