@@ -117,23 +117,27 @@ def _plain_numbers(data: pd.DataFrame, path: Path, by_comma: bool) -> pd.DataFra
 
     by_comma: commas part the file's columns, so that a lone point is a decimal one.
     """
-    columns = [name for name in VALUES if name in data]
-    cells = {name: data[name].dropna().unique().tolist() for name in columns}
+    cells = {name: data[name].dropna().unique() for name in VALUES if name in data}
     mark = decimal_mark(cells.values())
-    if not mark and by_comma and not any("," in one for column in cells.values() for one in column):
-        mark = "."
+    commas = any("," in one for column in cells.values() for one in column)
+    if mark == "." or (not mark and by_comma and not commas):
+        return data
     out = data.copy()
     for name, column in cells.items():
-        meant = {one: readings(one) for one in column if "," in one or mark != "."}
-        if unclear := [one for one, found in meant.items() if len(found) > 1 and mark not in found]:
+        meant = {one: readings(one) for one in column}
+        unclear = [one for one, found in meant.items() if len(found) > 1 and "." in one]
+        if unclear and not mark:
             raise UsageError(
                 f"{unclear[0]!r} in column '{name}' of '{path}' may be thousands or decimals: "
                 "write prices with a decimal point and no other mark"
             )
-        plain = {
-            one: f"{found.get(mark, min(found.values()))}" for one, found in meant.items() if found
-        }
-        out[name] = data[name].map(lambda cell, plain=plain: plain.get(cell, cell))
+        if mark:
+            plain = {
+                one: str(found.get(mark, min(found.values())))
+                for one, found in meant.items()
+                if found
+            }
+            out[name] = data[name].map(lambda cell, plain=plain: plain.get(cell, cell))
     return out
 
 

@@ -216,7 +216,10 @@ def test_decimal_commas_are_read_and_unclear_marks_refused(tmp_path):
     assert found["market_price"].astype(float).tolist() == [1234, 12.5]
     assert found["low_price"].tolist() == ["0.5", "x"]  # what is no number is for quality to name
     assert prices(tmp_path, "card_id,market_price\n1,1.234\n")["market_price"].tolist() == ["1.234"]
-    for text in ("card_id;market_price\n1;1.234\n", 'card_id,market_price\n1,"1,234"\n'):
+    for text in (
+        "card_id;market_price\n1;1.234\n",
+        'card_id,market_price\n1,1.234\n2,"1,5"\n3,2.5\n',
+    ):
         with pytest.raises(UsageError, match="may be thousands or decimals"):
             prices(tmp_path, text)
 
