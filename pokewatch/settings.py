@@ -101,6 +101,14 @@ class Settings(BaseSettings):
         value = value.expanduser()
         return value if value.is_absolute() else PROJECT / value
 
+    @field_validator("home")
+    @classmethod
+    def _addressable(cls, value: Path) -> Path:
+        """Refuse a home that SQLite's addresses cut short: its files would lie beside it."""
+        if "?" in str(value):
+            raise ValueError("a '?' in its name: choose another folder")
+        return value
+
     @property
     def store_root(self) -> str:
         """Path or URL of the folder that holds the Delta tables."""

@@ -227,7 +227,7 @@ HOMES = [
     'A="open\nPOKEWATCH_HOME=in\nB="',
     'A="open\nPOKEWATCH_HOME={away}\n',
     "POKEWATCH_HOME={away}\nPOKEWATCH_HOME=${{NONE-}}\n",
-    "POKEWATCH_HOME=a b?c#d%20é",
+    "POKEWATCH_HOME=a b c#d%20é",
 ]
 
 
