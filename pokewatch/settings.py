@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch.errors import PokewatchError, UsageError
@@ -89,11 +89,25 @@ class Settings(BaseSettings):
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")
 
+    @field_validator("home", "watchlist", mode="before")
+    @classmethod
+    def _named(cls, value: object, info: ValidationInfo) -> object:
+        """Take an empty value for the default, as the script for cron does."""
+        return value or cls.model_fields[str(info.field_name)].default
+
     @field_validator("home", "watchlist")
     @classmethod
     def _inside_project(cls, value: Path) -> Path:
         value = value.expanduser()
         return value if value.is_absolute() else PROJECT / value
+
+    @field_validator("home")
+    @classmethod
+    def _addressable(cls, value: Path) -> Path:
+        """Refuse a home that SQLite's addresses cut short: its files would lie beside it."""
+        if "?" in str(value):
+            raise ValueError("a '?' in its name: choose another folder")
+        return value
 
     @property
     def store_root(self) -> str:
@@ -148,3 +162,5 @@ def load_settings(**overrides: object) -> Settings:
             f"setting POKEWATCH_{name.upper()}={first.get('input')!r}: {first['msg']}; "
             "mend it in the environment or in .env"
         ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'.env' is no UTF-8 text ({error}): save it as UTF-8") from error

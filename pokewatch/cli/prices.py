@@ -36,6 +36,7 @@ def collect(
     id: Annotated[
         str | None, Option(metavar="TEMPLATE", help="Build card ids: '{set}|{name}'.")
     ] = None,
+    currency: options.CurrencyOption = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Bring one snapshot, or a file, through quality into the store."""
@@ -49,6 +50,7 @@ def collect(
         path=path,
         columns=options.columns_of(map),
         id_template=id,
+        currency=currency,
         progress=sys.stderr.isatty(),
     )
     show(counts.as_dict(), json, summary(counts))

@@ -49,6 +49,7 @@ def fetch(
     path: Path | None = None,
     columns: dict[str, str] | None = None,
     id_template: str | None = None,
+    currency: str | None = None,
     progress: bool = False,
     wanted: Wanted | None = None,
     known: pd.DataFrame | None = None,
@@ -56,7 +57,7 @@ def fetch(
     """Return what ``source`` delivers.
 
     on: the day of the snapshot (default: the source's newest).
-    path, columns, id_template: for the source ``file`` only.
+    path, columns, id_template, currency: for the source ``file`` only.
     wanted: only these cards; None asks for all that the source has, sources ``BY_ALIAS`` for the
         known cards with an alias and for POKEWATCH_SETS.
     known: the known cards (columns ``CARD_COLUMNS``), by which sources ``BY_ALIAS`` tell what to
@@ -72,10 +73,12 @@ def fetch(
     if source == "file":
         if path is None:
             raise UsageError("source 'file' needs the file: add --path FILE.csv or FILE.parquet")
-        given = module.fetch(path, on=on, columns=columns, id_template=id_template)
+        given = module.fetch(path, on, columns, id_template, currency)
         return in_usd(given, settings.eur_usd)
-    if path is not None or columns or id_template:
-        raise UsageError(f"source '{source}' takes no --path, --map or --id: use --source file")
+    if path is not None or columns or id_template or currency:
+        raise UsageError(
+            f"source '{source}' takes no --path, --map, --id or --currency: use --source file"
+        )
     if source in BY_ALIAS:
         from pokewatch.sources.delivery import DeliveryBuilder
 
