@@ -166,6 +166,8 @@ class Delivery:
     source: the source's name, filled in where a row carries none.
     notes: what a person should know (ignored columns, groups that failed).
     failed: groups or cards that were asked for and did not come, after all tries.
+    unpriced: cards that came without any price.
+    withdrawn: card_id -> aliases that turned out to be another card's.
     """
 
     observations: pd.DataFrame
@@ -173,6 +175,8 @@ class Delivery:
     cards: pd.DataFrame = field(default_factory=empty_cards)
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    unpriced: list[str] = field(default_factory=list)
+    withdrawn: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

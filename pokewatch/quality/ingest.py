@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pokewatch import sources
 from pokewatch.cards import frames as card_frames
+from pokewatch.cards.import_names import withdraw_aliases
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.quality import completeness, quarantine, rules
 from pokewatch.quality.completeness import Completeness
@@ -104,7 +105,7 @@ def collect(
         return collect_folder(store, settings, on=on, **options)
     counts = Counts(name, data_version=store.data_version)
     errors: list[SourceError] = []
-    failed, day = 0, on
+    failed, unpriced, day = 0, 0, on
     for one in [name, *others]:
         try:
             day = day or newest_day(settings, one)
@@ -127,19 +128,19 @@ def collect(
             continue
         counts.add(ingest(store, delivery, settings))
         failed += len(delivery.failed)
+        unpriced += len(delivery.unpriced)
         if day is None:
-            days = rules.parse_dates(delivery.observations["date"]).dropna()
+            priced = delivery.observations.dropna(subset=["market_price"])
+            days = rules.parse_dates(priced["date"]).dropna()
             day = days.max().date() if len(days) else None
     if len(errors) > len(others):
         raise SourceError("; ".join(map(str, errors))) from errors[0]
-    if day is not None and name != completeness.UNMEASURED:
+    if name != completeness.UNMEASURED:
+        day = day or datetime.now(tz=UTC).date()
         found = completeness.of_day(store, day, floor)
-        counts.incomplete = found.complaint
-        if failed and not found.expected:
-            counts.incomplete = (
-                f"{failed} groups or cards did not come on the first day, {day}: what arrived is "
-                "stored; run it again to get the rest"
-            )
+        counts.incomplete = found.complaint or found.first_complaint(failed, unpriced)
+        if counts.incomplete and errors:
+            counts.incomplete += "; " + "; ".join(map(str, errors))
     return counts
 
 
@@ -242,6 +243,7 @@ def ingest(
     now = now or pd.Timestamp.now(tz="UTC")
     rows = rules.normalise(delivery.observations, delivery.source, now)
     rows["copy"] = quarantine.count_copies(rows)
+    withdraw_aliases(store, delivery.withdrawn)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, delivery.cards, rows))
     counts = store.retry(lambda: _check_and_commit(store, delivery, rows, settings, now))
