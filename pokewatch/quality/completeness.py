@@ -86,10 +86,10 @@ class Completeness:
                 "arrived is stored; run it again to get the rest"
             )
         if self.cards < self.floor * (self.cards + unpriced) or not self.cards:
+            silent = f", {unpriced:,} came without one" if unpriced else ""
             return (
-                f"{self.cards:,} cards have a usable price on the first day, {self.day}, and "
-                f"{unpriced:,} came without one: ask another source, or look at 'pokewatch "
-                "quarantine list'"
+                f"{self.cards:,} cards have a usable price on the first day, {self.day}{silent}: "
+                "look at 'pokewatch quarantine list', or ask another source"
             )
         return ""
 

@@ -104,7 +104,7 @@ def collect(
     if name == "file" and options.get("path") is not None and options["path"].is_dir():
         return collect_folder(store, settings, on=on, **options)
     counts = Counts(name, data_version=store.data_version)
-    errors: list[SourceError] = []
+    errors: list[SourceError | ImportError] = []
     failed, unpriced, day = 0, 0, on
     for one in [name, *others]:
         try:
@@ -121,7 +121,7 @@ def collect(
                 wanted = asked
             known = cards if one in sources.BY_ALIAS else None
             delivery = sources.fetch(one, settings, on=on, wanted=wanted, known=known, **options)
-        except SourceError as error:
+        except (SourceError, ImportError) as error:  # the latter: a package of its client is broken
             errors.append(error)
             counts.notes.append(f"{one} failed: {error}")
             log.warning("%s failed: %s", one, error)
@@ -130,8 +130,8 @@ def collect(
         failed += len(delivery.failed)
         unpriced += len(delivery.unpriced)
         if day is None:
-            priced = delivery.observations.dropna(subset=["market_price"])
-            days = rules.parse_dates(priced["date"]).dropna()
+            seen = delivery.observations.reindex(columns=["date", "market_price"])
+            days = rules.parse_dates(seen.loc[seen["market_price"].notna(), "date"]).dropna()
             day = days.max().date() if len(days) else None
     if len(errors) > len(others):
         raise SourceError("; ".join(map(str, errors))) from errors[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pokewatch.errors import UsageError
+from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import OPTIONAL_PRICES, SIMULATED, Delivery, Wanted
 from pokewatch.settings import Settings
 
@@ -116,5 +116,8 @@ def check(source: str, settings: Settings) -> None:
     """Ask a service once for something small; SourceError or UsageError if it does not answer."""
     if probe := about(source).probe:
         once = settings.model_copy(update={"request_attempts": 1})
-        with import_module(f"pokewatch.sources.{source}").client(once) as opened:
-            opened.get_json(probe)
+        try:
+            with import_module(f"pokewatch.sources.{source}").client(once) as opened:
+                opened.get_json(probe)
+        except ImportError as error:
+            raise SourceError(f"{source} cannot be asked: {error}") from error

@@ -24,6 +24,7 @@ from pokewatch import __version__
 from pokewatch.errors import PokewatchError, SourceError
 from pokewatch.files import atomic_write, write_error
 from pokewatch.settings import Settings
+from pokewatch.sources.proxy import proxy_of
 from pokewatch.sources.responses import (
     ASK_SLOWER,
     RUN_AGAIN,
@@ -94,17 +95,40 @@ class Client:
         self._free_at = self._answered_at = clock()
         self._last_minute: deque[float] = deque(maxlen=per_minute or None)
         self._failures = 0
+        self._proxy = ""
         try:
+            self._proxy, proxy = proxy_of(httpx.URL(base_url))
+            transport = self._transport(proxy)
             self._http = httpx.Client(
                 base_url=base_url,
                 headers={"User-Agent": user_agent(settings), **(headers or {})},
                 timeout=self._timeout,
                 follow_redirects=not headers,
+                transport=transport,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise SourceError(
                 f"a client for '{self.shown}' cannot be made: its address or a header is not "
                 "valid; correct the service's URL or key in .env"
+            ) from error
+
+    def _transport(self, proxy: str) -> httpx.HTTPTransport:
+        """Return the connection, by a proxy or ("") without; httpx refuses many a NO_PROXY."""
+        if not proxy:
+            return httpx.HTTPTransport()
+        named = f"{self._proxy}={shown_address(proxy)}"
+        around = f"or name '{httpx.URL(self.shown).host}' in NO_PROXY to go without"
+        try:
+            return httpx.HTTPTransport(proxy=proxy)
+        except ImportError as error:
+            raise SourceError(
+                f"{self.shown}: {named} is a SOCKS proxy, for which a package is missing: install "
+                f"'httpx[socks]', {around}"
+            ) from error
+        except (httpx.InvalidURL, ValueError) as error:
+            raise SourceError(
+                f"{self.shown}: {named} is no proxy that can be used: write it as "
+                f"http://host:port, {around}"
             ) from error
 
     def __enter__(self) -> Client:
@@ -154,6 +178,7 @@ class Client:
         if self.stopped:
             raise StoppedError(self.stopped)
         address = shown_address(f"{self.shown}/{path.lstrip('/')}")
+        address += f" (by the proxy in {self._proxy})" if self._proxy else ""
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(self._settings.request_attempts) | stop_after_delay(PATIENCE),
@@ -268,6 +293,8 @@ class Client:
                 f"{address}: refused ({status}); check {self._key} in .env and set "
                 "POKEWATCH_CONTACT, or ask for less often"
             )
+        if status == 407:
+            raise StoppedError(f"{address}: the proxy refuses (407); correct its user and password")
         if status != 200:
             raise SourceError(
                 f"{address}: unusable answer ({status}); check the service's URL in .env"
