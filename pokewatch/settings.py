@@ -41,6 +41,9 @@ class Settings(BaseSettings):
 
     tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")
     tcgcsv_categories: list[int] = Field([3], description="3 Pokémon, 85 Pokémon Japan")
+    archive_days: int = Field(
+        0, ge=0, description="days that live answers of tcgcsv are kept; 0: for ever"
+    )
     tcgdex_url: str = Field("https://api.tcgdex.net/v2", description="base URL of TCGdex")
     pokemontcg_url: str = Field(
         "https://api.pokemontcg.io/v2", description="base URL of pokemontcg.io"

@@ -32,6 +32,8 @@ def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any
             "limits": about.limits,
             "key": key_state(about, settings),
             "key_setting": about.key_setting or None,
+            "ends": about.ends and f"{about.ends}",
+            "notice": about.notice,
             "rows": 0,
             "newest": None,
             "collected": None,

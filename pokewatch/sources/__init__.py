@@ -30,7 +30,8 @@ class About:
     """What is worth knowing of a source before one asks it, as ``pokewatch sources`` lists it.
 
     key_setting: the setting that holds its key, "" for a source without keys. probe: a cheap
-    address that answers JSON, "" for a source that is no service.
+    address that answers JSON, "" for a source that is no service. ends: the day on which the
+    service is switched off, if one is announced.
     """
 
     serves: str
@@ -40,6 +41,12 @@ class About:
     key_setting: str = ""
     key_needed: bool = False
     probe: str = ""
+    ends: date | None = None
+
+    @property
+    def notice(self) -> str:
+        """What to know of a service that ends, "" of the others."""
+        return f"ends on {self.ends}, new keys are not given out" if self.ends else ""
 
 
 def fetch(

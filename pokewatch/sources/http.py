@@ -29,10 +29,12 @@ from pokewatch.sources.responses import (
     ASK_SLOWER,
     RUN_AGAIN,
     NotFoundError,
+    RefusedError,
     StoppedError,
     TransientError,
+    decoded,
     explained,
-    parse_json,
+    json_body,
     retry_after,
     shown_address,
 )
@@ -90,7 +92,7 @@ class Client:
         self._settings = settings
         self._timeout = max(settings.request_timeout, timeout)
         self._per_minute, self._per_day = per_minute, per_day
-        self._key = key_setting or "the key"
+        self._key = key_setting or "the service's URL"
         self._wait, self._clock = wait, clock
         self._free_at = self._answered_at = clock()
         self._last_minute: deque[float] = deque(maxlen=per_minute or None)
@@ -142,7 +144,14 @@ class Client:
 
         Raises SourceError (NotFoundError on 404) that names the address and what to do.
         """
-        return self._request(path, params, parse_json, JSON_LIMIT)
+        return decoded(self.get_body(path, params))
+
+    def get_body(self, path: str, params: Query | None = None) -> bytes:
+        """Return a JSON answer as delivered; a malformed one is asked for again.
+
+        Raises as ``get_json``.
+        """
+        return self._request(path, params, json_body, JSON_LIMIT)
 
     def get_text(self, path: str) -> str:
         """Return the answer as text; raises as ``get_json``."""
@@ -288,7 +297,7 @@ class Client:
         if status == 404:
             raise NotFoundError(f"{address}: not found (404); check the id, the date and the URL")
         if status in (401, 403):
-            refusal = StoppedError if status == 401 else SourceError
+            refusal = StoppedError if status == 401 else RefusedError
             raise refusal(
                 f"{address}: refused ({status}); check {self._key} in .env and set "
                 "POKEWATCH_CONTACT, or ask for less often"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ ABOUT = About(
     limits="1,000 requests a day and 30 a minute without a key, 20,000 a day with one; slow",
     key_setting="POKEWATCH_POKEMONTCG_KEY",
     probe="/cards?pageSize=1",
+    ends=date(2027, 3, 1),
 )
 SLOWEST = 90.0  # seconds; answers take up to a minute
 PAGE = 250

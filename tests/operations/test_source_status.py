@@ -39,6 +39,8 @@ def test_every_source_is_listed_with_its_key_and_state(home):
         "pokemontcg": "set",
         "pokemonpricetracker": "missing",
     }
+    ends = {name: one["ends"] for name, one in found.items() if one["ends"]}
+    assert ends == {"pokemontcg": "2027-03-01"}
     assert (found["tcgdex"]["rows"], found["tcgdex"]["newest"]) == (5, "2025-01-03")
     assert found["tcgdex"]["collected"] == "2025-01-03T00:00:00+00:00"
     assert (found["tcgcsv"]["rows"], found["tcgcsv"]["newest"]) == (0, None)
@@ -64,6 +66,7 @@ def test_a_check_asks_each_service_and_says_what_fails(home, httpserver: HTTPSer
     assert done.returncode == 0, done.stderr
     checks = [line.strip() for line in done.stdout.splitlines() if "check: " in line]
     assert checks[0] == checks[1] == checks[3] == "check: ok"
+    assert "  ends on 2027-03-01, new keys are not given out: use another source" in done.stdout
     assert "answered 500 (1 try); run again later" in checks[2]
     assert "refused (401); check POKEWATCH_POKEMONTCG_KEY in .env" in checks[4]
     assert "needs a key: set POKEWATCH_POKEMONPRICETRACKER_KEY in .env" in checks[5]
