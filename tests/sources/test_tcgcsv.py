@@ -611,10 +611,12 @@ def test_a_closed_archive_is_asked_once_and_says_what_that_means(
 ) -> None:
     for day in days(1, 2, 3):
         service.pages[f"/archive/tcgplayer/prices-{day}.ppmd.7z"] = 403
-    pack(settings.home / "archives", days(1)[0])
-    found = tcgcsv.archives(settings, *days(1, 3), folder=None, skip=set())
+    for day in days(1, 4):
+        pack(settings.home / "archives", day)
+    found = tcgcsv.archives(settings, *days(1, 5), folder=None, skip=set())
     assert next(found)[0] == days(1)[0]
     assert not tcgcsv.is_closed(settings)
+    assert next(found)[0] == days(4)[0]
     with pytest.raises(
         SourceError, match=r"archive of 2025-10-02 .* on purpose .*--path"
     ) as raised:

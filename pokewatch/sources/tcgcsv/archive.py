@@ -227,10 +227,11 @@ def is_closed(settings: Settings) -> bool:
 def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
     folder = settings.make_home() / "archives"
     found = _files(folder)
+    refused: SourceError | None = None
     with Client(settings.tcgcsv_url, settings) as client:
         for day in days:
-            if day in found:
-                yield day, found[day]
+            if day in found or refused:
+                yield day, found.get(day)
                 continue
             name = f"prices-{day}.ppmd.7z"
             path = folder / name
@@ -239,12 +240,15 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
             except RefusedError as error:
                 folder.mkdir(exist_ok=True)
                 closed_marker(settings).touch()
-                raise SourceError(
+                refused = SourceError(
                     f"tcgcsv's archive of {day} is not given out (403): it is closed on purpose "
                     "since 2026-09-16, and needs no key. Days that were missed cannot be had from "
                     "it: collect every day ('pokewatch collect'), or read archives that you have "
                     "with 'pokewatch backfill --path FOLDER'"
-                ) from error
+                )
+                refused.__cause__ = error
+                yield day, None
+                continue
             except NotFoundError:
                 log.warning("tcgcsv has no archive of %s; the day is left out", day)
                 yield day, None
@@ -256,3 +260,5 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
                     "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
                 )
             yield day, path
+    if refused is not None:
+        raise refused
