@@ -109,6 +109,7 @@ class DeliveryBuilder:
         self.failures: dict[str, SourceError] = {}
         self.unpriced: dict[str, str] = {}
         self.withdrawn: dict[str, set[str]] = defaultdict(set)
+        self._doubts: list[str] = []
         self._claims: dict[str, set[str]] = defaultdict(set)
         self._source = source
         self._progress = progress and sys.stderr.isatty()
@@ -223,7 +224,7 @@ class DeliveryBuilder:
             other = next((at for at in known if self._is_other(at, facts)), None)
             if other is not None:
                 said = " ".join(filter(None, (facts.get("name"), facts.get("number"))))
-                self.notes.append(
+                self._doubts.append(
                     f"{self._source} says that {card_id} is {said}, here it is "
                     f"{self.known.describe(other)}: its price is set aside"
                 )
@@ -284,10 +285,13 @@ class DeliveryBuilder:
         """Take the card from rows that two cards of the service claim."""
         doubtful = {claim: by for claim, by in self._claims.items() if len(by) > 1}
         for claim, aliases in doubtful.items():
-            self.notes.append(
+            self._doubts.append(
                 f"{listed_names(sorted(aliases))} are all {claim} at {self._source}: their prices "
                 "are set aside"
             )
+        self.notes += self._doubts[:LISTED]
+        if (more := len(self._doubts) - LISTED) > 0:
+            self.notes.append(f"{more} more are in doubt and set aside")
         for row in self._rows:
             if row["claim"] in doubtful:
                 row["card_id"] = None
