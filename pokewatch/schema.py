@@ -168,6 +168,7 @@ class Delivery:
     failed: groups or cards that were asked for and did not come, after all tries.
     unpriced: cards that came without any price.
     withdrawn: card_id -> aliases that turned out to be another card's.
+    elsewhere: what it tells of Cardmarket's cards, which are kept apart.
     """
 
     observations: pd.DataFrame
@@ -177,6 +178,7 @@ class Delivery:
     failed: list[str] = field(default_factory=list)
     unpriced: list[str] = field(default_factory=list)
     withdrawn: dict[str, set[str]] = field(default_factory=dict)
+    elsewhere: pd.DataFrame = field(default_factory=empty_cards)
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,11 @@ def collect(
     delivers, UsageError for a source that is named twice.
     """
     name = source or settings.source
-    others = list(settings.fallback if fallbacks is None else fallbacks)
+    given = [] if name == sources.MARKET else settings.fallback
+    others = list(given if fallbacks is None else fallbacks)
     if len({name, *others}) <= len(others):
         raise UsageError(f"{', '.join([name, *others])} names a source twice: name each once")
+    settings = sources.home_of(name, others, settings)
     store, floor = Store.from_settings(settings), settings.coverage_floor
     if name == "file" and options.get("path") is not None and options["path"].is_dir():
         return collect_folder(store, settings, on=on, **options)
@@ -246,6 +248,11 @@ def ingest(
     withdraw_aliases(store, delivery.withdrawn)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, delivery.cards, rows))
+    if len(delivery.elsewhere):
+        market = Store.from_settings(sources.home_of(sources.MARKET, [], settings))
+        if market.data_version >= 0:
+            none = rows.head(0)
+            market.retry(lambda: save_cards(market, delivery.elsewhere, none))
     counts = store.retry(lambda: _check_and_commit(store, delivery, rows, settings, now))
     if counts.accepted or counts.quarantined or counts.released:
         store.maintain("prices")

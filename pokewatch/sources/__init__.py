@@ -7,6 +7,7 @@ with the answers, the others have a ``fetch``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
@@ -20,9 +21,10 @@ from pokewatch.settings import Settings
 
 PRICES = ["market_price", *OPTIONAL_PRICES]
 
-SOURCES = (SIMULATED, "file", "tcgcsv", "tcgdex", "pokemontcg", "pokemonpricetracker")
-BY_ALIAS = SOURCES[3:]  # asked card by card or set by set, for what is known
-SELECTIVE = SOURCES[2:]  # can be asked for a part of a day
+BY_ALIAS = ("tcgdex", "pokemontcg", "pokemonpricetracker")  # asked for the cards that are known
+SELECTIVE = ("tcgcsv", *BY_ALIAS)  # can be asked for a part of a day
+MARKET = "cardmarket"  # the source in EUR, a market of its own
+SOURCES = (SIMULATED, "file", *SELECTIVE, MARKET)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,28 @@ def fetch(
     if source == "tcgcsv":
         return module.fetch(settings, on=on, progress=progress, wanted=wanted)
     return module.fetch(settings, on=on)
+
+
+def home_of(source: str, fallbacks: Sequence[str], settings: Settings) -> Settings:
+    """Return the settings of the home that a source's prices go to; EUR have one of their own.
+
+    Raises UsageError for sources of two currencies, or USD in the home of EUR.
+    """
+    if MARKET in fallbacks or (source == MARKET and fallbacks):
+        raise UsageError(
+            f"'{MARKET}' is a market of its own in EUR: it is no fallback and takes none; collect "
+            "from it by a command of its own"
+        )
+    if source == MARKET:
+        from pokewatch.sources.cardmarket import home_of_market
+
+        return home_of_market(settings)
+    if settings.home.name == MARKET:
+        raise UsageError(
+            f"the home '{settings.home}' holds prices in EUR, '{source}' serves USD: set "
+            "POKEWATCH_HOME to another folder"
+        )
+    return settings
 
 
 def in_usd(delivery: Delivery, eur_usd: float) -> Delivery:

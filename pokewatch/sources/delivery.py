@@ -22,6 +22,7 @@ from pokewatch.sources.responses import NotFoundError, StoppedError
 
 COLUMNS = [*KEY, *VALUES, "currency", "source"]
 SHOWN = 5  # failures that are described; Delivery.failed names them all
+CARDMARKET_PRINTINGS = {"": "Card", "-holo": "Foil"}  # its prices tell no more of a printing
 LISTED = 20  # cards that a note names
 
 M = TypeVar("M", bound=BaseModel)
@@ -109,6 +110,7 @@ class DeliveryBuilder:
         self.failures: dict[str, SourceError] = {}
         self.unpriced: dict[str, str] = {}
         self.withdrawn: dict[str, set[str]] = defaultdict(set)
+        self._linked: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._doubts: list[str] = []
         self._claims: dict[str, set[str]] = defaultdict(set)
         self._source = source
@@ -279,7 +281,23 @@ class DeliveryBuilder:
             failed,
             list(self.unpriced.values()),
             dict(self.withdrawn),
+            self._elsewhere(),
         )
+
+    def link(self, product: int, facts: Mapping[str, Any]) -> None:
+        """Note that Cardmarket's product is the card that these facts tell of."""
+        self._linked[product][normal_alias(facts["aliases"][0])] = dict(facts)
+
+    def _elsewhere(self) -> pd.DataFrame:
+        """Return the cards of Cardmarket's products; one that stands on several cards is none's."""
+        found = [
+            {**facts, "card_id": f"{product}:{printing}", "name": None}  # names are Cardmarket's
+            for product, cards in self._linked.items()
+            if len(cards) == 1
+            for facts in cards.values()
+            for printing in CARDMARKET_PRINTINGS.values()
+        ]
+        return pd.DataFrame(found, columns=CARD_COLUMNS)
 
     def _set_doubtful_aside(self) -> None:
         """Take the card from rows that two cards of the service claim."""

@@ -146,12 +146,12 @@ class Client:
         """
         return decoded(self.get_body(path, params))
 
-    def get_body(self, path: str, params: Query | None = None) -> bytes:
+    def get_body(self, path: str, params: Query | None = None, limit: int = JSON_LIMIT) -> bytes:
         """Return a JSON answer as delivered; a malformed one is asked for again.
 
         Raises as ``get_json``.
         """
-        return self._request(path, params, json_body, JSON_LIMIT)
+        return self._request(path, params, json_body, limit)
 
     def get_text(self, path: str) -> str:
         """Return the answer as text; raises as ``get_json``."""

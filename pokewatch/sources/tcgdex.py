@@ -96,6 +96,9 @@ def ask(client: Client, delivery: DeliveryBuilder) -> None:
 
 def _add(delivery: DeliveryBuilder, card: _Card, set_name: str | None) -> None:
     facts = delivery.facts(card.id, card.name, set_name, card.localId, card.rarity)
+    european = (card.pricing and card.pricing.cardmarket) or {}
+    if linked := product_id({"productId": european.get("idProduct")}):
+        delivery.link(linked, facts)
     american = (card.pricing and card.pricing.tcgplayer) or {}
     day, currency = american.get("updated"), american.get("unit")
     found = False
@@ -111,14 +114,12 @@ def _add(delivery: DeliveryBuilder, card: _Card, set_name: str | None) -> None:
         described = facts | {"printing": printing, "product_id": product}
         claim = f"TCGplayer's product {product}" if product else ""
         delivery.add(card_id, day, block, US_FIELDS, currency, claim, **described)
-    european = (card.pricing and card.pricing.cardmarket) or {}
     if not (found or european):
         delivery.add_unpriced(card.id, card.name)
     if found or not european:
         return
     day, currency = european.get("updated"), european.get("unit") or "EUR"
-    product = product_id({"productId": european.get("idProduct")})
-    claim = f"Cardmarket's product {product}" if product else ""
+    claim = f"Cardmarket's product {linked}" if linked else ""
     only = _only_printing(delivery, card)
     delivery.add(only, day, european, EU_FIELDS, currency, claim, **facts)
     if european.get("trend-holo"):  # 0 means no data; which printing the foil is, nobody says

@@ -38,6 +38,7 @@ def test_every_source_is_listed_with_its_key_and_state(home):
         "tcgdex": "none",
         "pokemontcg": "set",
         "pokemonpricetracker": "missing",
+        "cardmarket": "none",
     }
     ends = {name: one["ends"] for name, one in found.items() if one["ends"]}
     assert ends == {"pokemontcg": "2027-03-01"}
@@ -46,18 +47,20 @@ def test_every_source_is_listed_with_its_key_and_state(home):
     assert (found["tcgcsv"]["rows"], found["tcgcsv"]["newest"]) == (0, None)
     assert KEY not in json.dumps(found)
     settings = load_settings(home=home, store="", pokemonpricetracker_key=KEY)
-    assert [one["key"] for one in source_status(settings)][4:] == ["not set", "set"]
+    assert [one["key"] for one in source_status(settings)][4:6] == ["not set", "set"]
 
 
 def test_a_check_asks_each_service_and_says_what_fails(home, httpserver: HTTPServer):
     httpserver.expect_request("/good/en/sets").respond_with_json([])
     httpserver.expect_request("/bad/tcgplayer/3/groups").respond_with_data("", status=500)
+    httpserver.expect_request("/good/productList/products_nonsingles_6.json").respond_with_json({})
     httpserver.expect_request("/refused/cards").respond_with_data("", status=401)
     done = run(
         home,
         "sources",
         "--check",
         POKEWATCH_TCGDEX_URL=httpserver.url_for("/good"),
+        POKEWATCH_CARDMARKET_URL=httpserver.url_for("/good"),
         POKEWATCH_TCGCSV_URL=httpserver.url_for("/bad"),
         POKEWATCH_POKEMONTCG_URL=httpserver.url_for("/refused"),
         POKEWATCH_POKEMONTCG_KEY=KEY,
@@ -71,4 +74,5 @@ def test_a_check_asks_each_service_and_says_what_fails(home, httpserver: HTTPSer
     assert "refused (401); check POKEWATCH_POKEMONTCG_KEY in .env" in checks[4]
     assert "needs a key: set POKEWATCH_POKEMONPRICETRACKER_KEY in .env" in checks[5]
     assert KEY not in done.stdout + done.stderr
-    assert len(httpserver.log) == 3
+    assert checks[6] == "check: ok"
+    assert len(httpserver.log) == 4

@@ -15,6 +15,7 @@ from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.files import atomic_write
 from pokewatch.parallel import map_ahead
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
@@ -218,10 +219,10 @@ def closed_marker(settings: Settings) -> Path:
 def is_closed(settings: Settings) -> bool:
     """Return whether the service refused an archive lately, so that no night need ask again."""
     try:
-        refused = datetime.fromtimestamp(closed_marker(settings).stat().st_mtime, UTC)
-    except OSError:
+        refused = date.fromisoformat(closed_marker(settings).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
-    return datetime.now(UTC) - refused < ASK_AGAIN
+    return datetime.now(UTC).date() - refused < ASK_AGAIN
 
 
 def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
@@ -238,8 +239,8 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
             try:
                 client.download(f"/archive/tcgplayer/{name}", path)
             except RefusedError as error:
-                folder.mkdir(exist_ok=True)
-                closed_marker(settings).touch()
+                with atomic_write(closed_marker(settings)) as draft:
+                    draft.write_text(f"{datetime.now(UTC).date()}", encoding="utf-8")
                 refused = SourceError(
                     f"tcgcsv's archive of {day} is not given out (403): it is closed on purpose "
                     "since 2026-09-16, and needs no key. Days that were missed cannot be had from "

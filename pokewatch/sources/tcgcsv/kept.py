@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -37,7 +37,7 @@ class KeptAnswers:
         if self._path.exists():
             self._answers, whole = read_answers(self._path)
             if not whole:  # nothing can be appended behind a line that was cut
-                self._write(_line(*one) for one in self._answers.items())
+                self._write(line_of(*one) for one in self._answers.items())
         self.updated = moment_of(self._answers) or updated
 
     def __getitem__(self, path: str) -> str | None:
@@ -54,15 +54,11 @@ class KeptAnswers:
         if self._held:
             self._append(self._held)
             self._held = []
-        if self._days:
-            oldest = f"prices-{self.updated.date() - timedelta(self._days)}"
-            for other in self._path.parent.glob(f"prices-????-??-??{SUFFIX}"):
-                if other.name < oldest:
-                    other.unlink(missing_ok=True)
+        forget_old(self._path, self._days)
 
     def _put(self, path: str, body: str) -> None:
         self._answers[path] = body
-        self._held.append(_line(path, body))
+        self._held.append(line_of(path, body))
         if datetime.now(UTC) - self.updated < SURE:
             self._append(self._held)
             self._held = []
@@ -78,6 +74,15 @@ class KeptAnswers:
     def _write(self, lines: Iterable[bytes]) -> None:
         with atomic_write(self._path) as draft:
             draft.write_bytes(b"".join(lines))
+
+
+def forget_old(newest: Path, days: int) -> None:
+    """Delete kept answers that are so many days older than the newest; 0 keeps all."""
+    kind, day = newest.name.removesuffix(SUFFIX).split("-", 1)
+    oldest = f"{kind}-{date.fromisoformat(day) - timedelta(days)}"
+    for other in newest.parent.glob(f"{kind}-????-??-??{SUFFIX}") if days else ():
+        if other.name < oldest:
+            other.unlink(missing_ok=True)
 
 
 def kept_file(settings: Settings, updated: datetime) -> Path:
@@ -121,5 +126,6 @@ def moment_of(answers: dict[str, str]) -> datetime | None:
         return None
 
 
-def _line(path: str, body: str) -> bytes:
+def line_of(path: str, body: str) -> bytes:
+    """Return an answer as a line of such a file, compressed by itself."""
     return gzip.compress(orjson.dumps({"path": path, "body": body}) + b"\n", mtime=0)
