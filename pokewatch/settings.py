@@ -41,6 +41,7 @@ class Settings(BaseSettings):
 
     tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")
     tcgcsv_categories: list[int] = Field([3], description="3 Pokémon, 85 Pokémon Japan")
+    archive_days: int = Field(0, ge=0, description="days that what was pulled is kept; 0: for ever")
     tcgdex_url: str = Field("https://api.tcgdex.net/v2", description="base URL of TCGdex")
     pokemontcg_url: str = Field(
         "https://api.pokemontcg.io/v2", description="base URL of pokemontcg.io"
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     )
     pokemonpricetracker_calls: int = Field(
         100, ge=1, description="requests that your PokemonPriceTracker plan allows in a day"
+    )
+    cardmarket_url: str = Field(
+        "https://downloads.s3.cardmarket.com/productCatalog", description="base URL of Cardmarket"
     )
     sets: list[str] = Field(
         [], description="sets asked for whole of tcgdex, pokemontcg and pokemonpricetracker"
