@@ -9,15 +9,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pokewatch import csv_files
 from pokewatch.errors import PokewatchError, SourceError, UsageError
 
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
+MISSING = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL", "None", "nan", "NaN", "NAN"}
 
 
 @contextmanager
@@ -85,6 +88,7 @@ def read_table(path: Path, on: date | None = None) -> pd.DataFrame:
 
     on: of a Parquet file whose column ``date`` holds dates, only the rows of that date and those
     without a date. Dictionaries are decoded, bytes and card ids become text, decimals floats.
+    ``attrs`` of a CSV file: its ``delimiter``, and the ``currency`` that a comment names, or "".
 
     Raises UsageError for a missing file, another format or a nested column, SourceError for a
     file that cannot be read.
@@ -97,10 +101,28 @@ def read_table(path: Path, on: date | None = None) -> pd.DataFrame:
             where = None if on is None else _day_filter(path, on)
             return _plain(pq.read_table(path, filters=where), path).to_pandas()
         if name.endswith(CSV):
-            return pd.read_csv(path, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
+            return _csv_frame(path)
     except (OSError, ValueError, pa.ArrowException, EOFError) as error:
         raise SourceError(f"'{path}' cannot be read: {error}; export it again") from error
     raise UsageError(f"'{path}' is no CSV or Parquet file: its name must end in .csv or .parquet")
+
+
+def _csv_frame(path: Path) -> pd.DataFrame:
+    try:
+        table = csv_files.read(path)
+    except UsageError as error:
+        raise SourceError(str(error)) from error
+    if table.problems:
+        line, problem = table.problems[0]
+        more = f"; so have {len(table.problems) - 1} other rows" if table.problems[1:] else ""
+        raise SourceError(
+            f"'{path}', line {line}: {problem}{more}; a price could stand in the wrong column: "
+            "mend the line or export the file again"
+        )
+    cells = [[np.nan if cell in MISSING else cell for cell in row] for _, row in table.rows]
+    frame = pd.DataFrame(cells, columns=table.header, dtype="object")
+    frame.attrs = {"currency": table.currency, "delimiter": table.delimiter}
+    return frame
 
 
 def _day_filter(path: Path, on: date) -> pc.Expression | None:

@@ -186,6 +186,9 @@ class Delivery:
     source: the source's name, filled in where a row carries none.
     notes: what a person should know (ignored columns, groups that failed).
     failed: groups or cards that were asked for and did not come, after all tries.
+    unpriced: cards that came without any price.
+    withdrawn: card_id -> aliases that turned out to be another card's.
+    elsewhere: what it tells of Cardmarket's cards, which are kept apart.
     """
 
     observations: pd.DataFrame
@@ -193,6 +196,9 @@ class Delivery:
     cards: pd.DataFrame = field(default_factory=empty_cards)
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    unpriced: list[str] = field(default_factory=list)
+    withdrawn: dict[str, set[str]] = field(default_factory=dict)
+    elsewhere: pd.DataFrame = field(default_factory=empty_cards)
 
 
 @dataclass(frozen=True)

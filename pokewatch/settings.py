@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch.errors import PokewatchError, UsageError
@@ -41,6 +41,7 @@ class Settings(BaseSettings):
 
     tcgcsv_url: str = Field("https://tcgcsv.com", description="base URL of tcgcsv")
     tcgcsv_categories: list[int] = Field([3], description="3 Pokémon, 85 Pokémon Japan")
+    archive_days: int = Field(0, ge=0, description="days that what was pulled is kept; 0: for ever")
     tcgdex_url: str = Field("https://api.tcgdex.net/v2", description="base URL of TCGdex")
     pokemontcg_url: str = Field(
         "https://api.pokemontcg.io/v2", description="base URL of pokemontcg.io"
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     )
     pokemonpricetracker_calls: int = Field(
         100, ge=1, description="requests that your PokemonPriceTracker plan allows in a day"
+    )
+    cardmarket_url: str = Field(
+        "https://downloads.s3.cardmarket.com/productCatalog", description="base URL of Cardmarket"
     )
     sets: list[str] = Field(
         [], description="sets asked for whole of tcgdex, pokemontcg and pokemonpricetracker"
@@ -89,11 +93,25 @@ class Settings(BaseSettings):
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")
 
+    @field_validator("home", "watchlist", mode="before")
+    @classmethod
+    def _named(cls, value: object, info: ValidationInfo) -> object:
+        """Take an empty value for the default, as the script for cron does."""
+        return value or cls.model_fields[str(info.field_name)].default
+
     @field_validator("home", "watchlist")
     @classmethod
     def _inside_project(cls, value: Path) -> Path:
         value = value.expanduser()
         return value if value.is_absolute() else PROJECT / value
+
+    @field_validator("home")
+    @classmethod
+    def _addressable(cls, value: Path) -> Path:
+        """Refuse a home that SQLite's addresses cut short: its files would lie beside it."""
+        if "?" in str(value):
+            raise ValueError("a '?' in its name: choose another folder")
+        return value
 
     @property
     def store_root(self) -> str:
@@ -148,3 +166,5 @@ def load_settings(**overrides: object) -> Settings:
             f"setting POKEWATCH_{name.upper()}={first.get('input')!r}: {first['msg']}; "
             "mend it in the environment or in .env"
         ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'.env' is no UTF-8 text ({error}): save it as UTF-8") from error

@@ -45,7 +45,8 @@ cd "$project" || exit 1
 python=$project/.venv/bin/python
 
 # -- .env ----------------------------------------------------------------------
-# Read, never executed. Values with an escape, a ${…} or an open quote are left to the settings.
+# Read as the settings read it, never executed. Values with an escape, a ${…} or an open quote are
+# left to the settings, which are asked for those that this script needs itself.
 
 trimmed() { # into $text, without blanks around it
   text=$1
@@ -54,9 +55,11 @@ trimmed() { # into $text, without blanks around it
 }
 
 read_env() {
-  from_file=' '
+  from_file=' ' unclear= bom=$(printf '\357\273\277')
+  given=" ${POKEWATCH_HOME+POKEWATCH_HOME} ${POKEWATCH_TIME_LIMIT+POKEWATCH_TIME_LIMIT} \
+${POKEWATCH_HEARTBEAT_URL+POKEWATCH_HEARTBEAT_URL} "
   while IFS= read -r text || [ -n "$text" ]; do
-    trimmed "$text"
+    trimmed "${text#"$bom"}"
     case $text in
       '#'*) continue ;;
       export[[:space:]]*=*) trimmed "${text#export}" ;;
@@ -66,31 +69,43 @@ read_env() {
     value=${text#*=}
     trimmed "${text%%=*}"
     key=$text
+    case $key in \'*\') key=${key#\'} key=${key%\'} ;; esac
+    case $key in [Pp][Oo][Kk][Ee][Ww]*) key=$(printf %s "$key" | tr '[:lower:]' '[:upper:]') ;; esac
     case $key in '' | [0-9]* | *[!A-Za-z0-9_]*) continue ;; esac
     trimmed "$value"
     case $text in
       \'*\'*) tail=${text#\'} quote="'" ;;
       \"*\"*) tail=${text#\"} quote='"' ;;
-      \'* | \"*) continue ;;
+      \'* | \"*) unclear=1 && continue ;;
       *) tail=$text quote= ;;
     esac
     if [ -n "$quote" ]; then
       value=${tail%%"$quote"*}
       trimmed "${tail#*"$quote"}"
-      case $text in '' | '#'*) ;; *) continue ;; esac
-      case $value in *\\*) continue ;; esac
+      case $text in '' | '#'*) ;; *) unclear=1 && continue ;; esac
+      case $value in *\\*) unclear=1 && continue ;; esac
     else
       trimmed "${tail%%[[:space:]]#*}"
       value=$text
     fi
     # shellcheck disable=SC2016
-    case $value in *'${'*) continue ;; esac
+    case $value in *'${'*) unclear=1 && continue ;; esac
     if eval "[ -n \"\${$key+set}\" ]"; then
       case $from_file in *" $key "*) ;; *) continue ;; esac
     fi
     from_file="$from_file$key "
     export "$key=$value"
-  done <"$project/.env"
+  done <<END
+$(tr '\r' '\n' <"$project/.env")
+END
+  [ -n "$unclear" ] || return 0
+  for key in POKEWATCH_HOME POKEWATCH_TIME_LIMIT POKEWATCH_HEARTBEAT_URL; do
+    case $given in *" $key "*) continue ;; esac
+    value=$("$python" -c 'import sys, dotenv
+values = {name.upper(): value for name, value in dotenv.dotenv_values(".env").items()}
+print(values.get(sys.argv[1]) or "")' "$key" 2>/dev/null) || continue
+    export "$key=$value"
+  done
 }
 [ ! -r "$project/.env" ] || read_env
 
@@ -102,6 +117,9 @@ case $home in
   /*) ;;
   \~) home=$HOME ;;
   \~/*) home=$HOME/${home#\~/} ;;
+  \~*)
+    user=${home%%/*} user=${user#\~}
+    home=$(getent passwd "$user" | cut -d: -f6)${home#"~$user"} ;;
   *) home=$project/$home ;;
 esac
 POKEWATCH_HOME=$home

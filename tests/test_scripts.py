@@ -17,6 +17,9 @@ import pytest
 from dotenv import dotenv_values
 from pytest_httpserver import HTTPServer
 
+from pokewatch import settings
+from pokewatch.errors import UsageError
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 SHELLS = [shell for shell in ("/bin/sh", "/bin/dash", "/bin/bash") if Path(shell).exists()]
 
@@ -208,6 +211,47 @@ def test_env_file_is_read_as_the_settings_read_it_and_never_executed(project: Pa
     assert not list(project.parent.rglob("pwned"))
     assert not Path("/pwned").exists()
     assert {"A", "B", "X", "1X"}.isdisjoint(environment)
+
+
+HOMES = [
+    "\ufeffPOKEWATCH_HOME={away}\r\n",
+    "\ufeff# first\r\nexport POKEWATCH_HOME='{away}'   # said why\r\n",
+    "\ufeff\r\nPOKEWATCH_SEED=1\rPOKEWATCH_HOME={away}\r",
+    "'POKEWATCH_HOME'={away}",
+    "pokewatch_home={away}",
+    "POKEWATCH_HOME=x\npokewatch_home={away}",
+    "POKEWATCH_HOME=",
+    "POKEWATCH_HOME=${{HOME}}/cards",
+    'POKEWATCH_HOME="{away}\\"b"',
+    "POKEWATCH_HOME='{away}\\b'",
+    'A="open\nPOKEWATCH_HOME=in\nB="',
+    'A="open\nPOKEWATCH_HOME={away}\n',
+    "POKEWATCH_HOME={away}\nPOKEWATCH_HOME=${{NONE-}}\n",
+    "POKEWATCH_HOME=a b c#d%20é",
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("text", HOMES)
+def test_the_night_and_the_commands_have_one_home(
+    project: Path, text: str, shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project / ".env"
+    file.write_text(text.format(away=project / "away"), "utf-8", newline="")
+    monkeypatch.delenv("POKEWATCH_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(project / "user"))
+    monkeypatch.setattr(settings, "PROJECT", project)
+    wanted = settings.Settings(_env_file=file).home
+    ran(night(project, shell=shell, HOME=str(project / "user")))
+    assert seen(project)["environment"]["POKEWATCH_HOME"] == str(wanted)
+    assert list((wanted / "logs").glob("nightly-*.log"))
+
+
+def test_a_dotenv_of_another_encoding_is_named(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("POKEWATCH_HOME=é".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"'\.env' is no UTF-8 text .*save it as UTF-8"):
+        settings.load_settings(_env_file=file)
 
 
 def test_the_last_of_two_lines_of_env_wins(project: Path) -> None:

@@ -128,6 +128,12 @@ class Catalog:
         """Return the rows of a printing in any spelling."""
         return self._printings.get(normal_printing(text), set())
 
+    def forget(self, alias: str, rows: set[int]) -> None:
+        """Let an alias mean none of these rows any more."""
+        alias = normal_alias(alias)
+        kept = [row for row in self._aliases.get(alias, ()) if row not in rows]
+        self._aliases[alias] = kept
+
     @cached_property
     def ids(self) -> list[str]:
         """The card_id of each row."""

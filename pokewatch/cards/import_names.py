@@ -1,12 +1,15 @@
-"""Names and aliases that come apart from prices: a file that describes cards already known."""
+"""Names and aliases apart from prices: a file describes known cards, aliases are withdrawn."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from pokewatch.cards import frames
+from pokewatch.cards.catalog import Catalog, listed
+from pokewatch.cards.spelling import normal_alias
 from pokewatch.errors import UsageError
 from pokewatch.files import read_table
 from pokewatch.schema import CARD_COLUMNS, CARDS_SCHEMA, product_ids
@@ -54,3 +57,51 @@ def add_names(settings: Settings, path: Path) -> dict[str, int]:
 
     store.retry(attempt)
     return {"rows": len(given), "unknown": unknown, "changed": changed}
+
+
+def withdraw_aliases(store: Store, withdrawn: Mapping[str, set[str]]) -> int:
+    """Take aliases from known cards (card_id -> aliases); return how many cards lost one."""
+    if not withdrawn:
+        return 0
+    changed = 0
+
+    def attempt() -> None:
+        nonlocal changed
+        snapshot, known = store.snapshot("cards"), store.cards()
+        kept = [
+            [one for one in listed(names) if one not in withdrawn.get(card_id, ())]
+            for card_id, names in zip(known["card_id"], known["aliases"], strict=True)
+        ]
+        changed = sum(
+            len(names) < len(listed(old)) for names, old in zip(kept, known["aliases"], strict=True)
+        )
+        if changed:
+            store.replace(snapshot, to_table(known.assign(aliases=kept), CARDS_SCHEMA), None)
+
+    store.retry(attempt)
+    return changed
+
+
+def remove_alias(settings: Settings, alias: str, card: str | None = None) -> dict[str, int]:
+    """Take an alias, in any spelling, from all cards that bear it, or from one card's printings.
+
+    Returns how many cards lost it: changed. Raises UsageError where no such card bears it.
+    """
+    store = Store.from_settings(settings)
+    catalog = Catalog(store.cards())
+    rows = catalog.rows(card) if card else range(len(catalog.ids))
+    withdrawn = {
+        catalog.ids[row]: same
+        for row in rows
+        if (
+            same := {
+                one
+                for one in listed(catalog.cards["aliases"].iloc[row])
+                if normal_alias(one) == normal_alias(alias)
+            }
+        )
+    }
+    if not withdrawn:
+        of = f"card '{card}'" if card else "known card"
+        raise UsageError(f"no {of} has the alias '{alias}': see 'pokewatch cards {card or alias}'")
+    return {"changed": withdraw_aliases(store, withdrawn)}

@@ -6,12 +6,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from pokewatch.cards.catalog import Catalog, rows_of
-from pokewatch.cards.spelling import normal_alias, number_of, plain
+from pokewatch.cards.catalog import Catalog, listed, rows_of
+from pokewatch.cards.columns import ENGLISH
+from pokewatch.cards.spelling import normal_alias, normal_set, number_of, plain, set_of, unpadded
 from pokewatch.errors import UsageError
 
 SHOWN = 5
-ENGLISH = {"", "en", "eng", "english", "englisch", "anglais", "ingles", "inglese"}
+# Codes that name one set at TCGplayer and another one in the ids of TCGdex: G1 is Gym Heroes there.
+OTHER_SETS = {"g1"}
+SERIES = re.compile(
+    r"^(scarlet violet|sword shield|sun moon|xy|black white|heartgold soulsilver|platinum"
+    r"|diamond pearl|mega evolution|ex) (?=.)"
+)
 
 
 def full_name(text: str) -> str:
@@ -19,14 +25,30 @@ def full_name(text: str) -> str:
     return plain(re.sub(r"\s+-\s+#?[A-Z]*\d+\w*(/\w+)?(?=\s*(\(|$))", "", text))
 
 
+def number_in(name: str) -> str:
+    """Return the number that follows a name, as in ``Charizard ex - 223/197``, or ""."""
+    found = re.search(r"\s-\s#?([A-Z]*\d+\w*(?:/\w+)?)(?=\s*(?:\(|$))", name)
+    return found[1] if found else ""
+
+
 def base_name(text: str) -> str:
     """Return a name without what is in brackets."""
     return full_name(re.sub(r"\s*[(\[][^)\]]*[)\]]", "", text)) or full_name(text)
 
 
-def set_names(text: str) -> set[str]:
-    """Return the names of a set: ``SV04: Paradox Rift`` is ``Paradox Rift`` too."""
-    return {plain(text), plain(text.partition(": ")[2] or text)}
+def set_names(text: str) -> list[str]:
+    """Return the names of a set, the full one first.
+
+    ``SV: Scarlet & Violet 151`` is ``Scarlet & Violet 151`` and ``151`` too.
+    """
+    full, short = unpadded(plain(text)), unpadded(plain(text.partition(": ")[2] or text))
+    return [full, short, SERIES.sub("", short)]
+
+
+def same_set(ours: str, theirs: str) -> bool:
+    """Return whether two names may mean one set: one of them is a name of the other."""
+    first, second = set_names(ours), set_names(theirs)
+    return first[0] in second or second[0] in first
 
 
 class RowMatcher:
@@ -43,37 +65,48 @@ class RowMatcher:
                 self._sets[name] += rows
 
     def __call__(self, row: Mapping[str, str]) -> str:
-        """Return the card_id of a row.
+        """Return the card_id of a row: no id outranks what else the row says.
 
         row: any of card, product_id, name, set, set_code, number, printing, language.
         Raises UsageError that says why it is none, or which ones it could be.
         """
+        if plain(row.get("language", "")) not in ENGLISH:
+            raise UsageError(
+                f"language {row['language']!r}: prices here are of English cards; of a card that "
+                "the store knows in this language leave the language blank"
+            )
         card, product = row.get("card", ""), row.get("product_id", "")
         name, printing = row.get("name", ""), row.get("printing", "")
-        number = row.get("number", "")
+        number = row.get("number", "") or number_in(name)
+        row = {**row, "number": number}
         if card:
-            if len(fits := self.catalog.of_id(card)) == 1:
-                return self.catalog.ids[fits.pop()]
-            if fits := self.catalog.of_alias(card):
-                return self._one(fits, printing, card)
-            if name or base_name(card) not in self._names:
-                return self.catalog.resolve(card)  # the error lists what looks like the card
+            fits = self.catalog.of_id(card) or self.catalog.of_alias(card)
+            if not fits and (name or base_name(card) not in self._names):
+                fits = self.catalog.rows(card)
+                if not fits:
+                    self.catalog.resolve(card)  # the error lists what looks like the card
+            if fits:
+                return self._one(self._agreeing(fits, row, repr(card)), printing, card)
             name = card  # a column named "card" may hold names
         if fits := self.catalog.of_alias(re.sub(r"\.0$", "", product)):
-            self._check_name(fits, row, f"product id {product!r}")
-            return self._one(fits, printing, product)
+            return self._one(
+                self._agreeing(fits, row, f"product id {product!r}"), printing, product
+            )
         if product and not name:
             raise UsageError(f"no card has the product id {product!r}")
         for code in (row.get("set_code", ""), row.get("set", "")):
             alias = normal_alias(f"{code}-{number_of(number)[0]}") if code and number else ""
-            if fits := self.catalog.of_alias(alias):
-                self._check_name(fits, row, f"'{alias}'")
-                return self._one(fits, printing, alias)
-        if not _is_english(row):
-            raise UsageError(
-                f"language {row['language']!r}: a name finds English cards only, and prices differ "
-                "by language; a product id is needed"
-            )
+            fits = self.catalog.of_alias(alias)
+            doubtful = code.casefold() in OTHER_SETS and not (name or row.get("set", ""))
+            if not fits or doubtful:
+                continue
+            try:
+                fits = self._agreeing(fits, row, f"'{alias}'", code)
+            except UsageError:
+                if not name or row.get("set", "") in ("", code):
+                    raise
+                continue  # another market's code: name and set say which card it is
+            return self._one(fits, printing, alias)
         return self._by_name(row, name)
 
     def _by_name(self, row: Mapping[str, str], name: str) -> str:
@@ -87,14 +120,15 @@ class RowMatcher:
             if not fits:
                 raise UsageError(f"no card is named {what}")
         elif wanted and number:
-            what, fits = f"number {number!r}", set(self._sets.get(plain(wanted), []))
+            named = {at for one in set_names(wanted) for at in self._sets.get(one, [])}
+            fits = {at for at in named if same_set(text["set_name"][at], wanted)}
+            what = f"number {number!r}"
             if not fits:
                 raise UsageError(f"no set is named {wanted!r}")
         else:
             raise UsageError("it names no card: no id, no name, no set with a number")
         if wanted:
-            names = set_names(wanted)
-            kept = {at for at in fits if names & set_names(text["set_name"][at])}
+            kept = {at for at in fits if same_set(text["set_name"][at], wanted)}
             fits = self._narrowed(fits, kept, f"{what} in the set {wanted!r}", "set_name")
         if number:
             kept = {at for at in fits if _same_number(text["number"][at], number)}
@@ -104,12 +138,48 @@ class RowMatcher:
     def _is(self, at: int, name: str) -> bool:
         return full_name(self.catalog.text["name"][at]) == full_name(name)
 
-    def _check_name(self, fits: set[int], row: Mapping[str, str], what: str) -> None:
-        """Refuse an id of ours that a row gives another name: it may be another market's id."""
-        ours = self.catalog.text["name"][min(fits)]
-        name, known = set(base_name(row.get("name", "")).split()), set(base_name(ours).split())
-        if name and known and _is_english(row) and not (name <= known or known <= name):
-            raise UsageError(f"{what} is {ours!r} here, and {row['name']!r} in the row")
+    def _agreeing(
+        self, fits: set[int], row: Mapping[str, str], what: str, code: str = ""
+    ) -> set[int]:
+        """Return the cards of an id that the rest of the row does not contradict.
+
+        code: what was read as the set's id; it need not be a set's name as well.
+        Raises UsageError where none is left: the id may be another market's.
+        """
+        text, number = self.catalog.text, row["number"]
+        wanted = "" if row.get("set", "") == code else row.get("set", "")
+        told = {"number": number, "set_name": wanted, "name": row.get("name", "")}
+        for field, theirs in told.items():
+            if not theirs:
+                continue
+            kept = {at for at in fits if self._same(field, at, theirs, told)}
+            if not kept:
+                ours = _shown(text[field], fits)
+                raise UsageError(f"{what} is {ours!r} here, and {theirs!r} in the row")
+            fits = kept
+        return fits
+
+    def _same(self, field: str, at: int, theirs: str, told: Mapping[str, str]) -> bool:
+        """Return whether a card's field may be what a row tells; an unknown one may be anything."""
+        ours = self.catalog.text[field][at]
+        if not ours:
+            return True
+        if field == "number":
+            return _same_number(ours, theirs)
+        if field == "set_name":
+            ids = {set_of(one) for one in listed(self.catalog.cards["aliases"].iloc[at])}
+            if same_set(ours, theirs) or normal_set(theirs) in ids:
+                return True
+            # A name of another set, or of a part of one, is no other spelling of this one's.
+            other = set_names(theirs)[0] in self._sets or re.search(r"[(\[]", theirs)
+            return bool(not other and told["name"] and told["number"])
+        if re.search(r"[(\[]", theirs):  # another finish or stamp
+            return full_name(ours) == full_name(theirs)
+        first, second = base_name(ours), base_name(theirs)
+        words, others = set(first.split()), set(second.split())
+        if first == second or not (told["number"] and others):
+            return first == second
+        return words <= others or others <= words
 
     def _narrowed(self, fits: set[int], kept: set[int], what: str, field: str) -> set[int]:
         if kept:
@@ -126,10 +196,6 @@ class RowMatcher:
             f"{len(fits)} cards fit {what}: {_shown(self.catalog.ids, fits)}; the set, the number "
             "or the printing is needed"
         )
-
-
-def _is_english(row: Mapping[str, str]) -> bool:
-    return plain(row.get("language", "")) in ENGLISH
 
 
 def _shown(texts: list[str], rows: Iterable[int]) -> str:

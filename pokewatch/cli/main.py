@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 from pokewatch import __version__
@@ -65,6 +66,7 @@ def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> No
     """
     from pokewatch.errors import PokewatchError
 
+    show_any_text()
     try:
         sys.exit(app())
     except PokewatchError as error:
@@ -83,3 +85,10 @@ def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> No
         on_failure(text)
     sys.stderr.write(f"error: {text}\n")
     sys.exit(code)
+
+
+def show_any_text() -> None:
+    """Let stdout and stderr write what their encoding lacks as escapes, rather than fail on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -64,6 +64,9 @@ MapOption = Annotated[
     list[str] | None,
     Option("--map", metavar="OURS=THEIRS", help="The file's column for one of ours; repeat."),
 ]
+CurrencyOption = Annotated[
+    str | None, Option(metavar="CODE", help="Currency of the file's amounts, such as EUR.")
+]
 
 
 def show_version(wanted: bool) -> None:

@@ -36,6 +36,7 @@ def collect(
     id: Annotated[
         str | None, Option(metavar="TEMPLATE", help="Build card ids: '{set}|{name}'.")
     ] = None,
+    currency: options.CurrencyOption = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Bring one snapshot, or a file, through quality into the store."""
@@ -49,6 +50,7 @@ def collect(
         path=path,
         columns=options.columns_of(map),
         id_template=id,
+        currency=currency,
         progress=sys.stderr.isatty(),
     )
     show(counts.as_dict(), json, summary(counts))
@@ -72,14 +74,14 @@ def backfill(
     until: Annotated[
         date | None, options.day_option("--until", "Last day; default: yesterday.")
     ] = None,
-    path: Annotated[Path | None, Option(help="Folder of archives already downloaded.")] = None,
+    path: Annotated[Path | None, Option(help="Folder of archives that you have.")] = None,
     jobs: options.JobsOption = options.CORES,
     again: Annotated[
         bool, Option("--again", help="Read days that are stored, too: for a new category.")
     ] = False,
     json: options.JsonFlag = False,
 ) -> None:
-    """Fill the store from tcgcsv's daily archives; run again, it goes on."""
+    """Fill the store from archives of tcgcsv's days; run again, it goes on."""
     from pokewatch.quality import ingest
 
     last = until or datetime.now(tz=UTC).date() - timedelta(days=1)
@@ -120,6 +122,8 @@ def sources(
     ]
     for one in found:
         people.append(f"\n{one['source']}: {one['serves']}\n  limits: {one['limits']}")
+        if one["notice"]:
+            people.append(f"  {one['notice']}: use another source")
         if one["key"] == "missing":
             people.append(f"  needs a key: set {one['key_setting']} in .env")
         if check:

@@ -23,7 +23,8 @@ def show(value: Any, as_json: bool, *people: Any, limit: int | None = 50) -> Non
 
     if as_json:
         plain = records(value) if isinstance(value, pd.DataFrame) else json.loads(json_bytes(value))
-        sys.stdout.write(json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+        escaped = not str(sys.stdout.encoding).lower().startswith("utf")
+        sys.stdout.write(json.dumps(plain, ensure_ascii=escaped, indent=1) + "\n")
         return
     for part in people or (value,):
         if isinstance(part, pd.DataFrame):

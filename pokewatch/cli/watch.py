@@ -178,6 +178,10 @@ def table(held: pd.DataFrame) -> pd.DataFrame:
 def import_(
     file: Annotated[Path, Argument(help="A collection app's CSV export.")],
     map: options.MapOption = None,
+    ignore: Annotated[
+        list[str] | None, Option(metavar="COLUMN", help="Leave a column unread; repeat.")
+    ] = None,
+    currency: options.CurrencyOption = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Show it, write nothing.")] = False,
     strict: Annotated[
         bool, Option("--strict", help="Take nothing unless every row is understood.")
@@ -190,11 +194,24 @@ def import_(
     from pokewatch.watchlist import edit, importers
 
     path, catalog = settings().watchlist, known_cards()
-    found = importers.load(file, catalog, options.columns_of(map))
+    found = importers.load(
+        file,
+        catalog,
+        options.columns_of(map),
+        ignore or [],
+        currency or "",
+        settings().eur_usd,
+    )
     notes = [(line, f"left out: {reason}") for line, reason in found.problems]
     notes += [(line, f"skipped: {reason}") for line, reason in found.skipped]
     for line, note in sorted(notes + found.remarks):
         sys.stderr.write(f"line {line}: {note}\n")
+    if found.unused:
+        sys.stderr.write(f"columns not used: {', '.join(printable(one) for one in found.unused)}\n")
+    if found.free:
+        sys.stderr.write(
+            f"{found.free} costs of 0 taken as not told: where a card was free, write 'cost: 0'\n"
+        )
     left = len(found.problems) + len(found.skipped)
     if strict and found.problems:
         raise UsageError(
@@ -218,7 +235,7 @@ def import_(
     people: list[Any] = [{name.replace("_", " "): value for name, value in counts.items()}]
     if dry_run:
         people.insert(0, pd.DataFrame(rows).drop(columns=["target_above", "target_below"]))
-    show({**counts, "entries": rows, **reasons}, json, *people)
+    show({**counts, "columns_not_used": found.unused, "entries": rows, **reasons}, json, *people)
     if merged and not json:
         sys.stderr.write(
             f"{merged} entries were there already and have more copies now: a file imported twice "

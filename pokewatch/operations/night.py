@@ -39,10 +39,11 @@ def collect_night(
     path: Path | None = None,
     jobs: int = 1,
 ) -> Counts:
-    """Collect tonight's prices, and from tcgcsv's archive the days that were missed.
+    """Collect tonight's prices, and from archives of tcgcsv the days that were missed.
 
     Missed is a day before the one that the service serves now, by its own clock. Archives that
-    cannot be fetched are warned of and tried again the next night.
+    cannot be fetched are warned of and tried again the next night; where the service refuses them,
+    a note says that the days are lost, and no night of the next weeks asks for them.
     """
     counts = Counts(source or settings.source)
     if counts.source == "tcgcsv" and on is None:
@@ -52,7 +53,9 @@ def collect_night(
 
 
 def fill_missed(settings: Settings, total: Counts, jobs: int) -> None:
-    """Add what tcgcsv's archive has of the days before the one that it serves now."""
+    """Add what archives of tcgcsv have of the days before the one that it serves now."""
+    from pokewatch.sources import tcgcsv
+
     try:
         served = newest_day(settings, "tcgcsv")
     except SourceError:
@@ -62,12 +65,17 @@ def fill_missed(settings: Settings, total: Counts, jobs: int) -> None:
     if not since or not last:
         return
     try:
-        for day, counts in backfill(settings, since, last, jobs=jobs):
+        given = settings.home / "archives" if tcgcsv.is_closed(settings) else None
+        for day, counts in backfill(settings, since, last, given, jobs):
             total.add(counts)
             if counts.accepted:
                 total.notes.append(f"{day} was missed, and filled from the archive")
     except PokewatchError as error:
         log.warning("missed days from %s on could not be filled: %s", since, error)
+    if tcgcsv.is_closed(settings) and (gap := first_gap(settings, last)):
+        total.notes.append(
+            f"days from {gap} on are missing or short and cannot be had: tcgcsv's archive is closed"
+        )
 
 
 def first_gap(settings: Settings, until: date) -> date | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pokewatch import sources
 from pokewatch.errors import PokewatchError
+from pokewatch.schema import stack
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -17,7 +18,9 @@ def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any
     which the last of them was collected. check: ask each service once; ``check`` is then "ok" or
     what fails and what to do about it.
     """
-    prices = Store.from_settings(settings).prices(["date", "source", "collected_at"])
+    homes = [settings, sources.home_of(sources.MARKET, [], settings)]
+    columns = ["date", "source", "collected_at"]
+    prices = stack([Store.from_settings(one).prices(columns) for one in homes])
     stored = prices.groupby("source").agg(
         rows=("date", "size"), newest=("date", "max"), collected=("collected_at", "max")
     )
@@ -32,6 +35,8 @@ def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any
             "limits": about.limits,
             "key": key_state(about, settings),
             "key_setting": about.key_setting or None,
+            "ends": about.ends and f"{about.ends}",
+            "notice": about.notice,
             "rows": 0,
             "newest": None,
             "collected": None,

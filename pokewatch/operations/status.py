@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -40,13 +41,18 @@ def status(settings: Settings) -> dict[str, Any]:
         last = panel.dates[-1]
         alive = (panel.age[-completeness.LOOK_BACK :] == 0).any(axis=0)
         covered = completeness.latest(store, snapshot, settings.coverage_floor)
+        silent = unpriced_since(quarantined, last)
+        if silent is not None:
+            covered = completeness.of_day(store, silent, settings.coverage_floor)
         today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         out |= {
             "cards": len(panel.card_ids),
             "first_date": f"{panel.dates[0]:%Y-%m-%d}",
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
-            "coverage": float((panel.age[-1] == 0).sum() / max(int(alive.sum()), 1)),
+            "coverage": float(
+                0 if silent else (panel.age[-1] == 0).sum() / max(int(alive.sum()), 1)
+            ),
             "last_day": covered.as_dict() if covered else None,
             "repeated_days": [f"{day:%Y-%m-%d}" for day in panel.repeated_days()],
         }
@@ -59,3 +65,10 @@ def status(settings: Settings) -> dict[str, Any]:
             **{name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")},
         }
     return out
+
+
+def unpriced_since(quarantined: pd.DataFrame, last: pd.Timestamp) -> date | None:
+    """Return the newest day after the last prices for which services had cards without a price."""
+    silent = quarantined["reason"].eq("price_missing") & quarantined["date"].gt(last)
+    days = quarantined.loc[silent & quarantined["source"].ne(completeness.UNMEASURED), "date"]
+    return None if days.empty else days.max().date()

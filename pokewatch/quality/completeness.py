@@ -72,6 +72,27 @@ class Completeness:
             "lower POKEWATCH_COVERAGE_FLOOR"
         )
 
+    def first_complaint(self, failed: int, unpriced: int) -> str:
+        """What a day with no good one before it lacks, "" where it lacks nothing.
+
+        failed: groups or cards that did not come; unpriced: cards that came without a price.
+        """
+        if self.expected:
+            return ""
+        if failed:
+            silent = f" and {unpriced:,} came without a price" if unpriced else ""
+            return (
+                f"{failed} groups or cards did not come{silent} on the first day, {self.day}: what "
+                "arrived is stored; run it again to get the rest"
+            )
+        if self.cards < self.floor * (self.cards + unpriced) or not self.cards:
+            silent = f", {unpriced:,} came without one" if unpriced else ""
+            return (
+                f"{self.cards:,} cards have a usable price on the first day, {self.day}{silent}: "
+                "look at 'pokewatch quarantine list', or ask another source"
+            )
+        return ""
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
         days = {"day": str(self.day), "reference": str(self.reference) if self.reference else None}

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pokewatch import sources
 from pokewatch.cards import frames as card_frames
+from pokewatch.cards.import_names import withdraw_aliases
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.quality import completeness, quarantine, rules
 from pokewatch.quality.completeness import Completeness
@@ -97,15 +98,17 @@ def collect(
     delivers, UsageError for a source that is named twice.
     """
     name = source or settings.source
-    others = list(settings.fallback if fallbacks is None else fallbacks)
+    given = [] if name == sources.MARKET else settings.fallback
+    others = list(given if fallbacks is None else fallbacks)
     if len({name, *others}) <= len(others):
         raise UsageError(f"{', '.join([name, *others])} names a source twice: name each once")
+    settings = sources.home_of(name, others, settings)
     store, floor = Store.from_settings(settings), settings.coverage_floor
     if name == "file" and options.get("path") is not None and options["path"].is_dir():
         return collect_folder(store, settings, on=on, **options)
     counts = Counts(name, data_version=store.data_version)
-    errors: list[SourceError] = []
-    failed, day = 0, on
+    errors: list[SourceError | ImportError] = []
+    failed, unpriced, day = 0, 0, on
     for one in [name, *others]:
         try:
             day = day or newest_day(settings, one)
@@ -121,26 +124,26 @@ def collect(
                 wanted = asked
             known = cards if one in sources.BY_ALIAS else None
             delivery = sources.fetch(one, settings, on=on, wanted=wanted, known=known, **options)
-        except SourceError as error:
+        except (SourceError, ImportError) as error:  # the latter: a package of its client is broken
             errors.append(error)
             counts.notes.append(f"{one} failed: {error}")
             log.warning("%s failed: %s", one, error)
             continue
         counts.add(ingest(store, delivery, settings))
         failed += len(delivery.failed)
+        unpriced += len(delivery.unpriced)
         if day is None:
-            days = rules.parse_dates(delivery.observations["date"]).dropna()
+            seen = delivery.observations.reindex(columns=["date", "market_price"])
+            days = rules.parse_dates(seen.loc[seen["market_price"].notna(), "date"]).dropna()
             day = days.max().date() if len(days) else None
     if len(errors) > len(others):
         raise SourceError("; ".join(map(str, errors))) from errors[0]
-    if day is not None and name != completeness.UNMEASURED:
+    if name != completeness.UNMEASURED:
+        day = day or datetime.now(tz=UTC).date()
         found = completeness.of_day(store, day, floor)
-        counts.incomplete = found.complaint
-        if failed and not found.expected:
-            counts.incomplete = (
-                f"{failed} groups or cards did not come on the first day, {day}: what arrived is "
-                "stored; run it again to get the rest"
-            )
+        counts.incomplete = found.complaint or found.first_complaint(failed, unpriced)
+        if counts.incomplete and errors:
+            counts.incomplete += "; " + "; ".join(map(str, errors))
     return counts
 
 
@@ -243,8 +246,14 @@ def ingest(
     now = now or pd.Timestamp.now(tz="UTC")
     rows = rules.normalise(delivery.observations, delivery.source, now)
     rows["copy"] = quarantine.count_copies(rows)
+    withdraw_aliases(store, delivery.withdrawn)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, delivery.cards, rows))
+    if len(delivery.elsewhere):
+        market = Store.from_settings(sources.home_of(sources.MARKET, [], settings))
+        if market.data_version >= 0:
+            none = rows.head(0)
+            market.retry(lambda: save_cards(market, delivery.elsewhere, none))
     counts = store.retry(lambda: _check_and_commit(store, delivery, rows, settings, now))
     if counts.accepted or counts.quarantined or counts.released:
         store.maintain("prices")

@@ -224,7 +224,8 @@ def check(
     for _, chosen in order.drop(columns="trust").groupby(copies(order)):
         beaten = is_beaten(chosen, settled)
         refused.append(refuse(chosen[beaten], beaten_by(chosen[beaten], settled, settings)))
-        checked = find_jumps(chosen[~beaten], stack([before, settled]), settings)
+        chosen = chosen[~beaten]
+        checked = find_jumps(chosen, stack([before, settled[~at_once(settled, chosen)]]), settings)
         jumped = checked["reason"] != ""
         refused.append(refuse(checked[jumped], checked.loc[jumped, "reason"], believed=True))
         checked, settled = known_since(checked[~jumped], settled, stack(withdrawn))
@@ -249,6 +250,20 @@ def check(
         released=accepted.loc[accepted["quarantine_id"] != "", "quarantine_id"].tolist(),
         requalified=out.loc[was_pending, ["quarantine_id", "reason", "detail", "status"]],
     )
+
+
+def at_once(settled: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """Return which settled rows came in the same moment as a row of the same card and date.
+
+    Neither can vouch for the other: each is judged by the days before.
+    """
+    if rows.empty or settled.empty:
+        return np.zeros(len(settled), dtype=bool)
+    both = settled[[*KEY, "collected_at"]].merge(
+        rows[[*KEY, "collected_at"]], on=KEY, how="left", suffixes=("", "_other")
+    )
+    same = both["collected_at"] == both["collected_at_other"]
+    return (same & ~settled["stored"].to_numpy(dtype=bool)).to_numpy()
 
 
 def copies(rows: pd.DataFrame) -> np.ndarray:

@@ -7,6 +7,7 @@ with the answers, the others have a ``fetch``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
@@ -14,15 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from pokewatch.errors import UsageError
+from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import OPTIONAL_PRICES, SIMULATED, Delivery, Wanted
 from pokewatch.settings import Settings
 
 PRICES = ["market_price", *OPTIONAL_PRICES]
 
-SOURCES = (SIMULATED, "file", "tcgcsv", "tcgdex", "pokemontcg", "pokemonpricetracker")
-BY_ALIAS = SOURCES[3:]  # asked card by card or set by set, for what is known
-SELECTIVE = SOURCES[2:]  # can be asked for a part of a day
+BY_ALIAS = ("tcgdex", "pokemontcg", "pokemonpricetracker")  # asked for the cards that are known
+SELECTIVE = ("tcgcsv", *BY_ALIAS)  # can be asked for a part of a day
+MARKET = "cardmarket"  # the source in EUR, a market of its own
+SOURCES = (SIMULATED, "file", *SELECTIVE, MARKET)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class About:
     """What is worth knowing of a source before one asks it, as ``pokewatch sources`` lists it.
 
     key_setting: the setting that holds its key, "" for a source without keys. probe: a cheap
-    address that answers JSON, "" for a source that is no service.
+    address that answers JSON, "" for a source that is no service. ends: the day on which the
+    service is switched off, if one is announced.
     """
 
     serves: str
@@ -40,6 +43,12 @@ class About:
     key_setting: str = ""
     key_needed: bool = False
     probe: str = ""
+    ends: date | None = None
+
+    @property
+    def notice(self) -> str:
+        """What to know of a service that ends, "" of the others."""
+        return f"ends on {self.ends}, new keys are not given out" if self.ends else ""
 
 
 def fetch(
@@ -49,6 +58,7 @@ def fetch(
     path: Path | None = None,
     columns: dict[str, str] | None = None,
     id_template: str | None = None,
+    currency: str | None = None,
     progress: bool = False,
     wanted: Wanted | None = None,
     known: pd.DataFrame | None = None,
@@ -56,7 +66,7 @@ def fetch(
     """Return what ``source`` delivers.
 
     on: the day of the snapshot (default: the source's newest).
-    path, columns, id_template: for the source ``file`` only.
+    path, columns, id_template, currency: for the source ``file`` only.
     wanted: only these cards; None asks for all that the source has, sources ``BY_ALIAS`` for the
         known cards with an alias and for POKEWATCH_SETS.
     known: the known cards (columns ``CARD_COLUMNS``), by which sources ``BY_ALIAS`` tell what to
@@ -72,10 +82,12 @@ def fetch(
     if source == "file":
         if path is None:
             raise UsageError("source 'file' needs the file: add --path FILE.csv or FILE.parquet")
-        given = module.fetch(path, on=on, columns=columns, id_template=id_template)
+        given = module.fetch(path, on, columns, id_template, currency)
         return in_usd(given, settings.eur_usd)
-    if path is not None or columns or id_template:
-        raise UsageError(f"source '{source}' takes no --path, --map or --id: use --source file")
+    if path is not None or columns or id_template or currency:
+        raise UsageError(
+            f"source '{source}' takes no --path, --map, --id or --currency: use --source file"
+        )
     if source in BY_ALIAS:
         from pokewatch.sources.delivery import DeliveryBuilder
 
@@ -86,6 +98,28 @@ def fetch(
     if source == "tcgcsv":
         return module.fetch(settings, on=on, progress=progress, wanted=wanted)
     return module.fetch(settings, on=on)
+
+
+def home_of(source: str, fallbacks: Sequence[str], settings: Settings) -> Settings:
+    """Return the settings of the home that a source's prices go to; EUR have one of their own.
+
+    Raises UsageError for sources of two currencies, or USD in the home of EUR.
+    """
+    if MARKET in fallbacks or (source == MARKET and fallbacks):
+        raise UsageError(
+            f"'{MARKET}' is a market of its own in EUR: it is no fallback and takes none; collect "
+            "from it by a command of its own"
+        )
+    if source == MARKET:
+        from pokewatch.sources.cardmarket import home_of_market
+
+        return home_of_market(settings)
+    if settings.home.name == MARKET:
+        raise UsageError(
+            f"the home '{settings.home}' holds prices in EUR, '{source}' serves USD: set "
+            "POKEWATCH_HOME to another folder"
+        )
+    return settings
 
 
 def in_usd(delivery: Delivery, eur_usd: float) -> Delivery:
@@ -116,5 +150,8 @@ def check(source: str, settings: Settings) -> None:
     """Ask a service once for something small; SourceError or UsageError if it does not answer."""
     if probe := about(source).probe:
         once = settings.model_copy(update={"request_attempts": 1})
-        with import_module(f"pokewatch.sources.{source}").client(once) as opened:
-            opened.get_json(probe)
+        try:
+            with import_module(f"pokewatch.sources.{source}").client(once) as opened:
+                opened.get_json(probe)
+        except ImportError as error:
+            raise SourceError(f"{source} cannot be asked: {error}") from error

@@ -11,17 +11,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pokewatch.cards.columns import kind_of, told
+from pokewatch.csv_files import CODES, currency_in, decimal_mark, readings
 from pokewatch.errors import UsageError
 from pokewatch.files import CSV, PARQUET, read_table
-from pokewatch.schema import CARD_COLUMNS, OBSERVATION_COLUMNS, Delivery, product_ids
+from pokewatch.schema import (
+    CARD_COLUMNS,
+    OBSERVATION_COLUMNS,
+    OPTIONAL_PRICES,
+    VALUES,
+    Delivery,
+    product_ids,
+)
 from pokewatch.sources import About
 
 ABOUT = About(
     serves="whatever a CSV or Parquet file of yours holds, or a folder of them (--path)",
-    currency="USD, or what its column 'currency' says",
+    currency="USD, or what its column 'currency', a header or --currency says",
     history="all dates in the file",
     limits="none",
 )
+PRICES = ["market_price", *OPTIONAL_PRICES]
 VALUE_COLUMNS = [*OBSERVATION_COLUMNS, "currency"]
 TARGETS = [*VALUE_COLUMNS, *CARD_COLUMNS[1:-1], "tcgdex_id"]
 
@@ -31,6 +41,7 @@ def fetch(
     on: date | None = None,
     columns: dict[str, str] | None = None,
     id_template: str | None = None,
+    currency: str | None = None,
 ) -> Delivery:
     """Return every row of a file as observations, and its cards.
 
@@ -38,7 +49,10 @@ def fetch(
     on: the rows of that date only; for a file without dates, the date of all rows.
     columns: our column -> the file's column, for files with other names.
     id_template: how a card_id is made of the file's columns, ``"{set}|{name}"``; lower-cased.
-    Raises UsageError for a missing file or column, SourceError for a file that cannot be read.
+    currency: that of all prices; default: what the file says, else USD.
+    Raises UsageError for a missing file or column, for prices that may mean two numbers and for
+    columns that say another language, currency or grade, SourceError for a file that cannot be
+    read.
     """
     frame = read_table(path, None if "date" in (columns or {}) else on)
     given = set(frame.columns)
@@ -46,6 +60,15 @@ def fetch(
         columns or {}, given, path
     )
     data = pd.DataFrame({target: frame[column] for target, column in mapping.items()})
+    for column in data.select_dtypes("object"):
+        texts = [one for one in data[column].unique() if isinstance(one, str)]
+        if blanks := {one: one.strip() for one in texts if one != one.strip()}:
+            data[column] = data[column].map(lambda cell, known=blanks: known.get(cell, cell))
+    if path.name.lower().endswith(CSV):
+        data = _plain_numbers(data, path, frame.attrs["delimiter"] == ",")
+    prices = [mapping[name] for name in PRICES if name in mapping]
+    named = {currency_in(name) for name in prices} | {frame.attrs.get("currency", "")}
+    data = _in_currency(data, named - {""}, currency, path)
     used = set(mapping.values())
     if id_template is not None:
         data["card_id"], fields = build_ids(frame, id_template, path)
@@ -67,9 +90,77 @@ def fetch(
         days = pd.to_datetime(data["date"], errors="coerce", format="mixed", utc=True)
         data = data[days.isna() | (days.dt.date == on)]
     ignored = sorted(given - used)
+    for name in ignored:
+        _check_ignored(name, frame[name], path)
     notes = [f"columns not used: {', '.join(ignored)}"] if ignored else []
     observations = data[[name for name in VALUE_COLUMNS if name in data]]
     return Delivery(observations, source="file", cards=card_rows(data), notes=notes)
+
+
+def _check_ignored(name: str, column: pd.Series, path: Path) -> None:
+    """Refuse a column that is not read and says that prices are other ones than they seem."""
+    if column.dtype != "object" and not kind_of(name, ()):
+        return
+    cells = [str(one) for one in column.dropna().unique()]
+    kind = kind_of(name, cells)
+    if kind in ("grade", "language", "currency") and (found := told(kind, cells)):
+        mend = "take those rows out, or make the column a part of the ids with --id"
+        raise UsageError(
+            f"column '{name}' of '{path}' looks like {kind} and says {found!r}, and prices here "
+            f"are of ungraded English cards in USD: "
+            f"{f'--map currency={name}' if kind == 'currency' else mend}"
+        )
+
+
+def _plain_numbers(data: pd.DataFrame, path: Path, by_comma: bool) -> pd.DataFrame:
+    """Return data with a decimal point in all numbers; UsageError where the mark is unclear.
+
+    by_comma: commas part the file's columns, so that a lone point is a decimal one.
+    """
+    cells = {name: data[name].dropna().unique() for name in VALUES if name in data}
+    mark = decimal_mark(cells.values())
+    commas = any("," in one for column in cells.values() for one in column)
+    if mark == "." or (not mark and by_comma and not commas):
+        return data
+    out = data.copy()
+    for name, column in cells.items():
+        meant = {one: readings(one) for one in column}
+        unclear = [one for one, found in meant.items() if len(found) > 1 and "." in one]
+        if unclear and not mark:
+            raise UsageError(
+                f"{unclear[0]!r} in column '{name}' of '{path}' may be thousands or decimals: "
+                "write prices with a decimal point and no other mark"
+            )
+        if mark:
+            plain = {
+                one: str(found.get(mark, min(found.values())))
+                for one, found in meant.items()
+                if found
+            }
+            out[name] = data[name].map(lambda cell, plain=plain: plain.get(cell, cell))
+    return out
+
+
+def _in_currency(
+    data: pd.DataFrame, named: set[str], currency: str | None, path: Path
+) -> pd.DataFrame:
+    """Return data with the column ``currency`` where its prices are not in USD.
+
+    named: what headers and comments say. Raises UsageError where they contradict each other.
+    """
+    code = (currency or "").upper()
+    if code and code not in CODES:
+        raise UsageError(
+            f"--currency '{currency}' is none: write one of {', '.join(sorted(CODES))}"
+        )
+    said = named | ({code} - {""})
+    if "currency" in data and said:
+        said |= set(data["currency"].dropna().str.upper()) - {""}
+    if len(said) > 1:
+        raise UsageError(f"prices of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
+    if said and said != {"USD"}:
+        return data.assign(currency=said.pop())
+    return data
 
 
 def files(folder: Path, on: date | None = None) -> list[Path]:

@@ -24,14 +24,17 @@ from pokewatch import __version__
 from pokewatch.errors import PokewatchError, SourceError
 from pokewatch.files import atomic_write, write_error
 from pokewatch.settings import Settings
+from pokewatch.sources.proxy import proxy_of
 from pokewatch.sources.responses import (
     ASK_SLOWER,
     RUN_AGAIN,
     NotFoundError,
+    RefusedError,
     StoppedError,
     TransientError,
+    decoded,
     explained,
-    parse_json,
+    json_body,
     retry_after,
     shown_address,
 )
@@ -89,22 +92,45 @@ class Client:
         self._settings = settings
         self._timeout = max(settings.request_timeout, timeout)
         self._per_minute, self._per_day = per_minute, per_day
-        self._key = key_setting or "the key"
+        self._key = key_setting or "the service's URL"
         self._wait, self._clock = wait, clock
         self._free_at = self._answered_at = clock()
         self._last_minute: deque[float] = deque(maxlen=per_minute or None)
         self._failures = 0
+        self._proxy = ""
         try:
+            self._proxy, proxy = proxy_of(httpx.URL(base_url))
+            transport = self._transport(proxy)
             self._http = httpx.Client(
                 base_url=base_url,
                 headers={"User-Agent": user_agent(settings), **(headers or {})},
                 timeout=self._timeout,
                 follow_redirects=not headers,
+                transport=transport,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise SourceError(
                 f"a client for '{self.shown}' cannot be made: its address or a header is not "
                 "valid; correct the service's URL or key in .env"
+            ) from error
+
+    def _transport(self, proxy: str) -> httpx.HTTPTransport:
+        """Return the connection, by a proxy or ("") without; httpx refuses many a NO_PROXY."""
+        if not proxy:
+            return httpx.HTTPTransport()
+        named = f"{self._proxy}={shown_address(proxy)}"
+        around = f"or name '{httpx.URL(self.shown).host}' in NO_PROXY to go without"
+        try:
+            return httpx.HTTPTransport(proxy=proxy)
+        except ImportError as error:
+            raise SourceError(
+                f"{self.shown}: {named} is a SOCKS proxy, for which a package is missing: install "
+                f"'httpx[socks]', {around}"
+            ) from error
+        except (httpx.InvalidURL, ValueError) as error:
+            raise SourceError(
+                f"{self.shown}: {named} is no proxy that can be used: write it as "
+                f"http://host:port, {around}"
             ) from error
 
     def __enter__(self) -> Client:
@@ -118,7 +144,14 @@ class Client:
 
         Raises SourceError (NotFoundError on 404) that names the address and what to do.
         """
-        return self._request(path, params, parse_json, JSON_LIMIT)
+        return decoded(self.get_body(path, params))
+
+    def get_body(self, path: str, params: Query | None = None, limit: int = JSON_LIMIT) -> bytes:
+        """Return a JSON answer as delivered; a malformed one is asked for again.
+
+        Raises as ``get_json``.
+        """
+        return self._request(path, params, json_body, limit)
 
     def get_text(self, path: str) -> str:
         """Return the answer as text; raises as ``get_json``."""
@@ -154,6 +187,7 @@ class Client:
         if self.stopped:
             raise StoppedError(self.stopped)
         address = shown_address(f"{self.shown}/{path.lstrip('/')}")
+        address += f" (by the proxy in {self._proxy})" if self._proxy else ""
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(self._settings.request_attempts) | stop_after_delay(PATIENCE),
@@ -263,11 +297,13 @@ class Client:
         if status == 404:
             raise NotFoundError(f"{address}: not found (404); check the id, the date and the URL")
         if status in (401, 403):
-            refusal = StoppedError if status == 401 else SourceError
+            refusal = StoppedError if status == 401 else RefusedError
             raise refusal(
                 f"{address}: refused ({status}); check {self._key} in .env and set "
                 "POKEWATCH_CONTACT, or ask for less often"
             )
+        if status == 407:
+            raise StoppedError(f"{address}: the proxy refuses (407); correct its user and password")
         if status != 200:
             raise SourceError(
                 f"{address}: unusable answer ({status}); check the service's URL in .env"

@@ -97,7 +97,7 @@ def _add(delivery: DeliveryBuilder, answer: _Answer, product: int) -> None:
             f"product {product}: {problem}, its known ones are {', '.join(sorted(known)) or 'none'}"
         )
     set_name = card.set.get("name") if isinstance(card.set, dict) else None
-    facts = {
+    facts: dict[str, Any] = {
         "name": text(card.name),
         "set_name": text(card.setName) or text(set_name),
         "number": text(card.cardNumber),
@@ -110,6 +110,8 @@ def _add(delivery: DeliveryBuilder, answer: _Answer, product: int) -> None:
     day = prices.get("lastUpdated") or card.updatedAt or datetime.now(UTC).date().isoformat()
     if prices:
         delivery.add(card_id, day, prices, FIELDS, **facts)
+    elif not card.priceHistory:
+        delivery.add_unpriced(str(product), card.name)
     only = card_id if known | {printing} == {printing} else None
     for then, point in _points(card.priceHistory):
         same_day = str(then)[:10] == str(day)[:10]

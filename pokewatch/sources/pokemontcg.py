@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from pokewatch.cards.spelling import SETS_ELSEWHERE, printing_of
 from pokewatch.errors import SourceError
 from pokewatch.settings import Settings
 from pokewatch.sources import About
-from pokewatch.sources.delivery import DeliveryBuilder, parsed, text
+from pokewatch.sources.delivery import DeliveryBuilder, parsed
 from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError
 
@@ -21,6 +22,7 @@ ABOUT = About(
     limits="1,000 requests a day and 30 a minute without a key, 20,000 a day with one; slow",
     key_setting="POKEWATCH_POKEMONTCG_KEY",
     probe="/cards?pageSize=1",
+    ends=date(2027, 3, 1),
 )
 SLOWEST = 90.0  # seconds; answers take up to a minute
 PAGE = 250
@@ -105,13 +107,8 @@ def _add_card(delivery: DeliveryBuilder, answer: Any, set_id: str) -> None:
     except SourceError as error:
         delivery.failures[f"card {named or 'of set ' + set_id}"] = error
         return
-    facts = {
-        "name": text(card.name),
-        "set_name": text(card.set.get("name")) if isinstance(card.set, dict) else None,
-        "number": text(card.number),
-        "rarity": text(card.rarity),
-        "aliases": [card.id],
-    }
+    set_name = card.set.get("name") if isinstance(card.set, dict) else None
+    facts = delivery.facts(card.id, card.name, set_name, card.number, card.rarity)
     us_prices = (card.tcgplayer and card.tcgplayer.prices) or {}
     blocks = {name: block for name, block in us_prices.items() if block is not None}
     for name, block in blocks.items():
@@ -119,7 +116,10 @@ def _add_card(delivery: DeliveryBuilder, answer: Any, set_id: str) -> None:
         card_id = delivery.known.card_id(card.id, printing) if printing else None
         day = card.tcgplayer.updatedAt if card.tcgplayer else None
         delivery.add(card_id, day, block, US_FIELDS, printing=printing, **facts)
-    if blocks or card.cardmarket is None or not card.cardmarket.prices:
+    if blocks:
+        return
+    if card.cardmarket is None or not card.cardmarket.prices:
+        delivery.add_unpriced(card.id, card.name)
         return
     day, prices = card.cardmarket.updatedAt, card.cardmarket.prices
     delivery.add(delivery.known.only_card(card.id), day, prices, EU_FIELDS, "EUR", **facts)

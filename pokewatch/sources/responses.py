@@ -23,6 +23,10 @@ class NotFoundError(SourceError):
     """The service has nothing under this address (404)."""
 
 
+class RefusedError(SourceError):
+    """The service does not give this address to us (403)."""
+
+
 class StoppedError(SourceError):
     """The service is not asked any more by this client; every further request raises this."""
 
@@ -70,15 +74,16 @@ def retry_after(value: str | None) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def parse_json(chunks: Iterable[bytes]) -> Any:
-    """Return the value of a JSON answer; TransientError for anything else."""
+def json_body(chunks: Iterable[bytes]) -> bytes:
+    """Return a JSON answer; TransientError for anything else."""
     body = b"".join(chunks)
     try:
-        return decoded(body)
+        decoded(body)
     except ValueError as error:
         if body.lstrip()[:1] == b"<":
             raise TransientError("the answer is a web page instead of JSON") from error
         raise TransientError(f"the answer is malformed or cut short ({error})") from error
+    return body
 
 
 def decoded(body: bytes) -> Any:

@@ -95,13 +95,10 @@ def ask(client: Client, delivery: DeliveryBuilder) -> None:
 
 
 def _add(delivery: DeliveryBuilder, card: _Card, set_name: str | None) -> None:
-    facts = {
-        "name": text(card.name),
-        "set_name": set_name,
-        "number": text(card.localId),
-        "rarity": text(card.rarity),
-        "aliases": [card.id],
-    }
+    facts = delivery.facts(card.id, card.name, set_name, card.localId, card.rarity)
+    european = (card.pricing and card.pricing.cardmarket) or {}
+    if linked := product_id({"productId": european.get("idProduct")}):
+        delivery.link(linked, facts)
     american = (card.pricing and card.pricing.tcgplayer) or {}
     day, currency = american.get("updated"), american.get("unit")
     found = False
@@ -115,12 +112,16 @@ def _add(delivery: DeliveryBuilder, card: _Card, set_name: str | None) -> None:
         if printing and product is not None:
             card_id = f"{product}:{printing}"
         described = facts | {"printing": printing, "product_id": product}
-        delivery.add(card_id, day, block, US_FIELDS, currency, **described)
-    european = (card.pricing and card.pricing.cardmarket) or {}
+        claim = f"TCGplayer's product {product}" if product else ""
+        delivery.add(card_id, day, block, US_FIELDS, currency, claim, **described)
+    if not (found or european):
+        delivery.add_unpriced(card.id, card.name)
     if found or not european:
         return
     day, currency = european.get("updated"), european.get("unit") or "EUR"
-    delivery.add(_only_printing(delivery, card), day, european, EU_FIELDS, currency, **facts)
+    claim = f"Cardmarket's product {linked}" if linked else ""
+    only = _only_printing(delivery, card)
+    delivery.add(only, day, european, EU_FIELDS, currency, claim, **facts)
     if european.get("trend-holo"):  # 0 means no data; which printing the foil is, nobody says
         delivery.add(None, day, european, EU_FOIL_FIELDS, currency)
 

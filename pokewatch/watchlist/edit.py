@@ -18,7 +18,7 @@ import yaml
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
 from pokewatch.files import atomic_write
-from pokewatch.watchlist.entries import Condition, Entry, entry, parse, read
+from pokewatch.watchlist.entries import Condition, Entry, Loader, entry, parse, read
 
 HEADER = "# Your cards; 'pokewatch watch --help' shows how to add, remove, list and import them.\n"
 BY_HAND = "the file is as it was: edit it by hand"
@@ -199,7 +199,7 @@ def _check(text: str, path: Path, wanted: list[Entry]) -> None:
 
 
 def _list(text: str) -> yaml.SequenceNode | None:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=Loader)
     if not isinstance(node, yaml.SequenceNode):
         return None
     if node.flow_style and node.value:

@@ -22,6 +22,10 @@ from pokewatch.sources.simulated import FIRST_PRODUCT
 from pokewatch.store.tables import Store
 
 SPANS = (1, 7, 30)  # days over which a value's change is shown
+WRITTEN = (
+    "tag:yaml.org,2002:null",
+    "tag:yaml.org,2002:merge",
+)  # what plain values may be but texts
 EXAMPLE = "write each card as '- {card: sv4pt5-1, quantity: 2, cost: 12.50}'"
 
 
@@ -48,6 +52,17 @@ ADVICE = {
 }
 
 
+class Loader(yaml.SafeLoader):
+    """Reads every value as the text that is written, but for null: YAML 1.1 makes 010 an 8."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: kept
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    if (kept := [one for one in known if one[0] in WRITTEN])
+}
+
+
 def condition_of(text: str) -> Condition | None:
     """Return the condition meant by ``near_mint``, ``Near Mint``, ``NM`` and the like, or None."""
     word = re.sub(r"[\W_]+", "", text.casefold())
@@ -62,7 +77,7 @@ class Entry(BaseModel):
     )
 
     card: str = Field(min_length=1)
-    quantity: int = Field(default=1, ge=1)
+    quantity: int = Field(default=1, ge=1, le=10**9)
     cost: float | None = Field(default=None, ge=0)
     note: str = ""
     condition: Condition = Condition.near_mint
@@ -77,8 +92,13 @@ class Entry(BaseModel):
     @field_validator("quantity", "cost", "target_above", "target_below", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        if isinstance(value, bool):
+        """Take a text for a number only where every reader would take it for the same one."""
+        if isinstance(value, bool) or value in ("true", "false"):
             raise ValueError("a number is wanted")
+        if isinstance(value, str) and re.match(r"[-+]?0\d", value):
+            raise ValueError("a zero stands before the number")
+        if isinstance(value, str) and re.search(r"\d[eE_]", value):
+            raise ValueError("Input should be a valid number")
         return value
 
     @model_validator(mode="after")
@@ -115,7 +135,9 @@ def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None 
     if not field:
         raise UsageError(f"{here}: {problem}")
     advice = f"; {ADVICE[field]}" if field in ADVICE else ""
-    raise UsageError(f"{here}: {field}={first['input']!r}: {problem}{advice}")
+    given = first["input"]
+    shown = given if re.fullmatch(r"-?\d+(\.\d+)?", str(given)) else repr(given)
+    raise UsageError(f"{here}: {field}={shown}: {problem}{advice}")
 
 
 def load(path: Path) -> list[Entry]:
@@ -139,7 +161,7 @@ def read(path: Path) -> str:
 def parse(text: str, name: str) -> list[Entry]:
     """Return the entries of a watchlist's text, as ``load`` does; name: the file's."""
     try:
-        loader = yaml.SafeLoader(text)
+        loader = Loader(text)
         node = loader.get_single_node()
         values = loader.construct_document(node) if node else None
     except (yaml.YAMLError, ValueError) as error:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.columns import GRADE, UNGRADED, kind_of, told
 from pokewatch.cards.matching import RowMatcher
 from pokewatch.cards.spelling import plain
+from pokewatch.csv_files import (
+    BLANK,
+    CODES,
+    Table,
+    amount,
+    currency_in,
+    currency_of,
+    decimal_mark,
+    read,
+    without_currency,
+)
 from pokewatch.errors import UsageError
-from pokewatch.watchlist.csv_files import amount, decimal_mark, read
 from pokewatch.watchlist.entries import Condition, Entry, condition_of, entry
 
 # Our field: how exports spell its header, the best first, without case, blanks and signs.
@@ -24,13 +36,16 @@ HEADERS = {
     "set_code": "setcode setid expansioncode editioncode exp",
     "number": "cardnumber number collectornumber cardno no num localid numero nummer",
     "printing": "printing variant variance finish version treatment foil",
-    "quantity": "quantity qty count amount copies totalquantity owned quantite anzahl cantidad",
+    "quantity": "quantity qty count amount copies totalquantity owned numberowned "
+    "quantityowned ownedquantity quantite anzahl menge cantidad",
+    "added": "addtoquantity",
     "condition": "condition cardcondition etat zustand",
     "cost": "cost averagecostpaid purchaseprice pricepaid buyprice pricebought costbasis "
     "averagecost avgcost unitcost paid prixdachat kaufpreis",
     "currency": "currency purchasepricecurrency costcurrency devise",
     "language": "language lang langue sprache",
-    "grade": "grade gradingcompany grader graded",
+    "grade": "grade grading graded gradingcompany gradecompany grader gradevalue",
+    "collected": "collected have obtained inhand",
     "game": "game category productline",
     "reverse": "reverseholo isreverseholo isreverse",
     "first_edition": "firstedition firsted isfirsted isfirstedition",
@@ -38,6 +53,9 @@ HEADERS = {
     "target_below": "targetbelow",
     "note": "note notes comment comments remarks commentaire",
 }
+# Counts that are no copies beside the quantity.
+ASIDE = {"tradelistcount", "tradequantity", "wishlistcount", "deckscountbuilt", "deckscountall"}
+SEVERAL = ("grade",)  # fields that may stand in several columns, read together
 CONDITION_WORDS = {
     "mint": Condition.near_mint,
     "m": Condition.near_mint,
@@ -63,8 +81,6 @@ CARDMARKET = {
 }
 YES = {"1", "true", "yes", "y", "x", "ja", "oui", "si"}
 NO = {"0", "false", "no", "n", "nein", "non", "none"}
-UNGRADED = {"", "ungraded", "raw", "none", "no", "na", "n a", "0", "false"}
-BLANK = {"", "-", "n/a", "na", "null", "none"}
 
 
 @dataclass
@@ -72,49 +88,69 @@ class Imported:
     """What a file holds: entries, and by line why a row, or a part of it, was left out.
 
     problems: rows that could not be understood; skipped: rows that are no copy of a card here
-    (quantity 0, another game); remarks: rows that were taken without a part.
+    (quantity 0, another game); remarks: rows that were taken without a part; unused: columns that
+    were not read; free: how many costs of 0 were taken as not told.
     """
 
     entries: list[Entry] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     remarks: list[tuple[int, str]] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    free: int = 0
 
 
 class _SkippedError(Exception):
     """A row that is no copy of a card; its text says why."""
 
 
-def load(path: Path, catalog: Catalog, columns: dict[str, str] | None = None) -> Imported:
+def load(
+    path: Path,
+    catalog: Catalog,
+    columns: dict[str, str] | None = None,
+    ignore: Iterable[str] = (),
+    currency: str = "",
+    eur_usd: float = 0.0,
+) -> Imported:
     """Read an export.
 
-    columns: our field -> the file's column, for headers that are not known.
-    Raises UsageError for a file that cannot be read or names no cards.
+    columns: our field -> the file's column, for headers that are not known; ignore: columns that
+    are not to be read. currency: that of all costs which name none; eur_usd: USD for one EUR, 0:
+    costs in EUR are left out.
+    Raises UsageError for a file that cannot be read, names no cards, or has a column that changes
+    what its rows are worth and is not understood.
     """
-    columns = columns or {}
+    columns, ignored = columns or {}, set(ignore)
     spellings = set(" ".join(HEADERS.values()).split())
     table = read(path, lambda name: name in columns.values() or _word(name) in spellings)
-    header = table.header
+    if absent := sorted(ignored - set(table.header)):
+        raise UsageError(f"--ignore names {absent[0]}, which '{path}' does not have")
+    header = [name for name in table.header if name not in ignored]
     mapping = columns_of(header, columns, path)
+    used = {name for names in mapping.values() for name in names}
+    unused = [name for name in header if name not in used]
+    _check_unused(table, mapping, columns, unused, path)
+    places = {ours: [table.header.index(one) for one in names] for ours, names in mapping.items()}
     lines = [
-        (number, {ours: table.cell(cells, theirs) for ours, theirs in mapping.items()}, cells)
+        (number, {ours: _joined(cells, at) for ours, at in places.items()})
         for number, cells in table.rows
     ]
-    words = {_word(cells.get("condition", "")) for _, cells, _ in lines}
-    costs = [cells.get("cost", "") for _, cells, _ in lines]
+    texts = {"card", "product_id", "name", "set", "set_code", "number", "note"}
+    numbers = [name for name in header if not any(name in mapping.get(ours, ()) for ours in texts)]
+    words = {_word(cells.get("condition", "")) for _, cells in lines}
     reader = _Reader(
         RowMatcher(catalog),
         cardmarket=bool(
             words & (set(CARDMARKET) - {"lp", "lightplayed"})
             or {_word(name) for name in header} & {"idproduct", "idarticle"}
         ),
-        decimal=decimal_mark(costs, "," if table.delimiter == ";" else "."),
+        decimal=decimal_mark(map(table.column, numbers)),
+        currency=_currency(table, mapping, currency, path),
+        eur_usd=eur_usd,
     )
-    out = Imported()
-    for number, named, cells in lines:
+    out = Imported(problems=list(table.problems), skipped=list(table.comments), unused=unused)
+    for number, named in lines:
         try:
-            if len(cells) > len(header) and any(cells[len(header) :]):
-                raise UsageError(f"it has {len(cells)} cells, the header {len(header)}")
             made, remark = reader(named)
         except UsageError as error:
             out.problems.append((number, str(error)))
@@ -124,7 +160,57 @@ def load(path: Path, catalog: Catalog, columns: dict[str, str] | None = None) ->
             out.entries.append(made)
             if remark:
                 out.remarks.append((number, remark))
+    out.problems.sort()
+    out.free = reader.free
     return out
+
+
+def _joined(cells: list[str], places: list[int]) -> str:
+    """Return the cell of a field; of several columns all that say something."""
+    found = [cells[at] for at in places]
+    if len(found) > 1:
+        found = [one for one in found if plain(one) not in UNGRADED]
+    return " ".join(found)
+
+
+def _check_unused(
+    table: Table,
+    mapping: dict[str, list[str]],
+    columns: dict[str, str],
+    unused: list[str],
+    path: Path,
+) -> None:
+    """Refuse a column that changes what rows are worth and is not understood."""
+    for name in unused:
+        cells = table.column(name)
+        kind = kind_of(name, cells)
+        if not kind or kind in columns or _word(name) in ASIDE:
+            continue
+        granted = None
+        if kind == "quantity" and kind in mapping:
+            if cells == table.column(mapping[kind][0]):
+                continue
+            granted = {"", *NO}
+        if found := told(kind, cells, granted):
+            raise UsageError(
+                f"column '{name}' of '{path}' says {found!r}, looks like {kind} and is not "
+                f"understood: name it with --map {kind}='{name}', or leave it out with "
+                f"--ignore '{name}'"
+            )
+
+
+def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: Path) -> str:
+    """Return the currency of costs that name none: what the user, the header or a comment says."""
+    code = currency.upper()
+    if code and code not in CODES:
+        raise UsageError(
+            f"--currency '{currency}' is none: write one of {', '.join(sorted(CODES))}"
+        )
+    header = "".join(currency_in(name) for name in mapping.get("cost", ()))
+    said = {code, header, table.currency} - {""}
+    if len(said) > 1:
+        raise UsageError(f"costs of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
+    return said.pop() if said else "USD"
 
 
 @dataclass
@@ -134,23 +220,30 @@ class _Reader:
     find: RowMatcher
     cardmarket: bool
     decimal: str
+    currency: str = "USD"
+    eur_usd: float = 0.0
+    free: int = 0
 
     def __call__(self, row: dict[str, str]) -> tuple[Entry, str]:
         game = plain(row.get("game", ""))
         if game and "pokemon" not in game:
             raise _SkippedError(f"{row['game']!r} is not Pokémon")
         quantity = self._quantity(row)
-        if plain(row.get("grade", "")) not in UNGRADED:
-            raise UsageError(f"graded {row['grade']!r}: prices here are of ungraded cards")
+        grade = row.get("grade", "")
+        if plain(grade) not in UNGRADED:
+            raise UsageError(f"graded {grade!r}: prices here are of ungraded cards")
+        if graded := next(filter(None, map(GRADE.search, row.values())), None):
+            raise UsageError(f"it says {graded[0]!r}: prices here are of ungraded cards")
         condition, printing = self._condition(row.get("condition", ""))
         card_id = self.find(row | {"printing": _printing(row) or printing})
         cost, remark = self._cost(row)
+        note = " ".join(row.get("note", "").split())
         fields = {
             "card": card_id,
             "quantity": quantity,
             "condition": condition,
             "cost": cost,
-            "note": " ".join(row.get("note", "").split()),
+            "note": note if re.search(r"\w", note) else "",
         }
         for name in ("target_above", "target_below"):
             if row.get(name, "").casefold() not in BLANK:
@@ -158,16 +251,32 @@ class _Reader:
         return entry(card_id, fields), remark
 
     def _quantity(self, row: dict[str, str]) -> int:
-        text = row.get("quantity", "1")
-        if text.casefold() in BLANK:
+        if plain(row.get("collected", "")) in NO:
+            raise _SkippedError(f"collected is {row['collected']!r}: not owned")
+        given = {name: row[name] for name in ("quantity", "added") if name in row}
+        counts = {
+            name: self._copies(text) for name, text in given.items() if text.casefold() not in BLANK
+        }
+        if given and not counts:
             raise _SkippedError("the quantity is blank: not owned")
-        found = re.fullmatch(r"(\d{1,3}(?:[.,]\d{3})+|\d+)(?:[.,]0{1,2})?", text)
-        if not found:
-            raise UsageError(f"quantity {text!r} is no whole number")
-        quantity = int(re.sub(r"\D", "", found[1]))
+        if len(counts) > 1 and min(counts.values()):
+            raise UsageError(
+                f"quantity {given['quantity']!r} and {given['added']!r} to be added: which are "
+                "owned is not clear"
+            )
+        quantity = max(counts.values(), default=1)
         if quantity == 0:
             raise _SkippedError("the quantity is 0: not owned")
         return quantity
+
+    def _copies(self, text: str) -> int:
+        try:
+            found = amount(text, self.decimal)
+        except UsageError as error:
+            raise UsageError(f"quantity {error}".replace(" of USD", "")) from error
+        if currency_of(text)[0] or found % 1:
+            raise UsageError(f"quantity {text!r} is no whole number")
+        return int(found)
 
     def _condition(self, text: str) -> tuple[Condition, str]:
         """Return the condition, and the printing that may follow it."""
@@ -184,18 +293,29 @@ class _Reader:
         return Condition.near_mint, ""
 
     def _cost(self, row: dict[str, str]) -> tuple[float | None, str]:
-        text, currency = row.get("cost", ""), row.get("currency", "").upper()
+        """Return the cost, and why it is left out; 0 is how exports write that it is not told."""
+        text = row.get("cost", "")
         if text.casefold() in BLANK:
             return None, ""
-        sign = re.sub(r"USD|US\$|\$|[\d.,'’\s]", "", text.upper())
-        if currency not in ("", "USD", "$", "US$") or re.fullmatch(r"[€£¥]|[A-Z]{2,3}", sign):
-            shown = text if sign else f"{text} {currency}"
+        beside, number = currency_of(text)
+        column = row.get("currency", "").strip()
+        named = {currency_in(column) or column.upper()} if plain(column) or column else set()
+        named |= {beside} - {""}
+        code = " ".join(sorted(named)) or self.currency
+        cost = amount(number, self.decimal)
+        if not cost:
+            self.free += 1
+            return None, ""
+        if code == "EUR" and self.eur_usd:
+            return round(cost * self.eur_usd, 2), f"cost {text!r} converted at {self.eur_usd:g} USD"
+        if code != "USD":
+            shown = text if beside else f"{text} {code}"
             return None, f"taken without its cost {shown!r}: costs are in USD"
-        return amount(text, self.decimal), ""
+        return cost, ""
 
 
-def columns_of(header: list[str], columns: dict[str, str], path: Path) -> dict[str, str]:
-    """Return our field -> the file's column; what ``columns`` names wins.
+def columns_of(header: list[str], columns: dict[str, str], path: Path) -> dict[str, list[str]]:
+    """Return our field -> the file's columns; what ``columns`` names wins.
 
     Raises UsageError for an unknown field, a column that is not there, and a file without cards.
     """
@@ -207,12 +327,20 @@ def columns_of(header: list[str], columns: dict[str, str], path: Path) -> dict[s
             )
         if theirs not in header:
             raise UsageError(f"--map names {theirs}, which '{path}' does not have: it has {listed}")
-    words = {_word(name): name for name in reversed(header) if name not in columns.values()}
-    found = {
-        ours: next((words[word] for word in spelt.split() if word in words), "")
-        for ours, spelt in HEADERS.items()
-    }
-    mapping = {ours: theirs for ours, theirs in found.items() if theirs} | columns
+    words: dict[str, str] = {}
+    for name in header:
+        if name not in columns.values():
+            words.setdefault(_word(name), name)
+    for name in header:  # "Purchase Price (EUR)" is a purchase price
+        if name not in columns.values() and currency_in(name):
+            words.setdefault(_word(without_currency(name)), name)
+    mapping: dict[str, list[str]] = {}
+    for ours, spelt in HEADERS.items():
+        found = [words[word] for word in spelt.split() if word in words]
+        if ours in columns:
+            mapping[ours] = [columns[ours]]
+        elif found:
+            mapping[ours] = found if ours in SEVERAL else found[:1]
     if not {"card", "product_id", "name"} & set(mapping) and not (
         "number" in mapping and {"set", "set_code"} & set(mapping)
     ):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from builders import curve, delivery
+from test_cli import run
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.frames import tidy
-from pokewatch.cards.import_names import add_names
+from pokewatch.cards.import_names import add_names, remove_alias
 from pokewatch.errors import UsageError
 from pokewatch.quality.ingest import ingest
 from pokewatch.settings import load_settings
@@ -54,6 +55,28 @@ def test_a_file_by_card_id_describes_one_printing(settings, tmp_path):
     path = put(tmp_path, "card_id,alias\n7:Normal,sv1-1\n7:Normal,base9-1\n")
     assert add_names(settings, path)["changed"] == 1
     assert Catalog(Store.from_settings(settings).cards()).resolve("base9-1") == "7:Normal"
+
+
+def test_an_alias_is_withdrawn_in_any_spelling(settings, tmp_path):
+    path = put(tmp_path, "product_id,alias\n7,sv01-001\n7,base9-1\n8,sv01-001\n")
+    add_names(settings, path)
+
+    def aliases():
+        known = Store.from_settings(settings).cards()
+        return [list(names) for names in known.sort_values("card_id")["aliases"]]
+
+    assert remove_alias(settings, "SV1-1", "8") == {"changed": 1}
+    assert aliases() == [["base9-1", "sv01-001"]] * 2 + [[]]
+    assert remove_alias(settings, "sv1-001") == {"changed": 2}
+    assert aliases() == [["base9-1"]] * 2 + [[]]
+    with pytest.raises(UsageError, match="no known card has the alias 'sv1-1'"):
+        remove_alias(settings, "sv1-1")
+    with pytest.raises(UsageError, match="no card '8' has the alias 'base9-1'"):
+        remove_alias(settings, "base9-1", "8")
+    add_names(settings, put(tmp_path, "product_id,alias\n8,x-1\n"))
+    done = run(settings.home, "cards", "alias", "--remove", "x-1", "8:Normal")
+    assert (done.returncode, done.stdout.split()) == (0, ["changed", "1"])
+    assert run(settings.home, "cards", "mew", "--remove", "x-1").returncode == 2
 
 
 def test_a_file_may_hold_names_only(settings, tmp_path):

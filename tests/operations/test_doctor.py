@@ -308,6 +308,16 @@ def test_a_champion_that_is_gone_no_longer_stops_the_night(settings, pointer):
     assert kept.read_text() == pointer
 
 
+@pytest.mark.parametrize(("day", "state"), [("2027-02-28", "warn"), ("2027-03-01", "bad")])
+@pytest.mark.parametrize("names", [{"source": "pokemontcg"}, {"fallback": ["pokemontcg"]}])
+def test_a_source_that_ends_is_named_with_the_date(settings, names, day, state):
+    with time_machine.travel(day):
+        *_, found = environment.check_source(settings.model_copy(update=names))
+    assert (found.state, found.name) == (state, "source ends")
+    assert found.message == "'pokemontcg' ends on 2027-03-01, new keys are not given out"
+    assert "tcgcsv or tcgdex" in found.remedy
+
+
 def test_a_source_that_is_unknown_or_lacks_its_key_is_named(settings, monkeypatch):
     def state(name: str) -> str:
         (one,) = environment.check_source(settings.model_copy(update={"source": name}))

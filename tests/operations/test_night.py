@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import time_machine
 from test_tcgcsv import Service, answer, price, product, serve_archives, service, settings
+from werkzeug import Request, Response
 
 from pokewatch.operations import night
 from pokewatch.quality.ingest import backfill
@@ -123,3 +125,39 @@ def test_a_day_that_an_archive_brought_still_gets_its_names(
         assert Store.from_settings(settings).cards()["name"].isna().all()
         night.collect_night(settings, "tcgcsv")
     assert Store.from_settings(settings).cards()["name"].notna().any()
+
+
+def test_a_week_of_nights_while_the_archive_is_closed(
+    service: Service, settings: Settings, caplog
+) -> None:
+    pulled: set[tuple[str, str]] = set()
+    archives: list[str] = []
+
+    def once(request: Request) -> Response:
+        """Answer as tcgcsv does: no archive, and each day's price file a single time."""
+        if "archive" in request.path:
+            archives.append(request.path)
+            return Response(status=403)
+        day = service.pages["/last-updated.txt"][:10]
+        if request.path.endswith("/prices"):
+            if (day, request.path) in pulled:
+                return Response(status=429)
+            pulled.add((day, request.path))
+        return service._answer(request)
+
+    service.server.clear()
+    service.server.expect_request(re.compile("/.*")).respond_with_handler(once)
+    notes = []
+    for day in (1, 2, 4, 5, 6, 7):
+        snapshot(service, day)
+        service.pages["/tcgplayer/3/604/prices"] = answer([price(1, "Holofoil", 50.0 + day)])
+        with time_machine.travel(f"2025-10-0{day}T21:00:00Z"):
+            for _ in range(2):  # the night, and somebody by hand
+                counts = night.collect_night(settings, "tcgcsv")
+                assert counts.incomplete == ""
+            notes.append([note for note in counts.notes if "missing" in note])
+    assert stored(settings) == [f"10-0{day}" for day in (1, 2, 4, 5, 6, 7)]
+    assert [len(one) for one in notes] == [0, 0, 1, 1, 1, 1]
+    assert notes[2][0].startswith("days from 2025-10-03 on are missing or short and cannot be had")
+    assert archives == ["/archive/tcgplayer/prices-2025-10-03.ppmd.7z"]
+    assert caplog.text.count("(403)") == 1

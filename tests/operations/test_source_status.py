@@ -38,24 +38,29 @@ def test_every_source_is_listed_with_its_key_and_state(home):
         "tcgdex": "none",
         "pokemontcg": "set",
         "pokemonpricetracker": "missing",
+        "cardmarket": "none",
     }
+    ends = {name: one["ends"] for name, one in found.items() if one["ends"]}
+    assert ends == {"pokemontcg": "2027-03-01"}
     assert (found["tcgdex"]["rows"], found["tcgdex"]["newest"]) == (5, "2025-01-03")
     assert found["tcgdex"]["collected"] == "2025-01-03T00:00:00+00:00"
     assert (found["tcgcsv"]["rows"], found["tcgcsv"]["newest"]) == (0, None)
     assert KEY not in json.dumps(found)
     settings = load_settings(home=home, store="", pokemonpricetracker_key=KEY)
-    assert [one["key"] for one in source_status(settings)][4:] == ["not set", "set"]
+    assert [one["key"] for one in source_status(settings)][4:6] == ["not set", "set"]
 
 
 def test_a_check_asks_each_service_and_says_what_fails(home, httpserver: HTTPServer):
     httpserver.expect_request("/good/en/sets").respond_with_json([])
     httpserver.expect_request("/bad/tcgplayer/3/groups").respond_with_data("", status=500)
+    httpserver.expect_request("/good/productList/products_nonsingles_6.json").respond_with_json({})
     httpserver.expect_request("/refused/cards").respond_with_data("", status=401)
     done = run(
         home,
         "sources",
         "--check",
         POKEWATCH_TCGDEX_URL=httpserver.url_for("/good"),
+        POKEWATCH_CARDMARKET_URL=httpserver.url_for("/good"),
         POKEWATCH_TCGCSV_URL=httpserver.url_for("/bad"),
         POKEWATCH_POKEMONTCG_URL=httpserver.url_for("/refused"),
         POKEWATCH_POKEMONTCG_KEY=KEY,
@@ -64,8 +69,10 @@ def test_a_check_asks_each_service_and_says_what_fails(home, httpserver: HTTPSer
     assert done.returncode == 0, done.stderr
     checks = [line.strip() for line in done.stdout.splitlines() if "check: " in line]
     assert checks[0] == checks[1] == checks[3] == "check: ok"
+    assert "  ends on 2027-03-01, new keys are not given out: use another source" in done.stdout
     assert "answered 500 (1 try); run again later" in checks[2]
     assert "refused (401); check POKEWATCH_POKEMONTCG_KEY in .env" in checks[4]
     assert "needs a key: set POKEWATCH_POKEMONPRICETRACKER_KEY in .env" in checks[5]
     assert KEY not in done.stdout + done.stderr
-    assert len(httpserver.log) == 3
+    assert checks[6] == "check: ok"
+    assert len(httpserver.log) == 4

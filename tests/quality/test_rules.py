@@ -348,3 +348,26 @@ def test_a_ratio_that_is_exactly_the_limit_is_no_jump_on_any_level(store, config
         for number, level in enumerate(levels)
     ]
     assert ingest(store, delivery(*cards), config).quarantined == 0
+
+
+@pytest.mark.parametrize("other", [11.0, 25.0, 100.0, 5000.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_prices_at_once_the_lower_counts_whatever_their_distance(
+    store, config, other, turned
+):
+    prices = [other, 10.0] if turned else [10.0, other]
+    rows = pd.DataFrame({"card_id": "1:Normal", "date": "2025-01-03", "market_price": prices})
+    ingest(store, delivery(rows), config)
+    assert store.prices()["market_price"].tolist() == [10.0]
+    assert store.quarantine()["market_price"].tolist() == [other]
+    assert reasons(store) == {"superseded": 1}
+
+
+def test_of_two_prices_at_once_the_one_that_fits_the_days_before_counts(store, config):
+    ingest(store, delivery(curve("1:Normal", [100.0] * 5)), config)
+    twice = pd.DataFrame(
+        {"card_id": "1:Normal", "date": "2025-01-06", "market_price": [10.0, 101.0]}
+    )
+    ingest(store, delivery(twice), config)
+    assert store.prices()["market_price"].tolist()[-1] == 101.0
+    assert reasons(store) == {"jump": 1}

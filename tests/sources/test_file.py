@@ -149,3 +149,84 @@ def test_a_product_id_that_is_none_costs_its_own_row_only(tmp_path, product):
     path.write_text(f"card_id,product_id,date,market_price\n9:Normal,{product},2025-01-02,1\n")
     assert collect(config, "file", path=path).accepted == 1
     assert Store.from_settings(config).cards()["product_id"].tolist() == [8, 9]
+
+
+def prices(tmp_path: Path, text: str, **options):
+    """Return the observations that a CSV text delivers."""
+    path = tmp_path / "prices.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    return fetch_file(path, on=date(2025, 1, 2), **options).observations
+
+
+MAPPED = {"columns": {"market_price": "paid"}, "id_template": "{what}"}
+
+
+@pytest.mark.parametrize("options", [{}, MAPPED])
+def test_a_blank_cell_after_the_last_shifts_nothing(tmp_path, options):
+    header = "what,paid,low_price" if options else "card_id,market_price,low_price"
+    found = prices(tmp_path, f"{header}\n1:normal,10.00,8.00,\n2:normal,20.00,18.00,\n", **options)
+    assert found["card_id"].tolist() == ["1:normal", "2:normal"]
+    assert found["market_price"].tolist() == ["10.00", "20.00"]
+
+
+@pytest.mark.parametrize("options", [{}, MAPPED])
+@pytest.mark.parametrize("row", ["2:normal,1,8.00,10.00", "2:normal,8.00", '2:normal,8.00,"1'])
+def test_a_row_of_another_width_refuses_the_file(tmp_path, options, row):
+    header = "what,paid,low_price" if options else "card_id,market_price,low_price"
+    with pytest.raises(SourceError, match=r"prices.csv', line 3: .* mend the line or export"):
+        prices(tmp_path, f"{header}\n1:normal,10.00,8.00\n{row}\n", **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "currency"),
+    [
+        ("card_id,price_brl\n1,10\n", {"columns": {"market_price": "price_brl"}}, "BRL"),
+        ("card_id,Price (EUR)\n1,10\n", {"columns": {"market_price": "Price (EUR)"}}, "EUR"),
+        ("# Preise in €\ncard_id,market_price\n1,10\n", {}, "EUR"),
+        ("card_id,market_price\n1,10\n", {"currency": "gbp"}, "GBP"),
+        ("card_id,market_price,currency\n1,10,\n", {"currency": "EUR"}, "EUR"),
+    ],
+)
+def test_prices_in_another_currency_say_so(tmp_path, text, options, currency):
+    assert prices(tmp_path, text, **options)["currency"].tolist() == [currency]
+
+
+def test_prices_of_two_currencies_at_once_are_refused(tmp_path):
+    columns = {"market_price": "price_brl"}
+    for text in ("card_id,price_brl,currency\n1,10,USD\n", "# USD\ncard_id,price_brl\n1,10\n"):
+        with pytest.raises(UsageError, match="are in BRL and USD: one is wrong"):
+            prices(tmp_path, text, columns=columns)
+    with pytest.raises(UsageError, match="--currency 'x' is none"):
+        prices(tmp_path, "card_id,market_price\n1,10\n", currency="x")
+    with pytest.raises(UsageError, match="takes no --path, --map, --id or --currency"):
+        fetch("simulated", load_settings(home=tmp_path), currency="EUR")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("Grading", "PSA 10"), ("Language", "Japanese"), ("Währung", "EUR")]
+)
+def test_a_column_that_changes_what_prices_mean_is_not_passed_over(tmp_path, column, cell):
+    with pytest.raises(UsageError, match=f"'{column}' of .* says '{cell}'"):
+        prices(tmp_path, f"card_id,market_price,{column}\n1,10,{cell}\n")
+    assert len(prices(tmp_path, f"card_id,market_price,{column}\n1,10,\n")) == 1
+
+
+def test_decimal_commas_are_read_and_unclear_marks_refused(tmp_path):
+    found = prices(tmp_path, "card_id;market_price;low_price\n1;1.234;0,5\n2;12,5;x\n")
+    assert found["market_price"].astype(float).tolist() == [1234, 12.5]
+    assert found["low_price"].tolist() == ["0.5", "x"]  # what is no number is for quality to name
+    assert prices(tmp_path, "card_id,market_price\n1,1.234\n")["market_price"].tolist() == ["1.234"]
+    for text in (
+        "card_id;market_price\n1;1.234\n",
+        'card_id,market_price\n1,1.234\n2,"1,5"\n3,2.5\n',
+    ):
+        with pytest.raises(UsageError, match="may be thousands or decimals"):
+            prices(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["prices.csv", "prices.parquet"])
+def test_blanks_at_the_end_split_no_card(tmp_path, name):
+    rows = ROWS.assign(card_id=["1:Normal", "1:Normal "], name=["Eevee", "Eevee\u00a0"])
+    found = fetch_file(written(tmp_path, rows, name))
+    assert set(found.observations["card_id"]) == {"1:Normal"}
+    assert len(found.cards) == 1

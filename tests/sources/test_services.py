@@ -18,8 +18,9 @@ from werkzeug import Response
 
 from pokewatch import sources
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.operations import status
 from pokewatch.quality import rules
-from pokewatch.quality.ingest import ingest
+from pokewatch.quality.ingest import collect, ingest
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings, load_settings
 from pokewatch.sources import http, pokemontcg
@@ -366,3 +367,81 @@ def test_the_key_is_sent_to_its_service_only(source: Source) -> None:
     header = {"pokemontcg": "X-Api-Key", "pokemonpricetracker": "Authorization"}
     sent = source.web.requests[-1].headers.get(header.get(source.name, "X-Api-Key"))
     assert sent == {"pokemontcg": KEY, "pokemonpricetracker": f"Bearer {KEY}"}.get(source.name)
+
+
+def without_prices(page: dict) -> dict:
+    """Return a service's answer about a card as it is where no price of it is known."""
+    cards = page.get("data", [page])
+    for card in cards:
+        for name in ("pricing", "tcgplayer", "cardmarket", "prices"):
+            card.pop(name, None)
+    return page
+
+
+def test_a_service_without_prices_is_no_success(source: Source) -> None:
+    for address in source.addresses:
+        source.web.pages[address] = without_prices(source.web.pages[address])
+    settings = source.settings.model_copy(update={"fallback": []})
+    store = Store.from_settings(settings)
+    known = [curve(card_id, [1.0]) for card_id in KNOWN["card_id"]]
+    columns = ["card_id", "aliases", "product_id", "product_kind"]
+    described = KNOWN[columns].to_dict("list")
+    ingest(store, delivery_of(*known, **described), settings)
+    counts = collect(settings, source.name)
+    assert "2 cards came without a price: " in counts.notes[0]
+    assert all(word in counts.notes[0] for word in ("1", "2", "(Mew)"))
+    assert counts.reasons == {"price_missing": 2}
+    assert "0 cards have a usable price on the first day" in counts.incomplete
+    assert "2 came without one" in counts.incomplete
+
+
+def test_a_day_without_prices_covers_nothing_of_the_day_before(source: Source) -> None:
+    settings = source.settings.model_copy(update={"fallback": []})
+    store = Store.from_settings(settings)
+    yesterday = pd.Timestamp.now().normalize() - pd.Timedelta(days=1)
+    rows = [curve(card_id, [1.0], f"{yesterday:%Y-%m-%d}") for card_id in KNOWN["card_id"]]
+    ingest(
+        store, delivery_of(*rows, source="tcgdex", **KNOWN.dropna(axis=1).to_dict("list")), settings
+    )
+    assert status.status(settings)["coverage"] == 1
+    for address in source.addresses:
+        source.web.pages[address] = without_prices(source.web.pages[address])
+    assert "prices of 0 of the 2 cards" in collect(settings, source.name).incomplete
+    assert status.status(settings)["coverage"] == 0
+    assert not status.status(settings)["last_day"]["enough"]
+
+
+def test_one_card_without_a_price_is_named_and_nothing_else(source: Source) -> None:
+    source.web.pages[source.addresses[1]] = without_prices(source.web.pages[source.addresses[1]])
+    delivery = source.fetch()
+    assert prices(delivery)["1:Holofoil"] == 7.5
+    assert pd.isna(prices(delivery)["2:Normal"])
+    assert set(delivery.observations["date"].str[:10].str.replace("/", "-")) == {DAY}
+    assert len(delivery.unpriced) == 1
+    fallback = source.fetch(Wanted(KNOWN))
+    assert fallback.failed == ["2:Normal"]
+
+
+@pytest.mark.parametrize(("name", "number"), [("Mewtwo", None), ("Mew", "9/102")])
+def test_an_answer_about_another_card_prices_none_and_takes_the_alias_back(
+    source: Source, name: str, number: str | None
+) -> None:
+    for address in source.addresses:
+        page = source.web.pages[address]
+        for card in page.get("data", [page]):
+            card |= {"number": "1", "localId": "1", "cardNumber": "1"}
+    known = KNOWN.astype({"number": "object"})
+    known.loc[0, ["name", "number"]] = [name + " of old", number]
+    delivery = sources.fetch(source.name, source.settings, known=known)
+    assert "1:Holofoil" not in prices(delivery)
+    assert 7.5 in delivery.observations["market_price"].tolist()
+    assert "1:Holofoil" not in set(delivery.cards["card_id"])
+    if source.name != "pokemonpricetracker":  # it is asked by product, and gives no alias
+        assert delivery.withdrawn == {"1:Holofoil": {"sv1-1"}}
+
+
+def test_every_failure_is_named_where_nothing_came(source: Source) -> None:
+    source.web.pages[source.addresses[0]] = 400
+    source.web.pages[source.addresses[1]] = 403
+    with pytest.raises(SourceError, match=r"unusable answer \(400\).*; .*refused \(403\)"):
+        source.fetch()

@@ -61,7 +61,7 @@ class Service:
     """A small tcgcsv: what it serves can be changed, and every request is noted."""
 
     def __init__(self, server: HTTPServer):
-        self.url = server.url_for("")
+        self.server, self.url = server, server.url_for("")
         self.asked: list[str] = []
         self.pages: dict[str, Any] = {"/last-updated.txt": "2026-07-23T20:05:33+0000"}
         self.groups([group(604, "Base Set"), group(605, "Jungle", "2025-11-01T20:00:05.86Z")])
@@ -606,6 +606,28 @@ def test_archives_are_downloaded_once(
     ]
 
 
+def test_a_closed_archive_is_asked_once_and_says_what_that_means(
+    service: Service, settings: Settings, tmp_path: Path
+) -> None:
+    for day in days(1, 2, 3):
+        service.pages[f"/archive/tcgplayer/prices-{day}.ppmd.7z"] = 403
+    for day in days(1, 4):
+        pack(settings.home / "archives", day)
+    found = tcgcsv.archives(settings, *days(1, 5), folder=None, skip=set())
+    assert next(found)[0] == days(1)[0]
+    assert not tcgcsv.is_closed(settings)
+    assert next(found)[0] == days(4)[0]
+    with pytest.raises(
+        SourceError, match=r"archive of 2025-10-02 .* on purpose .*--path"
+    ) as raised:
+        next(found)
+    assert "check" not in str(raised.value)
+    assert service.asked == ["/archive/tcgplayer/prices-2025-10-02.ppmd.7z"]
+    assert tcgcsv.is_closed(settings)
+    with time_machine.travel(datetime.now(UTC) + tcgcsv_archive.ASK_AGAIN):
+        assert not tcgcsv.is_closed(settings)
+
+
 def test_a_web_page_is_not_kept_as_an_archive(service: Service, settings: Settings) -> None:
     service.pages["/archive/tcgplayer/prices-2025-10-01.ppmd.7z"] = "<html>sign in</html>"
     with pytest.raises(SourceError, match="something else than an archive for 2025-10-01"):
@@ -647,7 +669,8 @@ def test_original_answers_are_read(service: Service, settings: Settings, shared_
         service.pages[f"{address}/products"] = answer([product(42346, "Alakazam", Number="1")])
         service.pages[f"{address}/prices"] = prices if row["groupId"] == 604 else answer([])
     delivery = tcgcsv.fetch(settings)
-    assert delivery.notes == []
+    (note,) = delivery.notes
+    assert note.startswith(f"{len(groups['results']) - 1} groups came without a price: ")
     assert len(delivery.observations) == len(prices["results"])
     market = by_card(delivery.observations)
     assert market["42346:Holofoil"] == 54.14

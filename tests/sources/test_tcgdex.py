@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from builders import curve, delivery
 from pytest_httpserver import HTTPServer
 from test_services import cards
 from web import Web
@@ -15,8 +16,11 @@ from werkzeug import Response
 
 from pokewatch import sources
 from pokewatch.errors import SourceError
+from pokewatch.quality.ingest import collect, ingest
 from pokewatch.schema import Delivery, Wanted
 from pokewatch.settings import load_settings
+from pokewatch.sources.delivery import is_other_card
+from pokewatch.store.tables import Store
 
 US_DAY, EU_DAY = "2026-07-23T08:02:42.352Z", "2026-07-22T08:02:25.054Z"
 
@@ -175,6 +179,80 @@ def test_only_the_cards_of_wanted_aliases_are_asked_for(web: Web) -> None:
         "1 cards have no alias and cannot be asked for: add aliases with 'pokewatch cards --names "
         "FILE'"
     ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "other"),
+    [
+        (("Umbreon V (Alternate Full Art)", "189/203"), ("Umbreon V", "189"), False),
+        (("Pikachu - 173/165", "173/165"), ("Pikachu", "173"), False),
+        (("Nidoran F", "057/102"), ("Nidoran♀", "57"), False),
+        (("Pheromosa & Buzzwole GX", "001/214"), ("Pheromosa & Buzzwole-GX", "1"), False),
+        (("Grookey", "SWSH001"), ("Grookey", "SWSH001"), False),
+        ((None, None), ("Mew", "1"), False),
+        (("Mew", None), ("Mew", "1"), False),
+        (("Pikachu", "025/165"), ("Pikachu", "173"), True),
+        (("Team Rocket's Petrel", "207/217"), ("Team Rocket's Hypnotizer", "207"), True),
+        (("Mew", "1/102"), ("Mew", "1/130"), True),
+    ],
+)
+def test_what_makes_another_card(ours: tuple, theirs: tuple, other: bool) -> None:
+    assert is_other_card(ours, theirs) == is_other_card(theirs, ours) == other
+
+
+def two(web: Web, first: Any, second: Any) -> None:
+    """Serve two cards of one set."""
+    for number, (name, pricing) in enumerate([("Hypnotizer", first), ("Petrel", second)], 206):
+        serve(web, f"me02.5-{number}", pricing, name=name, localId=str(number))
+    web.pages["/en/sets/me02.5"]["cards"] = [{"id": f"me02.5-{n}"} for n in (206, 207)]
+
+
+def of_product(product: int, market: float) -> dict:
+    return american(normal={"productId": product, "marketPrice": market})
+
+
+@pytest.mark.parametrize(
+    "pricing",
+    [of_product(676019, 14.0), {"cardmarket": EUROPEAN}],
+    ids=["TCGplayer's", "Cardmarket's"],
+)
+def test_two_cards_of_one_product_are_both_doubtful(web: Web, pricing: Any) -> None:
+    two(web, pricing, pricing)
+    for number in (206, 207):
+        web.pages[f"/en/cards/me02.5-{number}"]["variants"] = {"normal": True}
+    delivery = fetch(web, ["me2pt5"])
+    assert delivery.observations["card_id"].tolist() == [None, None]
+    assert delivery.cards.empty
+    (note,) = delivery.notes
+    assert note.startswith("me2.5-206, me2.5-207 are all ")
+    assert "'s product " in note
+    assert "set aside" in note
+
+
+def test_an_alias_heals_when_the_service_does(web: Web, tmp_path: Path) -> None:
+    settings = load_settings(
+        home=tmp_path, store="", tcgdex_url=web.url, sets=["me02.5"], request_interval=0
+    )
+    store = Store.from_settings(settings)
+    rows = [curve(f"67601{n}:Normal", [1.0 + n], US_DAY[:10]) for n in (8, 9)]
+    told = {
+        "card_id": ["676018:Normal", "676019:Normal"],
+        "name": ["Team Rocket's Hypnotizer", "Team Rocket's Petrel"],
+        "number": ["206/217", "207/217"],
+        "aliases": [[], ["me02.5-206", "me02.5-207"]],  # as an earlier version believed it
+    }
+    ingest(store, delivery(*rows, source="tcgcsv", **told), settings)
+
+    def aliases() -> dict[str, list[str]]:
+        known = Store.from_settings(settings).cards()
+        return {key: list(names) for key, names in zip(known.card_id, known.aliases, strict=True)}
+
+    two(web, of_product(676019, 14.0), of_product(676019, 14.0))
+    collect(settings, "tcgdex")
+    assert aliases() == {"676018:Normal": [], "676019:Normal": ["me02.5-207"]}
+    two(web, of_product(676018, 0.31), of_product(676019, 14.0))
+    collect(settings, "tcgdex")
+    assert aliases() == {"676018:Normal": ["me02.5-206"], "676019:Normal": ["me02.5-207"]}
 
 
 @pytest.mark.real_data

@@ -14,6 +14,7 @@ from builders import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pokewatch import csv_files
 from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.spelling import number_of, plain
 from pokewatch.cli.main import main
@@ -22,7 +23,7 @@ from pokewatch.quality.ingest import collect
 from pokewatch.schema import empty_cards
 from pokewatch.settings import Settings, get_settings, load_settings
 from pokewatch.store.tables import Store
-from pokewatch.watchlist import csv_files, edit, importers
+from pokewatch.watchlist import edit, importers
 from pokewatch.watchlist import entries as watchlist
 from pokewatch.watchlist.entries import Condition, Entry
 
@@ -109,9 +110,18 @@ def write(path: Path, text: str) -> Path:
         ("- {card: a, target_below: -3}\n", "target_below=-3"),
         ("- {card: a, target_above: 5, target_below: 9}\n", "above=5 must be more than .*=9: swap"),
         ("- {card: a, target_above: 5, target_below: 5}\n", "must be more than"),
-        ("- {card: a, quantity: true}\n", "quantity=True: a number is wanted"),
+        ("- {card: a, quantity: true}\n", "quantity='true': a number is wanted"),
         ("- card: a\n  cost: 1\n  cost: 2\n", r"entry 1 \(line 3\): 'cost' is there twice"),
-        ("- {card: 2024-13-45}\n", "is no YAML"),
+        ("- {card: !!int x}\n", "is no YAML"),
+        ("- {card: a, quantity: 010}\n", "quantity=010: a zero stands before .* from 1 on"),
+        ("- {card: a, quantity: 1_0}\n", "quantity='1_0': .* a whole number from 1 on"),
+        ("- {card: a, quantity: 1:30}\n", "quantity='1:30': .*"),
+        ("- {card: a, quantity: 0x10}\n", "quantity='0x10'"),
+        ("- {card: a, cost: 1:30}\n", "cost='1:30': .* as 12\\.50"),
+        ("- {card: a, cost: 0777}\n", "cost=0777: a zero stands before the number; write USD"),
+        ("- {card: a, cost: 1e3}\n", "cost='1e3'"),
+        ("- {card: a, cost: .inf}\n", "cost='.inf'"),
+        ("- {card: a, target_above: 20:00}\n", "target_above='20:00'"),
         ("- {card: a, wanted: 3}\n", "unknown field 'wanted', known are card, quantity, cost"),
     ],
 )
@@ -142,6 +152,44 @@ def test_conditions_are_read_in_their_usual_spellings(
 
 def test_near_mint_is_what_nothing_else_is_said(path: Path) -> None:
     assert watchlist.load(write(path, "- {card: a}\n"))[0].condition is Condition.near_mint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12:30",
+        "3.10",
+        "010",
+        "0252142",
+        "2024-01-02",
+        "yes",
+        "1_0",
+        "0x1f",
+        "1e3",
+        "~x",
+        "=",
+        "4.0",
+    ],
+)
+def test_what_is_written_is_what_is_meant(path: Path, text: str) -> None:
+    write(path, f"- {{card: {text}, note: {text}, quantity: 3}}\n")
+    assert watchlist.load(path) == [Entry(card=text, note=text, quantity=3)]
+    edit.add(path, [Entry(card=text, note=text), Entry(card="b", note=text)], EMPTY)
+    assert path.read_text().startswith(f"- {{card: {text}, note: {text}, quantity: 4}}\n")
+    assert watchlist.load(path)[1].note == text
+
+
+def test_a_field_without_a_value_is_not_told(path: Path) -> None:
+    for nothing in ("", "null", "~"):
+        write(path, f"- {{card: a, cost: {nothing}, note: {nothing}, quantity: {nothing}}}\n")
+        assert watchlist.load(path) == [Entry(card="a")]
+
+
+def test_more_copies_leave_every_other_letter(path: Path) -> None:
+    text = "- {card: 0042, quantity: 2, cost: 1.50, target_above: 20.00, note: 3.10}   # a: 010\n"
+    write(path, text)
+    edit.add(path, [Entry(card="0042", cost=1.5, quantity=7)], EMPTY)
+    assert path.read_text() == text.replace("quantity: 2", "quantity: 9")
 
 
 COMMENTED = """\

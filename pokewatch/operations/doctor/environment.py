@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from importlib import import_module, metadata
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 from dotenv import dotenv_values
 from packaging.requirements import Requirement
 
+from pokewatch import sources
 from pokewatch.operations.doctor.findings import Finding, bad, chmod, ok, warn
 from pokewatch.settings import Settings
 from pokewatch.sources import SOURCES
@@ -43,13 +45,18 @@ def check_source(settings: Settings) -> Iterator[Finding]:
         remedy = f"POKEWATCH_SOURCE must be one of {', '.join(SOURCES)}"
         yield bad("source", f"'{source}' is no source", remedy)
         return
-    about = getattr(import_module(f"pokewatch.sources.{source}"), "ABOUT", None)
-    name = about.key_setting if about is not None and about.key_needed else ""
+    about = sources.about(source)
+    name = about.key_setting if about.key_needed else ""
     key = getattr(settings, name.removeprefix("POKEWATCH_").lower(), None) if name else None
     if name and not (key and key.get_secret_value()):
         yield bad("source", f"'{source}' needs a key and has none", f"set {name} in .env")
-    else:
-        yield ok("source", f"'{source}' is asked every night")
+        return
+    yield ok("source", f"'{source}' is asked every night")
+    for one in dict.fromkeys([source, *settings.fallback]):
+        if one in SOURCES and (notice := (found := sources.about(one)).notice):
+            finding = bad if found.ends and datetime.now(UTC).date() >= found.ends else warn
+            remedy = "set POKEWATCH_SOURCE or POKEWATCH_FALLBACK to tcgcsv or tcgdex"
+            yield finding("source ends", f"'{one}' {notice}", remedy)
 
 
 def check_packages() -> Iterator[Finding]:

@@ -64,7 +64,7 @@ def check_disk(settings: Settings) -> Iterator[Finding]:
         message = f"{free / 2**30:,.1f} GiB free for '{place}'"
         if free < DISK_LOW:
             finding = bad if free < DISK_BAD else warn
-            remedy = "free some space: archives/ and reports/ can be made again"
+            remedy = "free some space: reports/ can be made again, archives/ cannot"
             yield finding("disk", message, remedy)
         else:
             yield ok("disk", message)

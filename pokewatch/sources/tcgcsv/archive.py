@@ -1,4 +1,4 @@
-"""tcgcsv's archive: one 7z file of prices a day, since 2024-02-08."""
+"""Archives of tcgcsv's days: its own 7z files, 2024-02-08 to 2026-09-16, and kept answers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.files import atomic_write
 from pokewatch.parallel import map_ahead
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
 from pokewatch.sources.http import Client
-from pokewatch.sources.responses import NotFoundError, decoded
+from pokewatch.sources.responses import NotFoundError, RefusedError, decoded
 from pokewatch.sources.tcgcsv.frames import (
     SOURCE,
     answer_rows,
+    archive_date,
     price_frames,
     usable_categories,
     usual_frames,
     usual_rows,
 )
+from pokewatch.sources.tcgcsv.kept import SUFFIX
+from pokewatch.sources.tcgcsv.live import read_kept
 from pokewatch.sources.tcgcsv.sevenzip import DamagedArchiveError, unpack
 
 log = logging.getLogger(__name__)
@@ -36,16 +40,17 @@ FIRST_ARCHIVE = date(2024, 2, 8)
 # An archive carries no time: the service publishes a day's prices shortly after 20:00 UTC
 # (its last-updated.txt reads 20:05), so that is when they were known.
 PUBLISHED = time(20, 5, tzinfo=UTC)
+ASK_AGAIN = timedelta(days=30)  # after a refusal, before a night asks for an archive again
 
 _member = re.compile(r"(\d{4}-\d{2}-\d{2})/(\d+)/(\d+)/prices", re.ASCII)
-_filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.7z", re.ASCII)
 
 
 def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
-    """Return one day from an archive file ``prices-YYYY-MM-DD*.7z``.
+    """Return one day from ``prices-YYYY-MM-DD*.7z``, or from kept answers, ``….jsonl.gz``.
 
     Prices are USD. Archives hold no names: cards have ``card_id, product_id, printing`` only,
-    and code cards cannot be told from others. A group whose JSON is broken is noted.
+    and code cards cannot be told from others; kept answers hold all. A group whose JSON is broken
+    is noted.
 
     Raises SourceError for a file that is damaged, of another date than its name says, or without
     any group of the categories; UsageError for a category that cannot be used.
@@ -54,6 +59,8 @@ def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
     day = archive_date(path)
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
+    if path.name.endswith(SUFFIX):
+        return read_kept(path, wanted)
     notes: list[str] = []
     found: list[tuple[int, int, bytes]] = []
     for name, content in _members(path, wanted):
@@ -126,12 +133,14 @@ def archives(
 ) -> Iterator[tuple[date, Delivery]]:
     """Yield the archived days from ``since`` to ``until`` (both included) in order.
 
-    Days in ``skip`` are left out. Archives come from ``folder``, or are downloaded once into
-    ``<home>/archives``; a day without one is logged and left out. With more than one job, ``jobs``
-    archives are decoded at once, at most ``jobs`` + 1 ahead of the day that was taken last.
+    Days in ``skip`` are left out. Archives come from ``folder``, or from ``<home>/archives``, into
+    which those that are missing are downloaded; a day without one is logged and left out. With
+    more than one job, ``jobs`` archives are decoded at once, at most ``jobs`` + 1 ahead of the day
+    that was taken last.
 
     Raises UsageError for a range that is empty or has no archive at all, and, after all other
-    days were yielded, SourceError that names every archive that could not be read.
+    days were yielded, SourceError that names every archive that could not be read, or says that
+    the service has closed its archive.
     """
     usable_categories(settings.tcgcsv_categories)
     if since > until:
@@ -146,15 +155,6 @@ def archives(
     days = [day for day in span if day not in skip]
     files = _downloaded(settings, days) if folder is None else _local(folder, days)
     return _deliveries(files, len(days), len(days) < len(span), settings, jobs, progress)
-
-
-def archive_date(path: Path) -> date | None:
-    """Return the date in an archive's file name, None if it is not one."""
-    name = _filename.fullmatch(path.name)
-    try:
-        return date.fromisoformat(name[1]) if name else None
-    except ValueError:
-        return None
 
 
 def _deliveries(
@@ -199,26 +199,57 @@ def _deliveries(
 def _local(folder: Path, days: list[date]) -> Iterator[tuple[date, Path | None]]:
     if not folder.is_dir():
         raise UsageError(f"'{folder}' is not a folder; --path takes the folder of the archives")
-    found: dict[date, Path] = {}
-    # Where a day has several files the original name wins, because "mini" sorts before "ppmd".
-    for path in sorted(folder.glob("prices-*.7z")):
-        if day := archive_date(path):
-            found[day] = path
+    found = _files(folder)
     if absent := [day for day in days if day not in found]:
         shown = ", ".join(map(str, absent[:10])) + (" ..." if len(absent) > 10 else "")
         log.warning("'%s' has no archive of %d days: %s", folder, len(absent), shown)
     return ((day, found.get(day)) for day in days)
 
 
+def _files(folder: Path) -> dict[date, Path]:
+    # Where a day has several files the original name wins: "jsonl" and "mini" sort before "ppmd".
+    return {day: path for path in sorted(folder.glob("prices-*")) if (day := archive_date(path))}
+
+
+def closed_marker(settings: Settings) -> Path:
+    """Return the file that remembers when the service last refused an archive."""
+    return settings.home / "archives" / "closed"
+
+
+def is_closed(settings: Settings) -> bool:
+    """Return whether the service refused an archive lately, so that no night need ask again."""
+    try:
+        refused = date.fromisoformat(closed_marker(settings).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return datetime.now(UTC).date() - refused < ASK_AGAIN
+
+
 def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Path | None]]:
-    settings.make_home()
+    folder = settings.make_home() / "archives"
+    found = _files(folder)
+    refused: SourceError | None = None
     with Client(settings.tcgcsv_url, settings) as client:
         for day in days:
+            if day in found or refused:
+                yield day, found.get(day)
+                continue
             name = f"prices-{day}.ppmd.7z"
-            path = settings.home / "archives" / name
+            path = folder / name
             try:
-                if not path.exists():
-                    client.download(f"/archive/tcgplayer/{name}", path)
+                client.download(f"/archive/tcgplayer/{name}", path)
+            except RefusedError as error:
+                with atomic_write(closed_marker(settings)) as draft:
+                    draft.write_text(f"{datetime.now(UTC).date()}", encoding="utf-8")
+                refused = SourceError(
+                    f"tcgcsv's archive of {day} is not given out (403): it is closed on purpose "
+                    "since 2026-09-16, and needs no key. Days that were missed cannot be had from "
+                    "it: collect every day ('pokewatch collect'), or read archives that you have "
+                    "with 'pokewatch backfill --path FOLDER'"
+                )
+                refused.__cause__ = error
+                yield day, None
+                continue
             except NotFoundError:
                 log.warning("tcgcsv has no archive of %s; the day is left out", day)
                 yield day, None
@@ -230,3 +261,5 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
                     "check POKEWATCH_TCGCSV_URL and the network, then run backfill again"
                 )
             yield day, path
+    if refused is not None:
+        raise refused

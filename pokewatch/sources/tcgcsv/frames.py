@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from pokewatch.errors import SourceError, UsageError
 
 SOURCE = "tcgcsv"
 UNUSABLE_CATEGORIES = (21, 69, 70)
+_filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.(7z|jsonl\.gz)", re.ASCII)
 _fields = {
     "market_price": "marketPrice",
     "low_price": "lowPrice",
@@ -155,3 +158,12 @@ def usable_categories(categories: Iterable[int]) -> list[int]:
             + "; use 3 (Pokémon) and 85 (Pokémon Japan)"
         )
     return wanted
+
+
+def archive_date(path: Path) -> date | None:
+    """Return the date in an archive's file name, None if it is not one."""
+    name = _filename.fullmatch(path.name)
+    try:
+        return date.fromisoformat(name[1]) if name else None
+    except ValueError:
+        return None

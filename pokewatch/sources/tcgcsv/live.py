@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,25 +16,28 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import CARD_COLUMNS, Delivery, Wanted
 from pokewatch.settings import Settings
 from pokewatch.sources import About
-from pokewatch.sources.delivery import failure_notes, text
+from pokewatch.sources.delivery import failure_notes, listed_names, text
 from pokewatch.sources.http import Client
+from pokewatch.sources.responses import NotFoundError, decoded
 from pokewatch.sources.tcgcsv.frames import (
     SOURCE,
     answer_rows,
+    archive_date,
     price_frames,
     product_id,
     usable_categories,
 )
+from pokewatch.sources.tcgcsv.kept import SURE, UPDATED, KeptAnswers, moment_of, read_answers
 
 ABOUT = About(
     serves="TCGplayer's prices of every product and printing, English and Japanese",
     currency="USD",
-    history="daily since 2024-02-08, by 'pokewatch backfill'",
-    limits="one pull a day, 10,000 requests in 24 hours",
+    history="what you pulled, and archives that you have: its own is closed since 2026-09-16",
+    limits="a price file once in 24 hours, 10,000 requests in 24 hours",
     probe="/tcgplayer/3/groups",
 )
-NEXT_SNAPSHOT = timedelta(hours=20)  # they come about 24 hours after each other
 ROUNDS = 2  # what failed is asked for once more, when some time has passed
+Ask = Callable[[str], list[dict[str, Any]]]
 
 
 def client(settings: Settings) -> Client:
@@ -56,53 +61,113 @@ def fetch(
 
     Prices are USD; ``date`` is the UTC date of the service's last update. Code cards are left
     out. A group that fails is asked for once more after all others, then noted. wanted: groups
-    whose set is complete already are not asked for.
+    whose set is complete already are not asked for. Answers are kept (``KeptAnswers``), and what
+    is kept of a snapshot is not asked for again.
 
     Raises SourceError when nothing usable came, UsageError when ``on`` is another day than the
     snapshot's or a category cannot be used.
     """
     categories = usable_categories(settings.tcgcsv_categories)
-    notes: list[str] = []
-    failures: dict[str, SourceError] = {}
-    rows: list[dict[str, Any]] = []
-    products: dict[int, dict[str, Any]] = {}
     with client(settings) as opened:
         updated = _last_updated(opened)
         if on is not None and on != updated.date():
             raise UsageError(
-                f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; "
-                f"use 'pokewatch backfill --since {on} --until {on}'"
+                f"tcgcsv serves the snapshot of {updated.date()} only, not of {on}; if you have an "
+                f"archive of it: 'pokewatch backfill --since {on} --until {on} --path FOLDER'"
             )
-        groups = _groups(opened, categories, notes, failures)
-        if wanted is not None:
-            groups = _not_complete(groups, wanted)
-        left, shown = groups, progress and sys.stderr.isatty()
-        for _ in range(ROUNDS):
-            asked, left = left, []
-            for category, group in tqdm(asked, SOURCE, unit=" groups", disable=not shown):
-                name = f"group {group['groupId']} of category {category}"
-                try:
-                    group_rows, group_products = _group(opened, category, group)
-                except SourceError as error:
-                    left.append((category, group))
-                    failures[name] = error
-                else:
-                    rows += group_rows
-                    products |= group_products
-                    failures.pop(name, None)
-            if opened.stopped or len(left) in (0, len(groups)):
-                break
-        notes = failure_notes(failures) + notes
-        if len(left) == len(groups) and (failures or wanted is None):
+        kept = KeptAnswers(settings, updated)
+
+        def ask(path: str) -> list[dict[str, Any]]:
+            if (known := kept[path]) is not None:
+                return answer_rows(decoded(known.encode()))
+            rows = answer_rows(decoded(body := opened.get_body(path)))
+            kept.add(path, body)
+            return rows
+
+        try:
+            delivery = _snapshot(ask, kept.updated, categories, wanted, progress, opened)
+        except NoGroupError as error:
             raise SourceError(
-                f"tcgcsv at {opened.shown} delivered no group of categories {categories}: "
-                f"{notes[0] if notes else 'it lists none'}; run collect again later"
-            )
+                f"tcgcsv at {opened.shown} {error}; run collect again later"
+            ) from None
     if _went_on(settings, updated):
         raise SourceError(
             f"tcgcsv went on from {updated.date()} to the next day while its prices were "
             "read, so they mix two days; run collect again"
         )
+    kept.flush()
+    return delivery
+
+
+def read_kept(path: Path, categories: list[int]) -> Delivery:
+    """Return the snapshot in a file of kept answers; SourceError where it cannot be used."""
+    answers, whole = read_answers(path)
+    updated, day = moment_of(answers), archive_date(path)
+    if updated is None or updated.date() != day:
+        raise SourceError(
+            f"'{path}' is damaged or of another day ({updated and updated.date()}) than its name "
+            "says; take it out of the folder"
+        )
+
+    def ask(address: str) -> list[dict[str, Any]]:
+        if address not in answers:
+            raise NotFoundError("it was not kept")
+        return answer_rows(decoded(answers[address].encode()))
+
+    try:
+        delivery = _snapshot(ask, updated, categories)
+    except NoGroupError as error:
+        raise SourceError(f"'{path}' {error}") from None
+    if not whole:
+        delivery.notes.append(f"{path.name} is cut: what comes before the cut was read")
+    return delivery
+
+
+class NoGroupError(Exception):
+    """A snapshot without any usable group."""
+
+
+def _snapshot(
+    ask: Ask,
+    updated: datetime,
+    categories: list[int],
+    wanted: Wanted | None = None,
+    progress: bool = False,
+    asked_of: Client | None = None,
+) -> Delivery:
+    """Return the delivery that answers make; ask: the rows of an address, or SourceError."""
+    notes: list[str] = []
+    failures: dict[str, SourceError] = {}
+    rows: list[dict[str, Any]] = []
+    products: dict[int, dict[str, Any]] = {}
+    unpriced: list[str] = []
+    groups = _groups(ask, categories, notes, failures)
+    if wanted is not None:
+        groups = _not_complete(groups, wanted)
+    left, shown = groups, progress and sys.stderr.isatty()
+    for _ in range(ROUNDS):
+        asked, left = left, []
+        for category, group in tqdm(asked, SOURCE, unit=" groups", disable=not shown):
+            name = f"group {group['groupId']} of category {category}"
+            try:
+                group_rows, group_products = _group(ask, category, group)
+            except SourceError as error:
+                left.append((category, group))
+                failures[name] = error
+            else:
+                rows += group_rows
+                products |= group_products
+                failures.pop(name, None)
+                if group_products and all(row.get("marketPrice") is None for row in group_rows):
+                    unpriced.append(text(group.get("name")) or name)
+        if (asked_of and asked_of.stopped) or len(left) in (0, len(groups)):
+            break
+    notes = failure_notes(failures) + notes
+    if len(left) == len(groups) and (failures or wanted is None):
+        why = notes[0] if notes else "it lists none"
+        raise NoGroupError(f"delivered no group of categories {categories}: {why}")
+    if unpriced:
+        notes.append(f"{len(unpriced)} groups came without a price: {listed_names(unpriced)}")
     if codes := {key for key, product in products.items() if product["code_card"]}:
         notes.append(f"{len(codes)} code cards left out")
         rows = [row for row in rows if product_id(row) not in codes]
@@ -122,7 +187,7 @@ def _went_on(settings: Settings, updated: datetime) -> bool:
         return last_updated(settings).date() != updated.date()
     except SourceError:
         # It broke down half-way; too early for the next snapshot, all that came is good.
-        if datetime.now(UTC) - updated < NEXT_SNAPSHOT:
+        if datetime.now(UTC) - updated < SURE:
             return False
         raise
 
@@ -137,12 +202,12 @@ def _not_complete(
 
 
 def _groups(
-    client: Client, categories: list[int], notes: list[str], failures: dict[str, SourceError]
+    ask: Ask, categories: list[int], notes: list[str], failures: dict[str, SourceError]
 ) -> list[tuple[int, dict[str, Any]]]:
     groups: list[tuple[int, dict[str, Any]]] = []
     for category in categories:
         try:
-            rows = answer_rows(client.get_json(f"/tcgplayer/{category}/groups"))
+            rows = ask(f"/tcgplayer/{category}/groups")
         except SourceError as error:
             failures[f"the groups of category {category}"] = error
             continue
@@ -154,11 +219,11 @@ def _groups(
 
 
 def _group(
-    client: Client, category: int, group: dict[str, Any]
+    ask: Ask, category: int, group: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
     address = f"/tcgplayer/{category}/{group['groupId']}"
-    products = answer_rows(client.get_json(f"{address}/products"))
-    rows = answer_rows(client.get_json(f"{address}/prices"))
+    products = ask(f"{address}/products")
+    rows = ask(f"{address}/prices")
     return rows, {
         key: _facts(product, group)
         for product in products
@@ -196,7 +261,7 @@ def _release_date(published: Any) -> date | None:
 
 
 def _last_updated(client: Client) -> datetime:
-    answer = client.get_text("/last-updated.txt").strip()
+    answer = client.get_text(UPDATED).strip()
     try:
         moment = datetime.fromisoformat(answer)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
