@@ -41,10 +41,10 @@ def status(settings: Settings) -> dict[str, Any]:
         last = panel.dates[-1]
         alive = (panel.age[-completeness.LOOK_BACK :] == 0).any(axis=0)
         covered = completeness.latest(store, snapshot, settings.coverage_floor)
-        silent = unpriced_since(quarantined, last)
+        today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
+        silent = unpriced_since(quarantined, last, today)
         if silent is not None:
             covered = completeness.of_day(store, silent, settings.coverage_floor)
-        today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         out |= {
             "cards": len(panel.card_ids),
             "first_date": f"{panel.dates[0]:%Y-%m-%d}",
@@ -67,8 +67,12 @@ def status(settings: Settings) -> dict[str, Any]:
     return out
 
 
-def unpriced_since(quarantined: pd.DataFrame, last: pd.Timestamp) -> date | None:
+def unpriced_since(
+    quarantined: pd.DataFrame, last: pd.Timestamp, today: pd.Timestamp
+) -> date | None:
     """Return the newest day after the last prices for which services had cards without a price."""
-    silent = quarantined["reason"].eq("price_missing") & quarantined["date"].gt(last)
-    days = quarantined.loc[silent & quarantined["source"].ne(completeness.UNMEASURED), "date"]
+    missing = quarantined["reason"].eq("price_missing")
+    missing &= quarantined["source"].ne(completeness.UNMEASURED)
+    days = quarantined.loc[missing & quarantined["date"].gt(last), "date"]
+    days = days[days <= today]
     return None if days.empty else days.max().date()

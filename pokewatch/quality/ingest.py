@@ -109,13 +109,14 @@ def collect(
     counts = Counts(name, data_version=store.data_version)
     errors: list[SourceError | ImportError] = []
     failed, unpriced, day = 0, 0, on
+    today = datetime.now(tz=UTC).date()
     for one in [name, *others]:
         try:
             day = day or newest_day(settings, one)
             wanted: Wanted | None = None
             cards = store.cards() if one in sources.SELECTIVE else None
             if cards is not None:
-                found = completeness.of_day(store, day or datetime.now(tz=UTC).date(), floor)
+                found = completeness.of_day(store, day or today, floor)
                 asked = what_to_ask(found, cards, one, first=one == name)
                 if isinstance(asked, str):
                     counts.notes.append(asked)
@@ -135,12 +136,12 @@ def collect(
         if day is None:
             seen = delivery.observations.reindex(columns=["date", "market_price"])
             days = rules.parse_dates(seen.loc[seen["market_price"].notna(), "date"]).dropna()
+            days = days[days <= pd.Timestamp(today)]  # a date in the future is a mistake
             day = days.max().date() if len(days) else None
     if len(errors) > len(others):
         raise SourceError("; ".join(map(str, errors))) from errors[0]
     if name != completeness.UNMEASURED:
-        day = day or datetime.now(tz=UTC).date()
-        found = completeness.of_day(store, day, floor)
+        found = completeness.of_day(store, day or today, floor)
         counts.incomplete = found.complaint or found.first_complaint(failed, unpriced)
         if counts.incomplete and errors:
             counts.incomplete += "; " + "; ".join(map(str, errors))

@@ -315,8 +315,8 @@ class DeliveryBuilder:
                 row["card_id"] = None
 
     def _rows_without_price(self, rows: pd.DataFrame, on: date | None) -> pd.DataFrame:
-        newest = _days_of(rows).max()
-        day = on or (datetime.now(UTC).date() if pd.isna(newest) else newest)
+        today = datetime.now(UTC).date()
+        day = on or max((one for one in _days_of(rows).dropna() if one <= today), default=today)
         asked = set(self.asked["card_id"])
         lacking = {
             self.known.ids[row] for alias in self.unpriced for row in self.known.of_alias(alias)

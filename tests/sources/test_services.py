@@ -411,6 +411,22 @@ def test_a_day_without_prices_covers_nothing_of_the_day_before(source: Source) -
     assert not status.status(settings)["last_day"]["enough"]
 
 
+def test_a_price_of_the_future_is_not_the_day_that_is_judged(source: Source) -> None:
+    source.serve(source.web)
+    first = source.web.pages[source.addresses[0]]
+    source.serve(source.web, day="2099-01-01")
+    source.web.pages[source.addresses[0]] = first
+    settings = source.settings.model_copy(update={"fallback": []})
+    store = Store.from_settings(settings)
+    rows = [curve(card_id, [7.0], "2026-07-22") for card_id in KNOWN["card_id"]]
+    ingest(
+        store, delivery_of(*rows, source="tcgdex", **KNOWN.dropna(axis=1).to_dict("list")), settings
+    )
+    counts = collect(settings, source.name)
+    assert counts.reasons == {"date_in_future": 1}
+    assert f"{DAY} has prices of 1 of the 2 cards" in counts.incomplete
+
+
 def test_one_card_without_a_price_is_named_and_nothing_else(source: Source) -> None:
     source.web.pages[source.addresses[1]] = without_prices(source.web.pages[source.addresses[1]])
     delivery = source.fetch()
