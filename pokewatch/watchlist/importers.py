@@ -32,7 +32,8 @@ HEADERS = {
     "card": "cardid card tcgdexid pokemontcgid pokewatchid",
     "product_id": "productid tcgplayerproductid tcgproductid",
     "name": "name productname cardname englishname simplename pokemon nom title",
-    "set": "set setname expansion expansionname expname edition editionname serie series extension",
+    "set": "set setname expansion expansionname expname edition editionname serie series extension "
+    "consolename",
     "set_code": "setcode setid expansioncode editioncode exp",
     "number": "cardnumber number collectornumber cardno no num localid numero nummer",
     "printing": "printing variant variance finish version treatment foil",
