@@ -88,13 +88,13 @@ def read(path: Path, known: Callable[[str], bool] = bool) -> Table:
     table = Table(header, [], delimiter, comments=comments)
     widths = Counter(len(cells) for _, cells, problem in records[1:] if not problem)
     usual = max(widths, key=lambda one: widths[one], default=0)
-    last = [
+    filled = all(
         cells[len(header) - 1] for _, cells, _ in records[1:] if len(header) <= len(cells) == usual
-    ]
+    )
     for line, cells, problem in records[1:]:
         if not problem and _is_comment(cells, len(header)):
             comments.append((line, " ".join(cells).strip()))
-        elif problem := problem or _misfit(cells, len(header), usual, all(last), delimiter):
+        elif problem := problem or _misfit(cells, len(header), usual, filled, delimiter):
             table.problems.append((line, problem))
         else:
             table.rows.append((line, cells[: len(header)]))
