@@ -232,7 +232,10 @@ class _Reader:
         quantity = self._quantity(row)
         grade = row.get("grade", "")
         if plain(grade) not in UNGRADED:
-            raise UsageError(f"graded {grade!r}: prices here are of ungraded cards")
+            raise UsageError(
+                f"graded {grade!r}: prices here are of ungraded cards; "
+                "keep it with 'pokewatch watch add CARD --grade'"
+            )
         if graded := next(filter(None, map(GRADE.search, row.values())), None):
             raise UsageError(f"it says {graded[0]!r}: prices here are of ungraded cards")
         condition, printing = self._condition(row.get("condition", ""))
