@@ -86,11 +86,15 @@ def read(path: Path, known: Callable[[str], bool] = bool) -> Table:
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"'{path}' has the column '{twice[0]}' twice: rename or delete one")
     table = Table(header, [], delimiter, comments=comments)
-    usual = Counter(len(cells) for _, cells, _ in records[1:]).most_common(1)
+    widths = Counter(len(cells) for _, cells, problem in records[1:] if not problem)
+    usual = max(widths, key=lambda one: widths[one], default=0)
+    filled = all(
+        cells[len(header) - 1] for _, cells, _ in records[1:] if len(header) <= len(cells) == usual
+    )
     for line, cells, problem in records[1:]:
         if not problem and _is_comment(cells, len(header)):
             comments.append((line, " ".join(cells).strip()))
-        elif problem := problem or _misfit(cells, len(header), usual[0][0], delimiter):
+        elif problem := problem or _misfit(cells, len(header), usual, filled, delimiter):
             table.problems.append((line, problem))
         else:
             table.rows.append((line, cells[: len(header)]))
@@ -144,13 +148,15 @@ def _is_comment(cells: list[str], width: int) -> bool:
     return len(cells) < width or not any(cells[1:])
 
 
-def _misfit(cells: list[str], width: int, usual: int, delimiter: str) -> str:
+def _misfit(cells: list[str], width: int, usual: int, filled: bool, delimiter: str) -> str:
     """Return why a row's cells cannot be told apart: their number, or one that holds other rows.
 
-    width: of the header; usual: of most rows, which may have blank cells after the last.
+    width: of the header; usual: of most rows; filled: whether those have no blank last cell, so
+    that a blank one beyond it is none of theirs that was moved.
     """
-    if any(cells[width:]) or len(cells) < width or (len(cells) < usual and not cells[-1]):
-        others = "" if usual <= width else f", most rows {usual}"
+    beyond = any(cells[width:]) or (len(cells) > usual and not filled)
+    if beyond or len(cells) < width or (len(cells) < usual and not cells[-1]):
+        others = "" if usual == width else f", most rows {usual}"
         return f"it has {len(cells)} cells, the header {width}{others}"
     for cell in cells:
         lines = cell.splitlines()

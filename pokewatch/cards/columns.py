@@ -17,7 +17,7 @@ LOOKS_LIKE = {
     r"|stuck\w*|stk|exempl\w*|cantidad|pcs|pieces|aantal|antal|ilosc)\b",
 }
 GRADE = re.compile(
-    r"\b(PSA|BGS|BVG|CGC|SGC|TAG|ACE)[\s-]*(10|[1-9])([.,]\d)?(?![\w/])", re.IGNORECASE
+    r"\b(PSA|BGS|BVG|CGC|SGC|TAG|ACE)[\s:-]*(10|[1-9])([.,]\d)?(?![\w/])", re.IGNORECASE
 )
 UNGRADED = {"", "ungraded", "raw", "none", "no", "na", "n a", "null", "0", "false"}
 ENGLISH = {"", "en", "eng", "english", "englisch", "anglais", "ingles", "inglese", "en us", "en gb"}

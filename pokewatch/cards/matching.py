@@ -14,6 +14,7 @@ from pokewatch.errors import UsageError
 SHOWN = 5
 # Codes that name one set at TCGplayer and another one in the ids of TCGdex: G1 is Gym Heroes there.
 OTHER_SETS = {"g1"}
+NUMBER = re.compile(r"\s+(?:-\s+#?|#)([A-Z]*\d+\w*(?:/\w+)?)(?=\s*(?:\(|$))")
 SERIES = re.compile(
     r"^(scarlet violet|sword shield|sun moon|xy|black white|heartgold soulsilver|platinum"
     r"|diamond pearl|mega evolution|ex) (?=.)"
@@ -22,12 +23,12 @@ SERIES = re.compile(
 
 def full_name(text: str) -> str:
     """Return a name without the number that follows it, as in ``Charizard ex - 223/197``."""
-    return plain(re.sub(r"\s+-\s+#?[A-Z]*\d+\w*(/\w+)?(?=\s*(\(|$))", "", text))
+    return plain(NUMBER.sub("", text))
 
 
 def number_in(name: str) -> str:
-    """Return the number that follows a name, as in ``Charizard ex - 223/197``, or ""."""
-    found = re.search(r"\s-\s#?([A-Z]*\d+\w*(?:/\w+)?)(?=\s*(?:\(|$))", name)
+    """Return the number that follows a name, as in ``Charizard ex #125``, or ""."""
+    found = NUMBER.search(name)
     return found[1] if found else ""
 
 
@@ -39,9 +40,13 @@ def base_name(text: str) -> str:
 def set_names(text: str) -> list[str]:
     """Return the names of a set, the full one first.
 
-    ``SV: Scarlet & Violet 151`` is ``Scarlet & Violet 151`` and ``151`` too.
+    ``SV: Scarlet & Violet 151`` is ``Scarlet & Violet 151`` and ``151`` too, and all sets are
+    Pokémon's.
     """
-    full, short = unpadded(plain(text)), unpadded(plain(text.partition(": ")[2] or text))
+    full, short = (
+        unpadded(re.sub(r"^pokemon (?=.)", "", plain(one)))
+        for one in (text, text.partition(": ")[2] or text)
+    )
     return [full, short, SERIES.sub("", short)]
 
 
@@ -77,7 +82,10 @@ class RowMatcher:
             )
         card, product = row.get("card", ""), row.get("product_id", "")
         name, printing = row.get("name", ""), row.get("printing", "")
-        number = row.get("number", "") or number_in(name)
+        inner = number_in(name)
+        number = row.get("number", "") or inner
+        if inner and not _same_number(inner, number):
+            raise UsageError(f"its name says {inner!r}, its number is {number!r}")
         row = {**row, "number": number}
         if card:
             fits = self.catalog.of_id(card) or self.catalog.of_alias(card)
@@ -157,7 +165,8 @@ class RowMatcher:
                 ours = _shown(text[field], fits)
                 raise UsageError(f"{what} is {ours!r} here, and {theirs!r} in the row")
             fits = kept
-        return fits
+        named = {at for at in fits if self._is(at, row.get("name", ""))}
+        return named or fits
 
     def _same(self, field: str, at: int, theirs: str, told: Mapping[str, str]) -> bool:
         """Return whether a card's field may be what a row tells; an unknown one may be anything."""

@@ -23,6 +23,9 @@ app = Typer(help="Keep the list of your cards, and see what they are worth.", no
 ConditionOption = Annotated[
     str | None, Option(metavar="NM|LP|MP|HP|DMG", help="The copies' condition.")
 ]
+GradeOption = Annotated[
+    str | None, Option(metavar="GRADE", help="Graded copies, such as 'PSA 10': not valued.")
+]
 
 
 def known_cards() -> Catalog:
@@ -36,7 +39,8 @@ def known_cards() -> Catalog:
 def described(one: Entry) -> str:
     """Return an entry in a few words."""
     paid = "no cost" if one.cost is None else f"cost {one.cost:,.2f}"
-    return f"{one.quantity} x {printable(one.card)} ({one.condition.replace('_', ' ')}, {paid})"
+    state = printable(one.grade) or one.condition.replace("_", " ")
+    return f"{one.quantity} x {printable(one.card)} ({state}, {paid})"
 
 
 @app.command()
@@ -45,6 +49,7 @@ def add(
     quantity: Annotated[int, Option(help="Copies.")] = 1,
     cost: Annotated[float | None, Option(help="USD that one copy cost.")] = None,
     condition: ConditionOption = None,
+    grade: GradeOption = None,
     above: Annotated[float | None, Option(help="Tell me at this USD or more.")] = None,
     below: Annotated[float | None, Option(help="Tell me at this USD or less.")] = None,
     note: Annotated[str, Option(help="Whatever you want to remember.")] = "",
@@ -66,6 +71,7 @@ def add(
         "quantity": quantity,
         "cost": cost,
         "condition": condition,
+        "grade": grade,
         "target_above": above,
         "target_below": below,
         "note": " ".join(note.split()),
@@ -87,6 +93,7 @@ def remove(
         str | None, Option(metavar="USD|none", help="Only copies that cost this.")
     ] = None,
     condition: ConditionOption = None,
+    grade: GradeOption = None,
     all: Annotated[bool, Option("--all", help="Every entry of the card.")] = False,
 ) -> None:
     """Remove an entry, all its copies; where a card has several, say which."""
@@ -109,6 +116,8 @@ def remove(
         found = [at for at in found if listed[at].cost == paid]
     if condition is not None:
         found = [at for at in found if listed[at].condition is wanted.condition]
+    if grade is not None:
+        found = [at for at in found if listed[at].grade.casefold() == grade.casefold()]
     if not found:
         raise UsageError(f"no such entry of '{card}': there are {lots}")
     if len(found) > 1 and not all:
@@ -134,16 +143,20 @@ def list_(json: options.JsonFlag = False) -> None:
     held.insert(2, "name", held["card_id"].map(names))
     held["crossed"] = entries.crossed(held)
     held["stale"] = held["age"] > settings().stale_days
-    played = int((held["condition"] != "near_mint").sum())
+    counted = held[held["grade"] == ""]
+    graded = int(held["quantity"].sum() - counted["quantity"].sum())
+    played = int((counted["condition"] != "near_mint").sum())
     prices = "prices are the market's near-mint prices"
     if played:
         prices += f", for the {played} in another condition too: those will bring less"
     sums = {
-        "value": held["value"].sum(min_count=1),
-        "cost": (held["cost"] * held["quantity"]).sum(min_count=1),
-        "gain": held["gain"].sum(min_count=1),
+        "value": counted["value"].sum(min_count=1),
+        "cost": (counted["cost"] * counted["quantity"]).sum(min_count=1),
+        "gain": counted["gain"].sum(min_count=1),
     }
-    total: dict[str, Any] = {"date": f"{day:%Y-%m-%d}", "copies": int(held["quantity"].sum())}
+    total: dict[str, Any] = {"date": f"{day:%Y-%m-%d}", "copies": int(counted["quantity"].sum())}
+    if graded:
+        total["graded"] = graded
     total |= {name: None if pd.isna(usd) else usd for name, usd in sums.items()}
     if json:
         show({**total, "prices": prices, "entries": records(held)}, json)
@@ -151,6 +164,8 @@ def list_(json: options.JsonFlag = False) -> None:
         show(f"{settings().watchlist.name} lists no card yet: {entries.EXAMPLE}", json)
     else:
         total["gain (where price and cost are known)"] = total.pop("gain")
+        if graded:
+            total["graded copies, not valued"] = total.pop("graded")
         show(None, json, table(held), total | {"prices": prices}, limit=None)
         for problem in held["problem"].dropna():
             sys.stderr.write(f"no value: {printable(problem)}\n")
@@ -167,7 +182,8 @@ def table(held: pd.DataFrame) -> pd.DataFrame:
             if pd.notna(row[f"target_{side}"])
         )
 
-    shown = held[["card", "name", "quantity", "condition", "cost", "price", "value", "gain"]].copy()
+    names = ["card", "name", "quantity", "condition", "grade", "cost", "price", "value", "gain"]
+    shown = held[names].replace({"grade": {"": None}})
     shown["target"] = held.apply(targets, axis=1).replace("", None)
     shown["stale"] = held["stale"].map({True: "stale", False: None})
     shown["note"] = held["note"].replace("", None)

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
 from pokewatch.files import atomic_write
 from pokewatch.watchlist.entries import Condition, Entry, Loader, entry, parse, read
@@ -23,7 +24,7 @@ from pokewatch.watchlist.entries import Condition, Entry, Loader, entry, parse, 
 HEADER = "# Your cards; 'pokewatch watch --help' shows how to add, remove, list and import them.\n"
 BY_HAND = "the file is as it was: edit it by hand"
 UNEDITABLE = f"has a form that cannot be edited: {BY_HAND}"
-Lot = tuple[str, Condition, float | None]
+Lot = tuple[str, Condition, str, float | None]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -53,19 +54,19 @@ def dump(fields: dict[str, Any]) -> str:
 
 def fields_of(one: Entry) -> dict[str, Any]:
     """Return what is to be written of an entry, in the order in which people read it."""
-    names = ("condition", "cost", "target_above", "target_below", "note")
+    names = ("condition", "grade", "cost", "target_above", "target_below", "note")
     given = one.model_dump(mode="json", exclude_defaults=True)
     known = {name: given[name] for name in names if name in given}
     return {"card": one.card, "quantity": one.quantity, **known}
 
 
 def lot(one: Entry, catalog: Catalog) -> Lot:
-    """Return what makes two entries the same: the card, its condition and what it cost."""
+    """Return what makes two entries the same: the card, its condition, grade and cost."""
     try:
         card = catalog.resolve(one.card)
     except UsageError:
         card = one.card.casefold()
-    return card, one.condition, one.cost
+    return card, one.condition, plain(one.grade), one.cost
 
 
 def matching(entries: list[Entry], card: str, catalog: Catalog) -> list[int]:
@@ -89,7 +90,7 @@ def merged(old: Entry, new: Entry) -> Entry:
 def add(path: Path, entries: Iterable[Entry], catalog: Catalog, dry: bool = False) -> int:
     """Add entries to a watchlist, which is made where there is none.
 
-    The same card, condition and cost become one entry. dry: check everything, write nothing.
+    The same card, condition, grade and cost become one entry. dry: check everything, write nothing.
     Returns how many of the file's entries got more copies.
     """
     before = read(path) if path.exists() else ""

@@ -15,6 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pokewatch.cards.catalog import Catalog
+from pokewatch.cards.columns import UNGRADED
+from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
 from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings
@@ -48,6 +50,7 @@ ADVICE = {
     "target_above": "write USD above 0 as 12.50",
     "target_below": "write USD above 0 as 12.50",
     "condition": "write NM, LP, MP, HP or DMG",
+    "grade": "write it as PSA 10",
     "note": "put it in quotes",
 }
 
@@ -81,6 +84,7 @@ class Entry(BaseModel):
     cost: float | None = Field(default=None, ge=0)
     note: str = ""
     condition: Condition = Condition.near_mint
+    grade: str = ""  # PSA 10; "" for a card that is not graded
     target_above: float | None = Field(default=None, gt=0)
     target_below: float | None = Field(default=None, gt=0)
 
@@ -88,6 +92,11 @@ class Entry(BaseModel):
     @classmethod
     def _spelt(cls, value: Any) -> Any:
         return (condition_of(value) or value) if isinstance(value, str) else value
+
+    @field_validator("grade")
+    @classmethod
+    def _ungraded(cls, value: str) -> str:
+        return "" if plain(value) in UNGRADED else value
 
     @field_validator("quantity", "cost", "target_above", "target_below", mode="before")
     @classmethod
@@ -205,7 +214,7 @@ def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFra
     Returns columns card (as written), card_id, quantity, cost, note, condition, target_above,
     target_below, price, value, gain (USD; all of them at near-mint prices), age (days since the
     price was observed), value_1, value_7, value_30 (value that many days ago, NaN where unknown)
-    and problem: why an entry has no price, else None.
+    grade and problem: why an entry has no price, else None. A graded card has none.
     """
     columns = {card_id: column for column, card_id in enumerate(panel.card_ids)}
     held = pd.DataFrame([one.model_dump(mode="json") for one in entries], columns=FIELDS)
@@ -213,18 +222,21 @@ def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFra
     held = held.astype({"quantity": "int64", **amounts})
     ids: list[str | None] = []
     problems: list[str | None] = []
-    for text in held["card"]:
+    for text, grade in zip(held["card"], held["grade"], strict=True):
         card_id, problem = None, None
         try:
             card_id = catalog.resolve(text)
-            if card_id not in columns:
+            if grade:
+                problem = f"'{text}' is graded {grade}: not valued, prices are of ungraded cards"
+            elif card_id not in columns:
                 problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{text}'"
         except UsageError as error:
             problem = str(error)
         ids.append(card_id)
         problems.append(problem)
     held["card_id"] = pd.Series(ids, dtype="object")
-    at = [columns.get(card_id, -1) for card_id in ids]
+    graded = held["grade"] != ""
+    at = [-1 if no else columns.get(one, -1) for one, no in zip(ids, graded, strict=True)]
     held["price"] = np.append(panel.price[-1], np.nan)[at]  # -1: the NaN at the end
     held["value"] = held["quantity"] * held["price"]
     held["gain"] = held["quantity"] * (held["price"] - held["cost"])

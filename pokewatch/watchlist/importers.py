@@ -32,7 +32,8 @@ HEADERS = {
     "card": "cardid card tcgdexid pokemontcgid pokewatchid",
     "product_id": "productid tcgplayerproductid tcgproductid",
     "name": "name productname cardname englishname simplename pokemon nom title",
-    "set": "set setname expansion expansionname expname edition editionname serie series extension",
+    "set": "set setname expansion expansionname expname edition editionname serie series extension "
+    "consolename",
     "set_code": "setcode setid expansioncode editioncode exp",
     "number": "cardnumber number collectornumber cardno no num localid numero nummer",
     "printing": "printing variant variance finish version treatment foil",
@@ -231,7 +232,10 @@ class _Reader:
         quantity = self._quantity(row)
         grade = row.get("grade", "")
         if plain(grade) not in UNGRADED:
-            raise UsageError(f"graded {grade!r}: prices here are of ungraded cards")
+            raise UsageError(
+                f"graded {grade!r}: prices here are of ungraded cards; "
+                "keep it with 'pokewatch watch add CARD --grade'"
+            )
         if graded := next(filter(None, map(GRADE.search, row.values())), None):
             raise UsageError(f"it says {graded[0]!r}: prices here are of ungraded cards")
         condition, printing = self._condition(row.get("condition", ""))

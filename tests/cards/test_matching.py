@@ -21,7 +21,7 @@ CARDS = [
     ("8:Holofoil", "Pikachu", "SV: Scarlet & Violet Promo Cards", "027", "svp-27"),
     ("9:Holofoil", "Pikachu ex", "SV08: Surging Sparks", "057/191", "sv08-57"),
     ("10:Holofoil", "Pikachu", "SWSH: Sword & Shield Promo Cards", "SWSH020", "swshp-20"),
-    ("11:Holofoil", "Pikachu (Cosmos Holo)", "SV: Scarlet & Violet Promo Cards", "027", None),
+    ("11:Holofoil", "Pikachu (Cosmos Holo)", "SV: Scarlet & Violet Promo Cards", "027", "svp-27"),
 ]
 
 
@@ -55,6 +55,7 @@ def find() -> RowMatcher:
         # a set of another spelling, where name and number agree
         ({"product_id": "7", "name": "Mew ex", "set": "MEW", "number": "151"}, "7:Holofoil"),
         ({"product_id": "11", "name": "Pikachu", "number": "27"}, "11:Holofoil"),
+        ({"card": "svp-27", "name": "Pikachu"}, "8:Holofoil"),  # not the stamped one
         ({"card": "5:holofoil"}, "5:Holofoil"),
         ({"card": "Pikachu ex 57/191", "name": ""}, "9:Holofoil"),
     ],
@@ -84,6 +85,7 @@ def test_a_row_finds_its_card(find, row, card):
         ({"product_id": "9", "name": "Pikachu"}, "is 'Pikachu ex' here"),
         ({"product_id": "8", "name": "Pikachu (Cosmos Holo)"}, "is 'Pikachu' here"),
         ({"product_id": "9", "name": "Pikachu ex - 238/191"}, "is '057/191' here"),
+        ({"name": "Pikachu ex - 57/191", "number": "238/191"}, "its name says '57/191'"),
         ({"product_id": "9", "name": "???", "number": "57"}, "is 'Pikachu ex' here"),
         ({"set_code": "G1", "number": "1"}, "names no card"),
         ({"set_code": "sm10", "number": "2", "printing": "Holo", "name": "Venonat"}, "no printing"),

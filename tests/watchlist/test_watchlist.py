@@ -382,6 +382,24 @@ def test_add_list_and_remove(cli: Callable[..., tuple[int, str, str]], path: Pat
     assert "lists no card yet" in cli("list")[1]
 
 
+def test_a_graded_card_is_not_valued_and_not_counted(cli, path: Path) -> None:
+    cli("add", "502", "--cost", "200", "--quantity", "2")
+    cli("add", "502", "--cost", "200", "--grade", "PSA 10", "--above", "1", "--quantity", "3")
+    write(path, path.read_text() + "- {card: 502, grade: ungraded, cost: 1}\n")
+    assert [one.grade for one in watchlist.load(path)] == ["", "PSA 10", ""]
+    code, out, _ = cli("list", "--json")
+    found = json.loads(out)
+    assert (code, found["copies"], found["graded"]) == (0, 3, 3)
+    assert (found["value"], found["cost"], found["gain"]) == (750.0, 401.0, 349.0)
+    graded = found["entries"][1]
+    assert [graded[name] for name in ("price", "value", "gain", "crossed")] == [None] * 4
+    code, out, err = cli("list")
+    assert "PSA 10" in out
+    assert "is graded PSA 10: not valued" in err
+    assert "3 x 502:Holofoil (PSA 10" in cli("remove", "502", "--grade", "psa 10")[1]
+    assert [one.grade for one in watchlist.load(path)] == ["", ""]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
