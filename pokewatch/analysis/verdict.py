@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch.evaluation.gate import FIRST_SCORE, GATE_HORIZON
+from pokewatch.evaluation.gate import FIRST_SCORE, GATE_HORIZON, days_for
+from pokewatch.evaluation.metrics import MIN_WINDOWS
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.training import score_frame
 from pokewatch.formatting import days, listed, percent
@@ -43,7 +44,7 @@ def _skill_sentence(row: pd.Series, horizon: int) -> str:
     if np.isnan(low):
         return (
             f"Too early to tell: only {days(int(row['dates']))} could be scored {ahead}; that "
-            f"needs about {FIRST_SCORE} days of prices for {GATE_HORIZON} days ahead."
+            f"needs about {days_for(MIN_WINDOWS)} days of prices for {GATE_HORIZON} days ahead."
         )
     size = f"{percent(abs(saved))} {'smaller' if saved >= 0 else 'larger'}"
     interval = f"95 % interval {low:+.1f} to {high:+.1f} % saved"

@@ -167,9 +167,12 @@ def record(
 ) -> None:
     """Show what past nights really said, and what came of it, beside the walk-forward."""
     from pokewatch.evaluation import track_record
-    from pokewatch.models.panel import open_panel
+    from pokewatch.models.panel import open_panel, price_sources
+    from pokewatch.schema import SIMULATED
 
-    panel, _ = open_panel(settings())
+    panel, version = open_panel(settings())
+    if SIMULATED in price_sources(settings(), version):
+        sys.stderr.write("simulated: prices and cards are simulated, not real\n")
     found = track_record.read(settings(), panel, horizon)
     names = "kind month nights n rmae rmae_low rmae_high coverage"
     calls = "buy_calls buy_precision buy_lift sell_calls sell_precision sell_lift"

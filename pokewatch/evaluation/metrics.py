@@ -22,7 +22,7 @@ OF_A_SIDE = ("calls", "share", "base_rate", "precision", "recall", "lift")
 SIGNAL_SCORES = [f"{side}_{name}" for side in ("buy", "sell") for name in OF_A_SIDE]
 SIGNAL_SCORES += ["return_after_fees", "flip_rate"]
 MIN_DATES = 5  # with a forecast, for an interval
-MIN_WINDOWS = 3  # that do not overlap, for an interval
+MIN_WINDOWS = 5  # that do not overlap, for an interval
 MIXTURE = 2.6  # windows; makes an interval for every night narrowest at about 25 of them
 
 

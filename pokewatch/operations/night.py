@@ -142,7 +142,8 @@ def rehearse(settings: Settings, on: date | None = None, jobs: int = 1) -> int:
     first = len(panel.dates) - REHEARSED
     if first < REHEARSED:
         return 0
-    trained = train(settings, panel.dates[first - 1].date(), jobs=jobs)
+    untracked = settings.model_copy(update={"tracking": False})
+    trained = train(untracked, panel.dates[first - 1].date(), jobs=jobs)
     if not trained.verdict.passed:
         return 0
     nights = list(range(first, len(panel.dates)))
