@@ -146,12 +146,12 @@ class Client:
         """
         return decoded(self.get_body(path, params))
 
-    def get_body(self, path: str, params: Query | None = None, limit: int = JSON_LIMIT) -> bytes:
+    def get_body(self, path: str, params: Query | None = None, limit: int = 0) -> bytes:
         """Return a JSON answer as delivered; a malformed one is asked for again.
 
-        Raises as ``get_json``.
+        limit: bytes that it may have, by default ``JSON_LIMIT``. Raises as ``get_json``.
         """
-        return self._request(path, params, json_body, limit)
+        return self._request(path, params, json_body, limit or JSON_LIMIT)
 
     def get_text(self, path: str) -> str:
         """Return the answer as text; raises as ``get_json``."""
