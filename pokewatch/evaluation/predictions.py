@@ -90,11 +90,14 @@ def last_signals(
 ) -> pd.DataFrame:
     """Return the signals that were given last before a day, at most ``LOOK_BACK`` days ago.
 
-    Columns ``PREDICTION_COLUMNS``, one row a card and horizon.
+    Columns card_id, date, horizon, signal, one row a card and horizon.
     """
     first, last = (day - pd.Timedelta(days=ago) for ago in (LOOK_BACK, 1))
     stored = Store.from_settings(settings).predictions(
-        since=first.date(), until=last.date(), card_ids=card_ids
+        since=first.date(),
+        until=last.date(),
+        card_ids=card_ids,
+        columns=["card_id", "date", "horizon", "signal"],
     )
     return stored.sort_values("date").drop_duplicates(["card_id", "horizon"], keep="last")
 

@@ -19,6 +19,8 @@ MIN_FORECASTS = 50  # of a month, or of the last nights, to be judged
 NO_MONTHS = typed([], backtest.BREAKDOWN)
 LIVE = {name: backtest.FORECASTS[name] for name in backtest.COLUMNS if name != "volatility"}
 LIVE |= {"model": "object", "signal": "object"}
+SAID = ["card_id", "date", "horizon", "market_price", "fair_value", "lower", "upper", "signal"]
+SAID += ["model"]
 IN_RECORD = ["rmae", "rmae_low", "rmae_high", "coverage", *metrics.SIGNAL_SCORES]
 RECORD = {"kind": "object", "month": "object", "nights": "int64", "n": "int64"}
 RECORD |= dict.fromkeys(IN_RECORD, "float64")
@@ -41,7 +43,7 @@ def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame
 def live_rows(predictions: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     """Return what past nights said, where it has ended: columns ``LIVE``, the night's model named.
 
-    predictions: stored ones, the first of each date, columns ``PREDICTION_COLUMNS``. A night counts
+    predictions: stored ones, the first of each date, columns ``SAID``. A night counts
     only if its model had seen nothing after it (its name says up to which day); naive forecasts do
     not count. As in the walk-forward, a price was observed on the day and at the end.
     """
@@ -65,7 +67,7 @@ def live(
     until = panel.dates[-1] - pd.Timedelta(days=horizon)
     since = None if days is None else (until - pd.Timedelta(days=days)).date()
     stored = Store.from_settings(settings).predictions(
-        since=since, until=until.date(), horizon=horizon, first=True
+        since=since, until=until.date(), horizon=horizon, first=True, columns=SAID
     )
     return live_rows(stored, panel)
 

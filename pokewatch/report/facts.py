@@ -15,6 +15,7 @@ from pokewatch.analysis.market import MIN_PRICE, changes
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import registry, track_record
+from pokewatch.evaluation.gate import RECENT
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.models.panel import Panel, read_panel
@@ -197,5 +198,5 @@ def months(night: Night) -> pd.DataFrame:
 
 
 def published(night: Night) -> pd.DataFrame:
-    """Return what past nights said, as ``track_record.live_rows`` does."""
-    return track_record.live(night.settings, night.panel, SIGNAL_HORIZON)
+    """Return what the nights of the last ``RECENT`` days said, as ``track_record.live`` does."""
+    return track_record.live(night.settings, night.panel, SIGNAL_HORIZON, RECENT)

@@ -325,12 +325,13 @@ class Store:
         horizon: int | None = None,
         card_ids: Iterable[str] | None = None,
         first: bool = False,
+        columns: Iterable[str] = schema.PREDICTION_COLUMNS,
     ) -> pd.DataFrame:
-        """Return stored predictions, columns ``PREDICTION_COLUMNS``, one a card, date and horizon.
+        """Return stored predictions, one a card, date and horizon.
 
-        on: of one date only; since and until are inclusive; horizon: of one only (days);
-        card_ids: of these cards only; first: of a date that was predicted again the first
-        prediction, not the last.
+        columns: of ``PREDICTION_COLUMNS``, with card_id, date and horizon. on: of one date only;
+        since and until are inclusive; horizon: of one only (days); card_ids: of these cards only;
+        first: of a date that was predicted again the first prediction, not the last.
         """
         begin, end = on or since, on or until
         where = [] if begin is None else [ds.field("date") >= pa.scalar(begin)]
@@ -338,7 +339,8 @@ class Store:
         where += [] if horizon is None else [ds.field("horizon") == horizon]
         if card_ids is not None:
             where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
-        return one_each(to_frame(self.snapshot("predictions").read(where=where)), first)
+        found = self.snapshot("predictions").read([*columns, "made_at"], where)
+        return one_each(to_frame(found), first)
 
     def replace(
         self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
