@@ -151,10 +151,10 @@ def _scored_cards(panel: Panel, rows: list[int], seed: int) -> np.ndarray:
     cards = np.ones(len(panel.card_ids), dtype=bool)
     forecasts = int((~np.isnan(panel.price[rows])).sum())
     if forecasts > EVERY_CARD:
-        size = int(len(cards) * EVERY_CARD / forecasts)
-        chosen = np.random.default_rng([seed, len(cards)]).choice(len(cards), size, replace=False)
-        cards[:] = False
-        cards[chosen] = True
+        # By a hash of their ids: the next night, and with new cards, the same ones are scored.
+        share = 2.0 ** np.floor(np.log2(EVERY_CARD / forecasts))
+        drawn = pd.util.hash_array(panel.card_ids.astype(object), hash_key=f"{seed:016d}"[-16:])
+        cards = drawn < share * 2.0**64
     return cards
 
 

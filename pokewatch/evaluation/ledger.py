@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import time
-from functools import cache
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch import models, rounding
+from pokewatch.errors import PokewatchError
 from pokewatch.files import atomic_write
 from pokewatch.models import fair_value
 from pokewatch.models.panel import MATRICES, Panel
@@ -26,16 +27,19 @@ UNUSED = 60 * 24 * 3600.0  # seconds after which an entry that nothing read is r
 DESCRIBED = ["name", "set_name", "product_kind", "release_date"]  # what features read of a card
 
 
-@cache
-def recipe() -> str:
+def _recipe() -> str:
     """Return a hash of the code and the packages that forecasts come from."""
     found = hashlib.sha256()
     folder = Path(str(models.__file__)).parent
-    for path in [*sorted(folder.glob("*.py")), Path(rounding.__file__)]:
+    others = [Path(rounding.__file__), Path(__file__).with_name("backtest.py")]
+    for path in [*sorted(folder.glob("*.py")), *others]:
         found.update(path.read_bytes())
     for package in ("numpy", "scipy", "scikit-learn", "pandas"):
         found.update(f"{package} {version(package)}".encode())
     return found.hexdigest()
+
+
+RECIPE = _recipe()  # of the code that runs, whatever is installed meanwhile
 
 
 def known_by(panel: Panel) -> list[str]:
@@ -60,7 +64,7 @@ class Ledger:
         self.folder = settings.home / FOLDER
         self.known = known_by(panel)
         options = fair_value.BOOSTING, fair_value.SMALL, horizons, settings.seed
-        self.about = f"{recipe()} {options}"
+        self.about = f"{RECIPE} {options}"
 
     def path(self, origin: int, rows: list[int], cards: np.ndarray) -> Path:
         """Return where the forecasts of an origin for some days and cards are kept.
@@ -91,11 +95,12 @@ class Ledger:
             self.folder.mkdir(exist_ok=True)
             with atomic_write(path) as draft:
                 forecasts.to_parquet(draft, index=False, compression="zstd")
-        except OSError as error:
+        except (OSError, PokewatchError) as error:
             log.warning("'%s' could not be kept: %s", path, error)
 
     def tidy(self) -> None:
         """Remove what nothing has read for ``UNUSED`` seconds."""
-        for path in self.folder.glob("*.parquet"):
-            if time.time() - path.stat().st_mtime > UNUSED:
-                path.unlink(missing_ok=True)
+        for path in self.folder.glob("*"):
+            with suppress(OSError):  # another training tidies as well
+                if time.time() - path.stat().st_mtime > UNUSED:
+                    path.unlink()

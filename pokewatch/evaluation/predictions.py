@@ -97,6 +97,7 @@ def last_signals(
         since=first.date(),
         until=last.date(),
         card_ids=card_ids,
+        first=True,
         columns=["card_id", "date", "horizon", "signal"],
     )
     return stored.sort_values("date").drop_duplicates(["card_id", "horizon"], keep="last")

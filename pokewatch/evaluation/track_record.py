@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.panel import Panel
 from pokewatch.schema import typed
@@ -63,11 +65,21 @@ def live(
     horizon: int,
     days: int | None = None,
 ) -> pd.DataFrame:
-    """Return ``live_rows`` of the nights of which the panel knows the end, the last ``days``."""
+    """Return ``live_rows`` of the nights of which the panel knows the end, the last ``days``.
+
+    What was predicted for a day long after it was not said then; only the simulated market's nights
+    are lived through at once.
+    """
     until = panel.dates[-1] - pd.Timedelta(days=horizon)
     since = None if days is None else (until - pd.Timedelta(days=days)).date()
-    stored = Store.from_settings(settings).predictions(
-        since=since, until=until.date(), horizon=horizon, first=True, columns=SAID
+    store = Store.from_settings(settings)
+    stored = store.predictions(
+        since=since,
+        until=until.date(),
+        horizon=horizon,
+        first=True,
+        columns=SAID,
+        in_time=not store.snapshot("prices").simulated(),
     )
     return live_rows(stored, panel)
 
@@ -97,10 +109,14 @@ def record(said: pd.DataFrame, tested: pd.DataFrame, settings: Settings) -> pd.D
 
 def read(settings: Settings, panel: Panel, horizon: int) -> pd.DataFrame:
     """Return ``record`` of all that was published, beside the champion's or last walk-forward."""
-    scored = registry.champion(settings) or registry.last_trained(settings)
     tested = typed([], backtest.FORECASTS)
-    if scored is not None:
-        tested = _at_horizon(registry.past_forecasts(settings, scored.name), horizon)
+    scored = "champion"
+    if registry.champion(settings) is None:
+        newest = registry.last_trained(settings)
+        scored = newest.name if newest else ""
+    if scored:
+        with suppress(PokewatchError):  # back-tests of old models are not kept
+            tested = _at_horizon(registry.past_forecasts(settings, scored), horizon)
     return record(live(settings, panel, horizon), tested, settings)
 
 

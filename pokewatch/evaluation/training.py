@@ -108,7 +108,7 @@ def judge(settings: Settings, forecasts: pd.DataFrame, panel: Panel) -> GateVerd
     if champion is not None:
         past = live.iloc[:0]
         with suppress(PokewatchError):  # gone or damaged: then what was published has to do
-            past = own_rows(registry.past_forecasts(settings, champion.name))
+            past = own_rows(registry.past_forecasts(settings, "champion"))
         first = panel.dates[-1] - pd.Timedelta(days=gate.RECENT + gate.GATE_HORIZON)
         past = past[(past["horizon"] == gate.GATE_HORIZON) & (past["date"] > first)]
         said = pd.concat([part for part in (live, past) if len(part)] or [live])
@@ -121,7 +121,8 @@ def set_aside_loser(settings: Settings, panel: Panel) -> str:
 
     panel: up to now. Fair values are naive from then on, until a training passes the gate.
     """
-    if registry.champion(settings) is None:
+    champion = registry.champion(settings)
+    if champion is None or panel.dates[-1] < pd.Timestamp(champion.as_of):
         return ""
     reason = gate.lost(track_record.live(settings, panel, gate.GATE_HORIZON, gate.RECENT))
     if reason:

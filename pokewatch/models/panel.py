@@ -259,7 +259,8 @@ def _block(
 
 def _known(table: pa.Table, day: np.ndarray) -> np.ndarray:
     """Return the day (since 1970) from which each price of a table was known."""
-    accepted = table["accepted_at"].cast(pa.int64()).fill_null(0).to_numpy() // 86_400_000_000
+    moment = table["accepted_at"].cast(pa.timestamp("us", "UTC"))
+    accepted = moment.cast(pa.int64()).fill_null(0).to_numpy() // 86_400_000_000
     return np.maximum(accepted, day)
 
 
@@ -297,11 +298,12 @@ def read_panel(
     cards: all known ones, columns ``CARD_COLUMNS``.
     """
     newest = until and store.last_day(snapshot=snapshot)
+    pinned = snapshot.version < store.data_version  # what came later is not known at this version
     return Panel.from_tables(
         snapshot.by_month(READ_COLUMNS, until),
         cards,
         until,
-        store.replaced(READ_COLUMNS, until),
+        store.replaced(READ_COLUMNS, until, snapshot.committed_at if pinned else None),
         past=bool(until and newest and pd.Timestamp(until) < pd.Timestamp(newest)),
     )
 

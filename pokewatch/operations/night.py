@@ -18,11 +18,10 @@ from pokewatch.evaluation.predictions import predict_all, signal_counts
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.evaluation.training import set_aside_loser
 from pokewatch.models import reasons
-from pokewatch.models.panel import Panel, open_panel, price_sources
+from pokewatch.models.panel import Panel, open_panel
 from pokewatch.operations import notify, tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect, newest_day
-from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -136,7 +135,7 @@ def rehearse(settings: Settings, on: date | None = None, jobs: int = 1) -> int:
     has something to show. Returns how many nights: 0 for real prices, and where there is a record.
     """
     store = Store.from_settings(settings)
-    if SIMULATED not in price_sources(settings) or store.snapshot("predictions").version >= 0:
+    if store.snapshot("predictions").version >= 0 or not store.snapshot("prices").simulated():
         return 0
     panel, version = open_panel(settings, on)
     first = len(panel.dates) - REHEARSED
@@ -164,10 +163,13 @@ def predict(
 
     A champion that has lost to "no change" is set aside first, and that is told.
     """
-    panel, _ = open_panel(settings, on)
-    if reason := set_aside_loser(settings, panel):
-        log.warning("the champion is set aside: %s", reason)
+    last = Store.from_settings(settings).last_day()
+    newest = on is None or last is None or on >= last
+    if newest and registry.champion(settings):
+        reason = set_aside_loser(settings, open_panel(settings, on)[0])
         notify.tell_trouble(reason, "")
+    if why := registry.why_none(settings):
+        log.warning("no model speaks: %s", why)
     return predict_all(settings, on, horizons)
 
 

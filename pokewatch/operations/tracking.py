@@ -21,7 +21,7 @@ import pandas as pd
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pokewatch.evaluation import track_record
+from pokewatch.evaluation import gate, track_record
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.files import json_values
 from pokewatch.models.panel import Panel
@@ -252,7 +252,7 @@ def _experiment(client: MlflowClient, location: str | None) -> str:
 
 def published(settings: Settings, panel: Panel) -> dict[str, float]:
     """Return how the forecasts of past nights turned out, as MLflow's metrics."""
-    ended = track_record.live(settings, panel, SIGNAL_HORIZON)
+    ended = track_record.live(settings, panel, SIGNAL_HORIZON, gate.RECENT)
     record = track_record.of_nights(ended)
     if record is None:
         return {}

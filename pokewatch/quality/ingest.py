@@ -322,11 +322,8 @@ def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     if prices.handle is None or rows.empty:
         return
     incoming = bool((rows["source"] == SIMULATED).any())
-    # One stored row speaks for all: none of the other kind ever got in.
-    files = prices.dataset.get_fragments()
-    heads = (one.head(1, columns=["source"])["source"].to_pylist() for one in files)
-    stored = next((head for head in heads if head), None)
-    if stored and (stored[0] == SIMULATED) != incoming:
+    stored = prices.simulated()
+    if stored is not None and stored != incoming:
         new, old = (SIMULATED, "real") if incoming else ("real", SIMULATED)
         raise UsageError(
             f"this data home holds {old} prices and must not be mixed with {new} ones: set "

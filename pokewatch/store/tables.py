@@ -35,6 +35,7 @@ from pokewatch.store import s3
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+NIGHT = pd.Timedelta(days=3)  # from the beginning of a day until its night is over for sure
 PREDICTION_KEY = ["card_id", "date", "horizon"]
 TABLES = {
     "prices": schema.PRICES_SCHEMA,
@@ -92,6 +93,25 @@ class Snapshot:
             for field in TABLES[self.name]
             if field.name in schema.ADDED and field.name not in stored
         ]
+
+    @property
+    def committed_at(self) -> pd.Timestamp | None:
+        """When this version was committed (UTC), None while the table does not exist."""
+        if self.handle is None:
+            return None
+        # Newer commits come first in the list, whatever version is pinned.
+        return pd.Timestamp(self.handle.history(1)[-1]["timestamp"], unit="ms", tz="UTC")
+
+    def simulated(self) -> bool | None:
+        """Return whether prices are invented, None without any.
+
+        One row speaks for all: real and simulated ones are never mixed.
+        """
+        if self.handle is None:
+            return None
+        heads = (one.head(1, columns=["source"]) for one in self.dataset.get_fragments())
+        first = next((head for head in heads if len(head)), None)
+        return None if first is None else first["source"][0].as_py() == schema.SIMULATED
 
     def months(self) -> list[str]:
         """Return the months (YYYY-MM) of a table that is kept by month, in their order."""
@@ -306,12 +326,15 @@ class Store:
         order = [("quarantined_at", "descending"), ("quarantine_id", "ascending")]
         return to_frame(table.sort_by(order))
 
-    def replaced(self, columns: list[str], until: date | None = None) -> pa.Table:
+    def replaced(
+        self, columns: list[str], until: date | None = None, by: pd.Timestamp | None = None
+    ) -> pa.Table:
         """Return prices that were believed until a better one came, ``card_id`` as codes.
 
-        columns: any of ``STORED_COLUMNS``; until is inclusive.
+        columns: any of ``STORED_COLUMNS``; until is inclusive; by: only those replaced by then.
         """
         where = [ds.field("accepted_at").is_valid()]
+        where += [] if by is None else [ds.field("quarantined_at") <= pa.scalar(by)]
         where += [] if until is None else [ds.field("date") <= pa.scalar(until)]
         table = self.snapshot("quarantine").read(columns, where)
         codes = table["card_id"].combine_chunks().dictionary_encode()
@@ -326,12 +349,14 @@ class Store:
         card_ids: Iterable[str] | None = None,
         first: bool = False,
         columns: Iterable[str] = schema.PREDICTION_COLUMNS,
+        in_time: bool = False,
     ) -> pd.DataFrame:
         """Return stored predictions, one a card, date and horizon.
 
         columns: of ``PREDICTION_COLUMNS``, with card_id, date and horizon. on: of one date only;
         since and until are inclusive; horizon: of one only (days); card_ids: of these cards only;
-        first: of a date that was predicted again the first prediction, not the last.
+        first: of a date that was predicted again the first prediction, not the last;
+        in_time: only what was made at most ``NIGHT`` after its date began.
         """
         begin, end = on or since, on or until
         where = [] if begin is None else [ds.field("date") >= pa.scalar(begin)]
@@ -339,8 +364,11 @@ class Store:
         where += [] if horizon is None else [ds.field("horizon") == horizon]
         if card_ids is not None:
             where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
-        found = self.snapshot("predictions").read([*columns, "made_at"], where)
-        return one_each(to_frame(found), first)
+        found = to_frame(self.snapshot("predictions").read([*columns, "made_at"], where))
+        if in_time:  # earlier versions did not write down when
+            limit = found["date"].dt.tz_localize("UTC") + NIGHT
+            found = found[~(found["made_at"] > limit)].reset_index(drop=True)
+        return one_each(found, first)
 
     def replace(
         self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
@@ -439,10 +467,10 @@ class Store:
                 "was stored; run it again when they are done"
             ) from error
 
-    def save_predictions(self, predictions: pd.DataFrame) -> None:
+    def save_predictions(self, predictions: pd.DataFrame, now: pd.Timestamp | None = None) -> None:
         """Store predictions beside those that were made before for the same date and horizon.
 
-        What was once said stays; the same again adds nothing.
+        What was once said stays; the same again adds nothing. now: when they were made.
         """
         days = sorted(pd.to_datetime(predictions["date"]).dt.date.unique())
         horizons = [int(horizon) for horizon in predictions["horizon"].unique()]
@@ -451,7 +479,7 @@ class Store:
         where = ds.field("date").isin(pa.array(days, pa.date32())) & ds.field("horizon").isin(
             pa.array(horizons, pa.int32())
         )
-        made = predictions.assign(made_at=pd.Timestamp.now(tz="UTC"))
+        made = predictions.assign(made_at=now or pd.Timestamp.now(tz="UTC"))
         new = to_table(made, schema.PREDICTIONS_SCHEMA)
 
         def attempt() -> bool:

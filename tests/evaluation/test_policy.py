@@ -131,13 +131,19 @@ def test_the_record_counts_what_was_said_first(config):
     name = as_of(config, panel, panel.dates[150], panel.dates[SINCE])
     store = Store.from_settings(config)
     for day in panel.dates[150:190]:
-        said = predicting.predict_all(config, day.date(), [7])
-        store.save_predictions(said.assign(fair_value=said["market_price"] * 3))
+        said = predicting.predict(config, on=day.date(), horizons=[7])
+        night = day.tz_localize("UTC") + pd.Timedelta(hours=27)
+        worse = said.assign(fair_value=said["market_price"] * 3)
+        if day < panel.dates[153]:
+            store.save_predictions(worse, night + pd.Timedelta(days=4))  # nobody heard it then
+        else:
+            store.save_predictions(said, night)
+            store.save_predictions(worse, night + pd.Timedelta(hours=1))
         assert len(store.predictions(on=day.date())) == len(said)
     assert store.predictions(on=panel.dates[150].date())["deviation"].notna().all()
     live = track_record.live(config, panel, 7)
     assert set(live["model"]) == {name}
-    assert live["date"].nunique() == 40
+    assert live["date"].nunique() == 37
     table = track_record.read(config, panel, 7).set_index(["kind", "month"])
     assert table.loc[("live", "all"), "n"] == len(live)
     assert table.loc[("live", "all"), "rmae"] < 1

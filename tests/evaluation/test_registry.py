@@ -227,12 +227,14 @@ def test_what_was_published_decides_whether_the_champion_stays(config, trained, 
     store, (panel, _) = Store.from_settings(other), open_panel(other)
     assert training.set_aside_loser(other, panel) == ""
     rng = np.random.default_rng(5)
-    for day in panel.dates[-29:-1]:
+    for day in panel.dates[-50:-1]:
         said = predicting.predict(config, on=day.date(), horizons=[7])
         wrong = said["market_price"] * np.exp(rng.choice([-0.5, 0.5], len(said)))
         name = f"fair-value-{day - pd.Timedelta(days=1):%Y-%m-%d}-v0"
-        store.save_predictions(said.assign(fair_value=wrong, model=name))
-        store.save_predictions(said.assign(model=name))  # said again, better: too late
+        then = day.tz_localize("UTC") + pd.Timedelta(hours=27)
+        store.save_predictions(said.assign(fair_value=wrong, model=name), then)
+        better = said.assign(model=name)  # said again: too late
+        store.save_predictions(better, then + pd.Timedelta(hours=1))
     predicted = night.predict(other)
     assert set(predicted["model"]) == {"naive"}
     assert registry.champion_name(other) is None

@@ -140,3 +140,18 @@ def test_day_by_day_and_all_at_once_every_day_shows_the_same(tmp_path_factory, r
                 same(panel, past, name)
                 if day < DAYS - 1:
                     same(past, now.until(day), name)
+
+
+def test_a_data_version_knows_nothing_that_was_corrected_after_it(tmp_path):
+    config = load_settings(home=tmp_path)
+    store, rows = Store.from_settings(config), curve("1:Normal", [10.0, 10.5, 11.0])
+    ingest(store, delivery(rows), config)
+    pinned = store.data_version
+    before, _ = open_panel(config, data_version=pinned)
+    later = curve("2:Normal", [5.0], start="2025-01-08")
+    ingest(store, delivery(later), config)
+    ingest(store, delivery(later.assign(market_price=5.5, collected_at=night(9))), config)
+    after, _ = open_panel(config, data_version=pinned)
+    assert list(after.card_ids) == ["1:Normal"]
+    for name in MATRICES:
+        same(before, after, name)

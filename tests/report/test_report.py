@@ -498,8 +498,10 @@ def test_own_record_counts_what_past_nights_said_without_hindsight(
         day = night.on - pd.Timedelta(days=back)
         honest = back % 2 == 0  # the others know how it ended
         model = f"fair-value-{day if honest else night.on:%Y-%m-%d}-v0"
-        store.save_predictions(forecasts(mine, model, day, truth=0.5 if honest else 0.0))
-        store.save_predictions(forecasts(mine, model, day, truth=0.1))  # said again, too late
+        then = day.tz_localize("UTC") + pd.Timedelta(hours=27)
+        store.save_predictions(forecasts(mine, model, day, truth=0.5 if honest else 0.0), then)
+        again = forecasts(mine, model, day, truth=0.1)  # too late
+        store.save_predictions(again, then + pd.Timedelta(hours=1))
     record = track_record.of_nights(facts.published(mine))
     assert record is not None
     assert record.nights == 6

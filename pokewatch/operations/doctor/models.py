@@ -56,7 +56,11 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     try:
         name = registry.champion_name(settings)
         if name is None:
-            yield ok("champion", "none yet: fair values are naive")
+            why = registry.why_none(settings)
+            if why:
+                yield warn("champion", why, "wait, or look at 'pokewatch record'")
+            else:
+                yield ok("champion", "none yet: fair values are naive")
         elif name not in known:
             trouble = f"the champion '{name}' is not in '{settings.models_dir}'"
         else:
