@@ -124,8 +124,6 @@ def remove(
 @app.command("list")
 def list_(json: options.JsonFlag = False) -> None:
     """Show your cards with what they are worth, and which targets are crossed."""
-    import pandas as pd
-
     from pokewatch.store.tables import Store
     from pokewatch.watchlist import entries
 
@@ -138,13 +136,7 @@ def list_(json: options.JsonFlag = False) -> None:
     prices = "prices are the market's near-mint prices"
     if played:
         prices += f", for the {played} in another condition too: those will bring less"
-    sums = {
-        "value": held["value"].sum(min_count=1),
-        "cost": (held["cost"] * held["quantity"]).sum(min_count=1),
-        "gain": held["gain"].sum(min_count=1),
-    }
-    total: dict[str, Any] = {"date": f"{day:%Y-%m-%d}", "copies": int(held["quantity"].sum())}
-    total |= {name: None if pd.isna(usd) else usd for name, usd in sums.items()}
+    total = entries.totals(held, day)
     if json:
         show({**total, "prices": prices, "entries": records(held)}, json)
     elif held.empty:

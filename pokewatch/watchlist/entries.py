@@ -257,6 +257,20 @@ def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.T
     return holdings(entries, catalog, Panel.from_prices(prices, until=day.date())), day
 
 
+def totals(held: pd.DataFrame, day: pd.Timestamp) -> dict[str, Any]:
+    """Return the sums of a valued watchlist: date, copies, and value, cost and gain in USD.
+
+    An amount is None where it is known of no entry.
+    """
+    sums = {
+        "value": held["value"].sum(min_count=1),
+        "cost": (held["cost"] * held["quantity"]).sum(min_count=1),
+        "gain": held["gain"].sum(min_count=1),
+    }
+    known = {name: None if pd.isna(usd) else usd for name, usd in sums.items()}
+    return {"date": f"{day:%Y-%m-%d}", "copies": int(held["quantity"].sum()), **known}
+
+
 def crossed(held: pd.DataFrame) -> pd.Series:
     """Return which target each entry's price has reached: ``above``, ``below`` or None."""
     sides = np.select(
