@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import jinja2
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, settings)
     app.add_exception_handler(
         NotModified,
-        lambda request, error: Response(status_code=304, headers=error.headers),  # type: ignore[attr-defined]
+        lambda request, error: Response(status_code=304, headers=error.headers),
     )
     _probes(app, current, settings)
     _first_system(app, current)

@@ -114,7 +114,9 @@ class Guard:
         """Read the body, counting what comes rather than what is announced; return it again."""
         told = headers.get(b"content-length", b"0")
         too_long = Problem(
-            413, f"the body is longer than {self.longest:,} bytes: send less", {"Connection": "close"}
+            413,
+            f"the body is longer than {self.longest:,} bytes: send less",
+            {"Connection": "close"},
         )
         if told.isdigit() and int(told) > self.longest:
             raise too_long
@@ -159,7 +161,7 @@ class Guard:
         if not await self.rates.allows(key.id):
             raise Problem(
                 429,
-                f"more than {self.rates.per_key.amount} requests in a {self.rates.per_key.GRANULARITY.name}: wait",
+                f"this key's limit is {self.rates.per_key}: wait",
                 await self.rates.left(key.id),
             )
         if needed not in key.scopes:
@@ -190,5 +192,5 @@ class Guard:
             access.info("%s", json_bytes(line).decode())
 
 
-class _Gone(Exception):
+class _Gone(Exception):  # noqa: N818 (nobody is left to be told)
     """The client went away before its request was complete."""

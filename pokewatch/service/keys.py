@@ -110,7 +110,7 @@ class Keys:
             digest_of(text.encode()),
             tuple(one for one in SCOPES if one in scopes),
             now(),
-            end and end.isoformat(timespec="seconds"),
+            end.isoformat(timespec="seconds") if end else None,
         )
         with self._changed() as keys:
             if any(one.name == key.name and one.state == "active" for one in keys):
@@ -129,8 +129,9 @@ class Keys:
         text = f"pw_{secrets.token_urlsafe(BYTES)}"
         with self._changed() as keys:
             at = _place(keys, name)
-            new = {"id": secrets.token_hex(4), "digest": digest_of(text.encode()), "created": now()}
-            keys.append(replace(keys[at], **new))
+            digest = digest_of(text.encode())
+            new = replace(keys[at], id=secrets.token_hex(4), digest=digest, created=now())
+            keys.append(new)
             keys[at] = replace(keys[at], revoked=now())
         return text
 

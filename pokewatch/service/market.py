@@ -143,7 +143,7 @@ class Market:
         answer |= {"fair_price": row["fair_value"], "deviation_pct": row["deviation"]}
         answer |= {"signal": row["signal"], "canonical_id": row["card_id"]}
         answer |= {"deviation_percent": 100 * row["deviation"]}
-        names = "lower upper horizon reason thin stale model data_version".split()
+        names = ["lower", "upper", "horizon", "reason", "thin", "stale", "model", "data_version"]
         answer |= {name: row[name] for name in names}
         answer["track_record"] = self.walk_forward(horizon, row["signal"], row["model"])
         return json_bytes(answer), row["signal"]
@@ -209,7 +209,12 @@ class Market:
         facts_ = ("name", "as_of", "data_version", "sources", "code_version", "scores")
         about = {name: getattr(one, name) for name in facts_} if one else {"name": "naive"}
         reasons = one.verdict.reasons if one else [registry.why_none(self.settings)]
-        return {"horizons": sorted(self.calls), **about, "reasons": reasons, "record": self.record()}
+        return {
+            "horizons": sorted(self.calls),
+            **about,
+            "reasons": reasons,
+            "record": self.record(),
+        }
 
     def _record(self) -> list[dict[str, Any]]:
         with self.reading():
@@ -244,7 +249,7 @@ def mark(settings: Settings) -> str:
 
 def _by_horizon(calls: pd.DataFrame) -> dict[int, pd.DataFrame]:
     return {
-        int(horizon): rows.set_index("card_id", drop=False)  # type: ignore[call-overload]
+        int(horizon): rows.set_index("card_id", drop=False)
         for horizon, rows in calls.groupby("horizon")
     }
 

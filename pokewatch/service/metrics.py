@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import REGISTRY as OWN
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -15,7 +16,6 @@ from prometheus_client import (
     multiprocess,
     start_http_server,
 )
-from prometheus_client import REGISTRY as OWN
 
 if TYPE_CHECKING:
     from pokewatch.service.market import Market
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # set where several workers count together
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-requests = Counter(
-    "pokewatch_requests", "Requests answered", ["method", "endpoint", "status_code"]
-)
+requests = Counter("pokewatch_requests", "Requests answered", ["method", "endpoint", "status_code"])
 latency = Histogram(
     "pokewatch_request_latency_seconds", "Time to answer", ["endpoint"], buckets=LATENCIES
 )

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): what is wrong and how to mend it, never where in our code."""
+"""Errors as problem details (RFC 9457): what is wrong, how to mend it, never where in our code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEDIA = "application/problem+json"
 UNREADABLE = "the prices or the model cannot be read; the service's log says why"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 (an answer)
     """An answer that is an error: status, ``detail`` and further members of the body."""
 
     def __init__(
@@ -63,7 +63,7 @@ def install(app: FastAPI, settings: Settings) -> None:
             detail = "there is no such page: /docs lists all"
         return response(Problem(error.status_code, detail, error.headers))
 
-    app.add_exception_handler(Problem, lambda request, error: response(error))  # type: ignore[arg-type]
+    app.add_exception_handler(Problem, lambda request, error: response(error))
     app.add_exception_handler(UsageError, of_usage)
     app.add_exception_handler(PokewatchError, of_package)
     app.add_exception_handler(RequestValidationError, of_validation)

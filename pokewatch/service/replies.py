@@ -18,7 +18,7 @@ JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow
 MEDIA = [JSON, CSV, ARROW]
 
 
-class NotModified(Exception):
+class NotModified(Exception):  # noqa: N818 (an answer)
     """The client has the answer already."""
 
     def __init__(self, headers: dict[str, str]):

@@ -1,4 +1,4 @@
-"""A small market with a champion, the service over it, and keys."""
+"""The service over a small market, and keys for it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-from builders import curve, delivery, market, small_models
+from builders import small_models
 from fastapi.testclient import TestClient
+from markets import fill
 
-from pokewatch.evaluation import predictions
-from pokewatch.operations import night
-from pokewatch.quality.ingest import ingest
 from pokewatch.service import market as markets
 from pokewatch.service.app import create_app
 from pokewatch.service.keys import Keys
 from pokewatch.settings import Settings, load_settings
-from pokewatch.store.tables import Store
-
-CARDS, DAYS = 30, 160
-LAST = "2025-06-09"
-
-
-def fill(home: Path) -> Settings:
-    """Store the market, train, and forecast as a night does."""
-    settings = load_settings(home=home, tracking=False, _env_file=None)
-    prices = pd.concat([market(CARDS, DAYS, momentum=0.8), curve("two:Holofoil", [5.0] * DAYS)])
-    ids = prices["card_id"].unique()
-    known = {
-        "card_id": [*ids, "two:Reverse Holofoil"],
-        "name": [f"Card {one.split(':')[0]}" for one in [*ids, "two:R"]],
-        "set_name": "Paldean Fates",
-        "printing": [one.split(":")[1] for one in [*ids, "two:Reverse Holofoil"]],
-        "aliases": [[f"sv4pt5-{one.split(':')[0]}"] for one in [*ids, "two:R"]],
-    }
-    ingest(Store.from_settings(settings), delivery(prices, **known), settings)
-    assert night.train(settings).verdict.passed
-    predictions.predict_all(settings)
-    return settings
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +63,11 @@ def serve(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
         if copy:
             home = tmp_path_factory.mktemp("copy") / "home"
             shutil.copytree(filled, home)
-        options = {"tracking": False, "_env_file": None, "service_failures": "1000/minute"} | options
+        options = {
+            "tracking": False,
+            "_env_file": None,
+            "service_failures": "1000/minute",
+        } | options
         settings = load_settings(home=home, **options)
         keys = {}
         for scope in ("read", "portfolio", "admin"):

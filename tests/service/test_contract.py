@@ -37,7 +37,17 @@ def test_fair_price(service, day):
 def test_fair_price_is_what_the_package_says(service):
     body = service.post("/fair_price", {"card_id": CARD}).json()
     row = predictions.predict(service.settings, [CARD], horizons=[7]).iloc[0]
-    for name in "market_price lower upper signal reason thin stale model data_version".split():
+    for name in [
+        "market_price",
+        "lower",
+        "upper",
+        "signal",
+        "reason",
+        "thin",
+        "stale",
+        "model",
+        "data_version",
+    ]:
         assert body[name] == row[name]
     assert body["fair_price"] == row["fair_value"]
     assert body["horizon"] == 7
