@@ -21,6 +21,7 @@ from pokewatch.settings import Settings
 HEADER_BYTES = 32_000
 HEADER_SECONDS = 10.0
 SHUTDOWN_SECONDS = 15
+WORKER_SECONDS = 60  # a worker that imports and reads its market answers late
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -143,4 +144,5 @@ def run(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies or [],
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=WORKER_SECONDS,
     )
