@@ -25,14 +25,6 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from pokewatch.cli.main import main as pokewatch
-from pokewatch.evaluation import predictions
-from pokewatch.quality import ingest
-from pokewatch.service.keys import Keys
-from pokewatch.settings import load_settings
-from pokewatch.sources.simulated import large
-from pokewatch.store.tables import Store
-
 WARM = 200  # requests of a connection before it counts
 
 
@@ -89,13 +81,14 @@ def started(mode: str, port: int, path: str, environment: dict[str, str]) -> sub
     """Start this script as a server and wait until it answers."""
     command = [sys.executable, __file__, mode, str(port)]
     server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, text=True)
-    while True:
-        if server.poll() is not None:
-            raise SystemExit(f"the {mode} server ended with {server.returncode}")
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200:
-                return server
-        time.sleep(0.05)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        while True:
+            if server.poll() is not None:
+                raise SystemExit(f"the {mode} server ended with {server.returncode}")
+            with suppress(httpx.HTTPError):
+                if client.get(path).status_code == 200:
+                    return server
+            time.sleep(0.05)
 
 
 def memory(pid: int) -> float:
@@ -109,6 +102,13 @@ def memory(pid: int) -> float:
 
 def measure(home: Path, cards: int, days: int, seconds: float, connections: int) -> dict:
     """Return all figures over a simulated market, which is made where the home is empty."""
+    from pokewatch.evaluation import predictions
+    from pokewatch.quality import ingest
+    from pokewatch.service.keys import Keys
+    from pokewatch.settings import load_settings
+    from pokewatch.sources.simulated import large
+    from pokewatch.store.tables import Store
+
     settings = load_settings(home=home, tracking=False, source="file")
     if Store.from_settings(settings).data_version < 0:
         large.write(home / "files", cards, days)
@@ -156,6 +156,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["empty"]:
         empty(int(sys.argv[2]))
     elif sys.argv[1:2] == ["serve"]:
+        from pokewatch.cli.main import main as pokewatch
+
         sys.argv = ["pokewatch", "serve", "--port", sys.argv[2]]
         pokewatch()
     else:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from time import monotonic
 
 import httpx
 import pytest
@@ -108,55 +102,3 @@ def test_an_address_that_others_reach_needs_a_key(tmp_path, monkeypatch):
     assert started[0]["proxy_headers"] is False
     with pytest.raises(UsageError, match="anyone"):
         server.run(settings, "127.0.0.1", 8000, proxies=["*"])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
-def test_a_worker_that_is_killed_is_replaced(serve):
-    service = serve(copy=True)
-    with socket.socket() as free, socket.socket() as other:
-        free.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, metrics = free.getsockname()[1], other.getsockname()[1]
-    variables = os.environ | {"POKEWATCH_HOME": str(service.settings.home)}
-    options = ["--port", str(port), "--workers", "2", "--metrics-port", str(metrics)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from pokewatch.cli.main import main; main()", "serve", *options],
-        env=variables,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    base, key = f"http://127.0.0.1:{port}", {"X-API-Key": service.keys["read"]}
-
-    def ready(seconds: float = 90.0) -> bool:
-        end, pause = monotonic() + seconds, threading.Event()
-        while monotonic() < end:
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{base}/readyz").status_code == 200:
-                    return True
-            pause.wait(0.1)
-        return False
-
-    try:
-        assert ready()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        workers = [
-            one for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
-        ]
-        assert len(workers) == 2
-        os.kill(int(workers[0]), signal.SIGKILL)
-        codes = []
-        for _ in range(50):
-            with suppress(httpx.HTTPError):  # the connection that the dead one held
-                codes.append(httpx.get(f"{base}/cards", headers=key).status_code)
-        assert ready()
-        assert codes
-        assert set(codes) <= {200, 503}  # 503: a new worker that reads its market
-        text = httpx.get(f"http://127.0.0.1:{metrics}/metrics").text
-        assert 'pokewatch_requests_total{endpoint="/cards",method="GET"' in text
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=60)
-    assert service.keys["read"] not in log
-    assert '"path":"/cards"' in log
-    assert "Traceback" not in log
