@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pokewatch.errors import PokewatchError, UsageError
@@ -92,6 +99,34 @@ class Settings(BaseSettings):
     good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")
+
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="keys of the first system, parted by commas; better: 'pokewatch keys create'",
+        validation_alias=AliasChoices("POKEWATCH_API_KEYS", "API_KEYS"),
+    )
+    service_rate: str = Field("600/minute", description="requests a key may send")
+    service_failures: str = Field("10/minute", description="wrong keys an address may send")
+    service_body: int = Field(256_000, ge=1000, description="bytes a request's body may have")
+    service_origins: list[str] = Field(
+        [], description="sites whose pages may call the service, https://…; default: none"
+    )
+    service_metrics: bool = Field(False, description="serve /metrics, without a key")
+
+    @field_validator("service_rate", "service_failures")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        if not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", value):
+            raise ValueError("write it as 600/minute")
+        return value
+
+    @field_validator("service_origins")
+    @classmethod
+    def _listed_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/*\s]+", origin):
+                raise ValueError("write each site as https://name, without '*' and path")
+        return value
 
     @field_validator("home", "watchlist", mode="before")
     @classmethod

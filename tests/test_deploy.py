@@ -44,7 +44,8 @@ def test_compose_is_valid() -> None:
 
 def test_compose_profiles() -> None:
     profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
-    assert profiles == {"pipeline": [], "lab": [], "mlflow": ["mlflow"], "redis": ["production"]}
+    production = {name: ["production"] for name in ("api", "redis")}
+    assert profiles == {"pipeline": [], "lab": [], "mlflow": ["mlflow"], **production}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -92,7 +93,7 @@ def test_env_example_names_what_compose_asks_for() -> None:
         assert f"\n#{name}={default}\n" in example
 
 
-@pytest.mark.parametrize("name", ["pipeline", "lab", "mlflow"])
+@pytest.mark.parametrize("name", ["pipeline", "lab", "mlflow", "api"])
 def test_own_services_keep_their_data_in_the_volume(name: str) -> None:
     assert "data:/data" in SERVICES[name]["volumes"]
     assert SERVICES[name]["environment"]["POKEWATCH_HOME"] == "/data"
@@ -114,6 +115,11 @@ def test_the_lab_has_a_token() -> None:
     assert "token" not in text(lab["command"]).lower()
     assert "password" not in text(lab["command"]).lower()
     assert lab["healthcheck"]
+
+
+def test_the_api_is_ready_when_its_market_is() -> None:
+    assert "/readyz" in text(SERVICES["api"]["healthcheck"]["test"])
+    assert "--host=0.0.0.0" in SERVICES["api"]["command"]  # refused without a key
 
 
 def test_mlflow_shows_what_the_pipeline_logs() -> None:

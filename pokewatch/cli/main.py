@@ -32,7 +32,7 @@ def build_app() -> Typer:
     """Return the app with all commands, in the panels and the order that ``--help`` shows."""
     from typer import Typer
 
-    from pokewatch.cli import cards, care, models, options, prices, reports, watch
+    from pokewatch.cli import cards, care, models, options, prices, reports, service, watch
 
     app = Typer(
         callback=options.program,
@@ -47,6 +47,7 @@ def build_app() -> Typer:
         "Prices": prices.app,
         "Cards": cards.app,
         "Models and signals": models.app,
+        "Service": service.app,
         "Maintenance": care.app,
     }
     for panel, group in panels.items():
@@ -55,6 +56,8 @@ def build_app() -> Typer:
         app.add_typer(group)
         if group is cards.app:
             app.add_typer(watch.app, name="watch", rich_help_panel=panel)
+        if group is service.app:
+            app.add_typer(service.keys, name="keys", rich_help_panel=panel)
     return app
 
 

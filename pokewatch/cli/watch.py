@@ -133,8 +133,6 @@ def remove(
 @app.command("list")
 def list_(json: options.JsonFlag = False) -> None:
     """Show your cards with what they are worth, and which targets are crossed."""
-    import pandas as pd
-
     from pokewatch.store.tables import Store
     from pokewatch.watchlist import entries
 
@@ -144,27 +142,18 @@ def list_(json: options.JsonFlag = False) -> None:
     held["crossed"] = entries.crossed(held)
     held["stale"] = held["age"] > settings().stale_days
     counted = held[held["grade"] == ""]
-    graded = int(held["quantity"].sum() - counted["quantity"].sum())
     played = int((counted["condition"] != "near_mint").sum())
     prices = "prices are the market's near-mint prices"
     if played:
         prices += f", for the {played} in another condition too: those will bring less"
-    sums = {
-        "value": counted["value"].sum(min_count=1),
-        "cost": (counted["cost"] * counted["quantity"]).sum(min_count=1),
-        "gain": counted["gain"].sum(min_count=1),
-    }
-    total: dict[str, Any] = {"date": f"{day:%Y-%m-%d}", "copies": int(counted["quantity"].sum())}
-    if graded:
-        total["graded"] = graded
-    total |= {name: None if pd.isna(usd) else usd for name, usd in sums.items()}
+    total = entries.totals(held, day)
     if json:
         show({**total, "prices": prices, "entries": records(held)}, json)
     elif held.empty:
         show(f"{settings().watchlist.name} lists no card yet: {entries.EXAMPLE}", json)
     else:
         total["gain (where price and cost are known)"] = total.pop("gain")
-        if graded:
+        if "graded" in total:
             total["graded copies, not valued"] = total.pop("graded")
         show(None, json, table(held), total | {"prices": prices}, limit=None)
         for problem in held["problem"].dropna():

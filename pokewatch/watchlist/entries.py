@@ -269,6 +269,24 @@ def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.T
     return holdings(entries, catalog, Panel.from_prices(prices, until=day.date())), day
 
 
+def totals(held: pd.DataFrame, day: pd.Timestamp) -> dict[str, Any]:
+    """Return the sums of a valued watchlist: date, copies, and value, cost and gain in USD.
+
+    An amount is None where it is known of no entry. Graded copies are left out; where there are
+    any, ``graded`` counts them.
+    """
+    counted = held[held["grade"] == ""]
+    sums = {
+        "value": counted["value"].sum(min_count=1),
+        "cost": (counted["cost"] * counted["quantity"]).sum(min_count=1),
+        "gain": counted["gain"].sum(min_count=1),
+    }
+    copies = int(counted["quantity"].sum())
+    graded = {"graded": int(held["quantity"].sum()) - copies} if len(counted) < len(held) else {}
+    known = {name: None if pd.isna(usd) else usd for name, usd in sums.items()}
+    return {"date": f"{day:%Y-%m-%d}", "copies": copies, **graded, **known}
+
+
 def crossed(held: pd.DataFrame) -> pd.Series:
     """Return which target each entry's price has reached: ``above``, ``below`` or None."""
     sides = np.select(

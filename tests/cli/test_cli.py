@@ -209,8 +209,9 @@ def shown_by_help(home: Path, *group: str) -> list[str]:
 
 def test_help_and_the_readme_list_every_command_once(home):
     listed = shown_by_help(home)
-    at = listed.index("watch")
-    listed[at : at + 1] = shown_by_help(home, "watch")
+    for group in ("watch", "keys"):
+        at = listed.index(group)
+        listed[at : at + 1] = shown_by_help(home, group)
     table = re.search(r"^\| command \|.*?\n\n", README.read_text(encoding="utf-8"), re.M | re.S)
     assert table
     first_column = re.findall(r"^\| (`.+?`) \|", table[0], re.M)
