@@ -150,7 +150,7 @@ def _unless_set(values: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set variables that MLflow reads; it and its HTTP client log errors only meanwhile."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in {*values, *AFTERWARDS}}
     levels = {name: logging.getLogger(name).level for name in ("mlflow", "alembic", "urllib3")}
     os.environ.update(values)
     for name in levels:
@@ -160,9 +160,11 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
+        for name, value in before.items():  # and no other: threads may have set theirs meanwhile
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _explain(error: Exception, address: str) -> str:
