@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 log = logging.getLogger(__name__)
 
 FULL_MODELS = True
-TIMES = int(os.environ.get("POKEWATCH_SIMULATIONS", "400"))
+TIMES = int(os.environ.get("POKEWATCH_SIMULATIONS", "200"))
 CARDS, HORIZON = 30, gate.GATE_HORIZON
 
 

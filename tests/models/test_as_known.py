@@ -123,7 +123,7 @@ def histories(draw) -> pd.DataFrame:
     return pd.concat([one for one in cards if len(one)], ignore_index=True)
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(rows=histories())
 def test_day_by_day_and_all_at_once_every_day_shows_the_same(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("homes")
