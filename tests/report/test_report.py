@@ -280,7 +280,7 @@ def test_bad_watchlist_does_not_cost_the_report(
         ("- {card: a}\n\n- {card: b, quantity: 0}\n", r"entry 2 \(line 3\): quantity=0"),
         ("- {card: a, quantity: 1.5}\n", r"entry 1 \(line 1\): quantity=1.5"),
         ("- {card: a, cost: -1}\n", "cost=-1"),
-        ("- {card: a, cost: .nan}\n", "cost=nan"),
+        ("- {card: a, cost: .nan}\n", r"cost='\.nan'"),
         ("- {quantity: 1}\n", "'card' is missing"),
         ("- {card: ''}\n", "card=''"),
         ("- {card: a, price: 3}\n", "unknown field 'price', known are card, quantity, cost, note"),
