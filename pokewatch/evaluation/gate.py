@@ -34,8 +34,8 @@ def check(
     """Return whether a challenger may become champion.
 
     Its 7-day rMAE must lie below 1 over ``MIN_WINDOWS``, with an interval that holds however often
-    one trains; it must not have erred more than the champion on the last ``RECENT`` days; and what
-    was published on these days must not have lost to "no change". forecasts: its walk-forward,
+    one trains; it must not be proved to err more than the champion on the last ``RECENT`` days; and
+    what was published on these days must not have lost to "no change". forecasts: its walk-forward,
     columns as in ``Backtest.forecasts``; said: what the champion said on these days, in the same
     columns; live: what was published on them, columns as ``track_record.live_rows``.
     """

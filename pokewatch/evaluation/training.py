@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,6 +18,8 @@ from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel, open_panel, price_sources
 from pokewatch.schema import HORIZONS, MODEL
 from pokewatch.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def fit(
@@ -107,8 +109,10 @@ def judge(settings: Settings, forecasts: pd.DataFrame, panel: Panel) -> GateVerd
     said = live
     if champion is not None:
         past = live.iloc[:0]
-        with suppress(PokewatchError):  # gone or damaged: then what was published has to do
+        try:
             past = own_rows(registry.past_forecasts(settings, "champion"))
+        except PokewatchError as error:
+            log.warning("compared with what was published only: %s", error)
         first = panel.dates[-1] - pd.Timedelta(days=gate.RECENT + gate.GATE_HORIZON)
         past = past[(past["horizon"] == gate.GATE_HORIZON) & (past["date"] > first)]
         said = pd.concat([part for part in (live, past) if len(part)] or [live])

@@ -73,7 +73,7 @@ def test_luck_alone_looks_like_skill_in_one_of_forty_records(days, equal_skill):
     lucky = np.mean(np.array(highs) < 1)
     log.info("%s dates: %.1f %% of %s records lie below 1", days, 100 * lucky, TIMES)
     noise = 2.6 * np.sqrt(0.025 / TIMES)
-    assert 0.01 - noise < lucky < 0.035 + noise
+    assert 0 < lucky < 0.035 + noise  # none at all would be an interval that says nothing
 
 
 def test_a_year_of_nightly_trainings_promotes_luck_no_more_often(equal_skill):
