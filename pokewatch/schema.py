@@ -42,6 +42,8 @@ PREDICTION_COLUMNS = [
     "stale",
     "model",
     "data_version",
+    "p_rise",
+    "p_fall",
 ]
 HORIZONS = (1, 7, 14, 30)
 SIGNAL_HORIZON = 7  # days ahead of the signals that a report shows
@@ -62,7 +64,7 @@ _observation = [
 ]
 
 # Columns that earlier versions did not have: a table or file without them reads as null.
-ADDED = frozenset({"accepted_at", "made_at"})
+ADDED = frozenset({"accepted_at", "made_at", "p_rise", "p_fall"})
 # When a price became known, see ``on_time``.
 _accepted = ("accepted_at", _utc)
 
@@ -111,6 +113,8 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("model", pa.string()),
         ("data_version", pa.int64()),
         ("made_at", _utc),
+        ("p_rise", pa.float64()),
+        ("p_fall", pa.float64()),
     ]
 )
 

@@ -11,6 +11,7 @@ from IPython.display import Markdown
 
 from pokewatch.analysis.market import Card, Market
 from pokewatch.analysis.verdict import INTERVAL_SLACK, UNSCORED, verdict
+from pokewatch.evaluation.metrics import TIMING
 from pokewatch.evaluation.training import Experiment
 from pokewatch.formatting import days as days_of
 from pokewatch.formatting import duration, listed, number, percent, usd
@@ -259,6 +260,15 @@ def record(frame: pd.DataFrame, table: pd.DataFrame) -> Markdown:
             if len(right)
             else f"No {side} was given."
         )
+    for side in ("buy", "sell"):
+        gain, low, high = (own[f"{side}_{name}"] for name in TIMING)
+        if np.isfinite(gain):
+            between = f" (95 % interval {_change(low)} to {_change(high)})" * bool(np.isfinite(low))
+            sentences.append(
+                f"Acting on a {side.upper()} at once, not {horizon} days later, was worth "
+                f"{_change(gain)} of the price{between}, beyond what all cards moved and before "
+                "fees."
+            )
     if (frame["signal"] == "BUY").any():
         sentences.append(
             f"Bought at each BUY and sold {horizon} days later, the mean result after fees is "

@@ -57,8 +57,8 @@ def permutation_importance(
     x, names = features.cases(panel, day, card), features.names()
 
     def scored(x: np.ndarray) -> pd.DataFrame:
-        centers = {horizon: model.center(horizon, x)}
-        forecast = forecast_frame(panel, day, card, x[:, names.index(VOLATILITY)], centers)
+        ahead = {horizon: model.ahead(horizon, x)}
+        forecast = forecast_frame(panel, day, card, x[:, names.index(VOLATILITY)], ahead)
         return backtest.attach_truth(forecast.assign(lower=np.nan, upper=np.nan), panel)
 
     unshuffled = scored(x)

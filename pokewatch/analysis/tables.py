@@ -16,6 +16,7 @@ MONEY |= {"lower", "upper"}
 SHARES = {"rising", "falling", "coverage", "hit_rate", "buy_precision", "buy_base_rate", "mape"}
 SHARES |= {"sell_precision", "sell_base_rate", "buy_recall", "sell_recall", "width"}
 SIGNED = {"change", "move", "gain", "return_after_fees", "deviation", "importance", "spread"}
+SIGNED |= {"buy_timing_gain", "sell_timing_gain"}
 TIMES = {"cold", "warm", "seconds", "build", "fit", "forecast"}
 NAMES = {"y": "price later", "n": "forecasts"}
 WRITERS: dict[str, Callable[..., str]] = {
@@ -56,7 +57,8 @@ def calls(frame: pd.DataFrame) -> HTML:
     """Return how BUY and SELL did, from a score table or a breakdown of it."""
     own = frame[frame["model"] == MODEL] if "model" in frame else frame
     names = ["horizon", "group", "n", "buy_calls", "buy_precision", "buy_base_rate", "buy_lift"]
-    names += ["return_after_fees", "sell_calls", "sell_precision", "sell_base_rate", "sell_lift"]
+    names += ["buy_timing_gain", "return_after_fees"]
+    names += ["sell_calls", "sell_precision", "sell_base_rate", "sell_lift", "sell_timing_gain"]
     counts = {name: own[name].astype(int) for name in ("buy_calls", "sell_calls") if name in own}
     return show(own.assign(**counts)[[name for name in names if name in own]])
 

@@ -106,7 +106,8 @@ def score_tables(scores: pd.DataFrame) -> list[Any]:
     if scores.empty:
         return ["nothing could be scored: the history is too short"]
     first = "horizon model n rmae rmae_low rmae_high mape mdape rank_ic hit_rate coverage width"
-    second = "buy_calls buy_precision buy_lift sell_calls sell_precision sell_lift"
+    second = "buy_calls buy_precision buy_lift buy_timing_gain sell_calls sell_precision sell_lift"
+    second += " sell_timing_gain"
     tables = [scores.filter(first.split())]
     if "buy_calls" in scores:
         signals = scores[scores["buy_calls"].notna()]

@@ -18,6 +18,7 @@ from pokewatch.evaluation.ledger import Ledger
 from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.fair_value import (
+    AHEAD,
     SMALL_ROWS,
     VOLATILITY,
     Cases,
@@ -27,6 +28,7 @@ from pokewatch.models.fair_value import (
     inputs,
 )
 from pokewatch.models.intervals import ConformalIntervals
+from pokewatch.models.mixture import SIDES
 from pokewatch.models.panel import Panel, outcome_age
 from pokewatch.schema import HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
@@ -51,6 +53,7 @@ COLUMNS: list[str] = [
     "lower",
     "upper",
     "volatility",
+    *SIDES,
 ]
 FORECASTS: dict[str, str] = {
     **dict.fromkeys(COLUMNS, "float64"),
@@ -73,9 +76,10 @@ BREAKDOWN: dict[str, str] = {
 class Backtest:
     """Out-of-sample forecasts of the model, naive and the baseline on the same rows.
 
-    forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, volatility, origin,
-    model, signal, strength; candidate and candidate_strength: the call of the thresholds alone,
-    given only where such calls had a record by then.
+    forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, volatility, fall, rise
+    (chances of a good move as the distribution has them), origin, model, signal, strength;
+    candidate and candidate_strength: the call of the thresholds alone, given only where such calls
+    had a record by then.
     """
 
     forecasts: pd.DataFrame
@@ -172,7 +176,7 @@ def _forecasts(
 
     What all origins learn from and forecast is looked up in one pass over the features.
     """
-    names = ["volatility", *map(str, horizons)]
+    names = ["volatility", *(f"{name}_{horizon}" for horizon in horizons for name in AHEAD)]
     pairs, kept, paths = [], {}, {}
     for number, (origin, rows) in enumerate(days.items()):
         alive = ~np.isnan(panel.price[rows]) & scored
@@ -199,16 +203,19 @@ def _forecasts(
     known, ahead = iter(inputs_of[: len(learnt)]), inputs_of[len(learnt) :]
     tasks = [
         delayed(_origin)(
-            horizons, settings.seed, of_origin, {horizon: next(known) for horizon in of_origin}, x
+            FairValueModel(horizons, settings.seed, good_move=settings.good_move),
+            of_origin,
+            {horizon: next(known) for horizon in of_origin},
+            x,
         )
         for of_origin, x in zip(used, ahead, strict=True)
     ]
     with parallel.pool(settings, jobs) as run:
         fits = run(tasks)
-        centers = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
+        aheads = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
     volatility = features.names().index(VOLATILITY)
-    for number, x, center in zip(todo, ahead, centers, strict=True):
-        values = np.column_stack([x[:, volatility].astype(float), center])
+    for number, x, found in zip(todo, ahead, aheads, strict=True):
+        values = np.column_stack([x[:, volatility].astype(float), found])
         kept[number] = pd.DataFrame(values, columns=names)
         if ledger is not None and number in paths:
             ledger.write(paths[number], kept[number])
@@ -217,24 +224,25 @@ def _forecasts(
     out = []
     for number, (day, card) in enumerate(pairs):
         values = kept[number]
-        centers_of = {horizon: values[str(horizon)].to_numpy() for horizon in horizons}
-        forecast = forecast_frame(panel, day, card, values["volatility"].to_numpy(), centers_of)
+        ahead_of = {
+            horizon: values[[f"{name}_{horizon}" for name in AHEAD]].to_numpy()
+            for horizon in horizons
+        }
+        forecast = forecast_frame(panel, day, card, values["volatility"].to_numpy(), ahead_of)
         ended = with_truth(forecast.assign(lower=np.nan, upper=np.nan), panel)
         out.append(ended.assign(origin=panel.dates[origins[number]], model=MODEL))
     return out
 
 
 def _origin(
-    horizons: list[int],
-    seed: int,
+    model: FairValueModel,
     used: dict[int, Cases],
     inputs_of: dict[int, np.ndarray],
     x: np.ndarray,
 ) -> np.ndarray:
-    """Return the forecast log changes of one origin, shape (cases, horizons)."""
-    model = FairValueModel(horizons, seed)
+    """Return what lies ahead at one origin, shape (cases, horizons x ``AHEAD``)."""
     model.fit_cases(used, inputs_of)
-    return np.stack([model.center(horizon, x) for horizon in horizons], axis=1)
+    return np.concatenate([model.ahead(horizon, x) for horizon in model.horizons], axis=1)
 
 
 def finished(forecasts: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
@@ -280,7 +288,7 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     row = panel.dates.get_indexer(pd.DatetimeIndex(forecasts["date"]))
     column = pd.Index(panel.card_ids).get_indexer(forecasts["card_id"])
     none = {"signal": "HOLD", "strength": np.nan}
-    none |= {"candidate": "HOLD", "candidate_strength": np.nan}
+    none |= {"candidate": "HOLD", "candidate_strength": np.nan, **dict.fromkeys(SIDES, np.nan)}
     others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
     frames = [
         forecasts,

@@ -10,11 +10,14 @@ import pandas as pd
 from pokewatch.evaluation import metrics
 from pokewatch.evaluation.backtest import FIRST
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
+from pokewatch.formatting import percent
 from pokewatch.models.panel import Panel
 from pokewatch.schema import MODEL
 
 GATE_HORIZON = 7
-MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof
+MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof by dates alone
+MIN_SETS = 30  # for a proof by sets, in a market younger than that
+YOUNG_WINDOWS = 2
 RECENT = 90  # days on which champion and challenger are compared, and the live record judged
 FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_DATES) / (1 - FIRST))  # days of prices
 
@@ -34,10 +37,11 @@ def check(
     """Return whether a challenger may become champion.
 
     Its 7-day rMAE must lie below 1 over ``MIN_WINDOWS``, with an interval that holds however often
-    one trains; it must not be proved to err more than the champion on the last ``RECENT`` days; and
-    what was published on these days must not have lost to "no change". forecasts: its walk-forward,
-    columns as in ``Backtest.forecasts``; said: what the champion said on these days, in the same
-    columns; live: what was published on them, columns as ``track_record.live_rows``.
+    one trains, or in a younger market over ``MIN_SETS`` sets, see ``metrics.share_come_true``; it
+    must not be proved to err more than the champion on the last ``RECENT`` days; and what was
+    published on these days must not have lost to "no change". forecasts: its walk-forward, columns
+    as in ``Backtest.forecasts``; said: what the champion said on these days, in the same columns;
+    live: what was published on them, columns as ``track_record.live_rows``.
     """
     days = int((panel.age == 0).any(axis=1).sum())
     own = forecasts[(forecasts["model"] == MODEL) & (forecasts["horizon"] == GATE_HORIZON)]
@@ -47,23 +51,37 @@ def check(
     windows = len(metrics.non_overlapping(np.sort(own["date"].unique()), GATE_HORIZON))
     low, high = metrics.rmae_interval(own)
     if windows < MIN_WINDOWS or np.isnan(low):
-        reason = (
-            f"{GATE_HORIZON}-day rMAE {rmae:.3f} over {windows} window{'s' * (windows != 1)} of "
-            f"{GATE_HORIZON} days: a proof needs {MIN_WINDOWS}, about {days_for(MIN_WINDOWS)} days "
-            "of prices; until then fair values stay naive"
+        proved, result = by_sets(own, panel, windows)
+        result = f"{GATE_HORIZON}-day rMAE {rmae:.3f} over {result}"
+        if not proved:
+            return GateVerdict(False, [f"{result}; until then fair values stay naive"])
+    else:
+        _, bound = metrics.rmae_interval(own, any_night=True)
+        result = (
+            f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f}; however "
+            f"often one looks, below {bound:.3f})"
         )
-        return GateVerdict(False, [reason])
-    _, bound = metrics.rmae_interval(own, any_night=True)
-    result = (
-        f"{GATE_HORIZON}-day rMAE {rmae:.3f} (95 % interval {low:.3f} to {high:.3f}; however often "
-        f"one looks, below {bound:.3f})"
-    )
-    if bound >= 1:
-        return GateVerdict(False, [f"{result}: not proved better than no change"])
+        if bound >= 1:
+            return GateVerdict(False, [f"{result}: not proved better than no change"])
     passed, compared = beside_champion(own, panel, champion, said)
     if passed and (reason := lost(live)):
         passed, compared = False, reason
     return GateVerdict(passed, [f"{result}: better than no change", compared], proved=True)
+
+
+def by_sets(own: pd.DataFrame, panel: Panel, windows: int) -> tuple[bool, str]:
+    """Return whether forecasts of few windows are proved by many sets of cards, and how."""
+    sets = own["card_id"].map(panel.cards["set_name"].fillna("").astype(str))
+    number = sets[sets != ""].nunique()
+    seen = f"{windows} window{'s' * (windows != 1)} of {GATE_HORIZON} days"
+    needed = f"a proof needs {MIN_WINDOWS}, about {days_for(MIN_WINDOWS)} days of prices"
+    if windows < YOUNG_WINDOWS or number < MIN_SETS:
+        return False, f"{seen}: {needed}"
+    kept, least = metrics.share_come_true(own, sets, windows)
+    came = f"{seen} and {number} sets: {percent(kept, 0)} of the changes it forecast came true"
+    if least > 0:
+        return True, f"{came}, at least {percent(least, 0)} however the weeks differ"
+    return False, f"{came}, and no less than {percent(least, 0)} is sure; {needed}"
 
 
 def unscored(days: int) -> str:

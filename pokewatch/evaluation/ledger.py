@@ -63,7 +63,7 @@ class Ledger:
         """Prepare for a panel; nothing is written yet."""
         self.folder = settings.home / FOLDER
         self.known = known_by(panel)
-        options = fair_value.BOOSTING, fair_value.SMALL, horizons, settings.seed
+        options = fair_value.BOOSTING, fair_value.SMALL, horizons, settings.seed, settings.good_move
         self.about = f"{RECIPE} {options}"
 
     def path(self, origin: int, rows: list[int], cards: np.ndarray) -> Path:

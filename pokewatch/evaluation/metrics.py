@@ -21,8 +21,14 @@ SCORES += ["rank_ic", "hit_rate", "coverage", "width", "winkler"]
 OF_A_SIDE = ("calls", "share", "base_rate", "precision", "recall", "lift")
 SIGNAL_SCORES = [f"{side}_{name}" for side in ("buy", "sell") for name in OF_A_SIDE]
 SIGNAL_SCORES += ["return_after_fees", "flip_rate"]
+# What waiting would have cost, and the bounds of its interval; a line of columns a side.
+TIMING = ("timing_gain", "timing_gain_low", "timing_gain_high")
+SIGNAL_SCORES += [f"{side}_{name}" for side in ("buy", "sell") for name in TIMING]
+RESAMPLES = 1000  # of the dates, for an interval of the timing gain
 MIN_DATES = 5  # with a forecast, for an interval
 MIN_WINDOWS = 5  # that do not overlap, for an interval
+WINDOW_SPREAD = 0.15  # of the share that came true, between windows of long records (0.12 there)
+REACH = 2.5  # standard errors; 1 in 28 skill-less models is ever below, from 2 windows to 20
 MIXTURE = 2.6  # windows; makes an interval for every night narrowest at about 25 of them
 
 
@@ -82,6 +88,29 @@ def rmae_interval(
         odds = np.log1p(np.sqrt(windows / MIXTURE + 1) / (2 * tail))
         reach *= np.sqrt(2 * (1 + MIXTURE / windows) * odds) / ndtri(1 - tail)
     return float(ratio - reach), float(ratio + reach)
+
+
+def share_come_true(rows: pd.DataFrame, group: pd.Series, windows: int) -> tuple[float, float]:
+    """Return which share of the forecast changes came true net, and its lower bound.
+
+    What a forecast gains over "no change" is at most the change it forecasts: the sum of gains over
+    the sum of absolute forecast changes is 1 for a perfect forecast, and at most 0 for one that
+    knows nothing. A few windows cannot tell how much windows differ: they are taken to differ by
+    ``WINDOW_SPREAD``, as in long records, and to what differs between groups (sets) of cards that
+    is added. The bound lies ``REACH`` standard errors below.
+    """
+    gain = (naive_error(rows) - log_error(rows)).to_numpy()
+    stake = np.log(rows["y_hat"] / rows["price"]).abs().to_numpy()
+    if not stake.sum() > 0:
+        return 0.0, float("-inf")
+    share = gain.sum() / stake.sum()
+    of_group = pd.Series(gain - share * stake).groupby(group.to_numpy()).sum().to_numpy()
+    count = len(of_group)
+    error = np.sqrt(
+        count / max(count - 1, 1) * np.square(of_group / stake.sum()).sum()
+        + WINDOW_SPREAD**2 / windows
+    )
+    return float(share), float(share - REACH * error)
 
 
 def non_overlapping(dates: Iterable[pd.Timestamp], horizon: int) -> list[pd.Timestamp]:
@@ -167,8 +196,9 @@ def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str,
     """Return how BUY and SELL calls did; rows carry ``signal`` as it was given at the time.
 
     precision: share of calls right (``good_move`` that way at the end of the horizon),
-    recall, base_rate, lift = precision / base_rate; return_after_fees: mean gain of buying at
-    a BUY and selling at the end of the horizon, fees paid.
+    recall, base_rate, lift = precision / base_rate; timing_gain: see ``timing_gain``;
+    return_after_fees: mean gain of buying at a BUY and selling at the end of the horizon, fees
+    paid.
     """
     move = rows["y"] / rows["price"] - 1
     out: dict[str, float] = {}
@@ -185,11 +215,42 @@ def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str,
         out[f"{name}_precision"] = precision
         out[f"{name}_recall"] = float(good[called].sum() / good.sum()) if good.any() else np.nan
         out[f"{name}_lift"] = precision / base if base else float("nan")
+        gains = zip(TIMING, timing_gain(rows, side), strict=True)
+        out |= {f"{name}_{which}": value for which, value in gains}
     bought = rows["signal"] == "BUY"
     gains = (1 + move[bought]) * (1 - fee) - 1
     out["return_after_fees"] = float(gains.mean()) if len(gains) else float("nan")
     out["flip_rate"] = flip_rate(rows)
     return out
+
+
+def timing_gain(rows: pd.DataFrame, side: str, level: float = 0.95) -> tuple[float, float, float]:
+    """Return what acting on a call at once saved against the end of the horizon, and an interval.
+
+    The mean gross move after BUY less that of all cards of the same dates, a fraction of the price;
+    after SELL its negative. The interval draws blocks of dates as long as the horizon (circular
+    block bootstrap, Politis and Romano 1992); NaN under ``MIN_WINDOWS`` of them.
+    """
+    nothing = float("nan")
+    called = (rows["signal"] == side).to_numpy()
+    if not called.any():
+        return nothing, nothing, nothing
+    move = (rows["y"] / rows["price"] - 1).to_numpy() * (1 if side == "BUY" else -1)
+    date, days = pd.factorize(rows["date"], sort=True)
+    usual = np.bincount(date, move) / np.bincount(date)
+    calls = np.bincount(date, called)
+    gains = np.bincount(date, np.where(called, move - usual[date], 0.0))
+    gain = float(gains.sum() / calls.sum())
+    windows = len(non_overlapping(days, _horizon(rows)))
+    if windows < MIN_WINDOWS:
+        return gain, nothing, nothing
+    length = -(-len(days) // windows)  # dates of a block
+    starts = np.random.default_rng(0).integers(len(days), size=(RESAMPLES, windows))
+    drawn = (starts[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1) % len(days)
+    count = calls[drawn].sum(axis=1)
+    ratios = gains[drawn].sum(axis=1)[count > 0] / count[count > 0]
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return gain, float(low), float(high)
 
 
 def flip_rate(rows: pd.DataFrame) -> float:

@@ -19,7 +19,8 @@ MONTHS = 6
 RECORD_DAYS = 30
 MIN_FORECASTS = 50  # of a month, or of the last nights, to be judged
 NO_MONTHS = typed([], backtest.BREAKDOWN)
-LIVE = {name: backtest.FORECASTS[name] for name in backtest.COLUMNS if name != "volatility"}
+OF_FORECAST = {"volatility", *backtest.SIDES}  # which predictions do not carry
+LIVE = {name: backtest.FORECASTS[name] for name in backtest.COLUMNS if name not in OF_FORECAST}
 LIVE |= {"model": "object", "signal": "object"}
 SAID = ["card_id", "date", "horizon", "market_price", "fair_value", "lower", "upper", "signal"]
 SAID += ["model"]

@@ -63,7 +63,8 @@ def fitted(
     own = own_rows(tested.forecasts)
     last = f"{panel.dates[-1]:%Y-%m-%d}"
     rules = signals.as_given(signals.learn(own, settings), own, settings)
-    model = FairValueModel(horizons, settings.seed).fit(panel, jobs=jobs, intervals=False)
+    model = FairValueModel(horizons, settings.seed, good_move=settings.good_move)
+    model.fit(panel, jobs=jobs, intervals=False)
     model.learn_from_past(own, panel.dates[-1], panel)
     trained = TrainedModel(
         name=f"{prefix}-{last}-v{version}",

@@ -1,4 +1,4 @@
-"""The fair-value model: boosted medians where there is data, a damped trend where there is not."""
+"""The fair-value model: boosted distributions where there is data, a damped trend elsewhere."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import json_bytes
 from pokewatch.models import features
 from pokewatch.models.intervals import ConformalIntervals
+from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import SHORT_HISTORY
 from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
 
-FORMAT = 2
-MAX_ROWS = 24_000  # training rows a horizon; overlapping targets beyond that add little
+FORMAT = 3
+MAX_ROWS = 60_000  # training rows a horizon; overlapping targets beyond that add little
 MIN_ROWS = 200
 MIN_DAYS = 5  # days with a known target without which a horizon is not fitted
 MIN_CARDS = 5  # a handful of cards says nothing about cards
@@ -30,7 +31,10 @@ LINEAR = ("momentum_", "above_mean_", "set_momentum_", "low_", "mid_", "sales_")
 # Boosting is trusted by the number of independent cases, cards x days / horizon; with this many
 # it gets half a say.
 HALF_TRUST = 600
-MEAN_SHARE = 0.1  # of the conditional mean in the central forecast: medians of calm cards tie
+MEAN_SHARE = 0.02  # of the distribution's mean in its centre: medians of calm cards tie
+MEDIAN_SHARE = 0.5  # of the boosted median beside the distribution's centre
+GOOD_MOVE = 0.05  # share of the price whose chance is forecast, where no other is asked for
+FAR = 4.0  # standard deviations beyond which the trend takes a feature for this far
 BOOSTING = {
     "max_iter": 60,
     "learning_rate": 0.12,
@@ -43,8 +47,10 @@ BOOSTING = {
 }
 SMALL = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_features": 0.5}
 SMALL_ROWS = 15_000
+AHEAD = ("center", *SIDES)  # what ``FairValueModel.ahead`` returns
 VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
-LOSSES = {"absolute_error": 0.998, "squared_error": 0.9}  # and where changes are clipped
+CLIPPED = 0.998  # quantile of absolute changes at which those of the median are clipped
+MEDIAN = "median"
 TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
@@ -68,8 +74,9 @@ class HorizonFit:
     """What was learnt for one horizon; log returns throughout.
 
     coef, center, scale: the damped trend on standardised features. boosting: its weight against
-    the trend. trust: false where the past says that naive is better. rows: training rows, 0 where
-    nothing could be fitted.
+    the trend. spread: quantiles of log sizes of falls and rises about their usual size. trust:
+    false where the past says that naive is better. rows: training rows, 0 where nothing could be
+    fitted.
     """
 
     horizon: int
@@ -77,6 +84,7 @@ class HorizonFit:
     center: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
     boosting: float = 0.0
+    spread: dict[str, list[float]] = field(default_factory=dict)
     trust: bool = True
     rows: int = 0
 
@@ -84,25 +92,36 @@ class HorizonFit:
 class FairValueModel:
     """Forecasts log price changes for every card at several horizons.
 
-    Two parts, pooled over all cards, one pair a horizon. Gradient boosting with absolute loss
-    estimates the conditional median (most days nothing moves, and the median knows); a tenth of
-    a boosted conditional mean keeps the order among calm cards. A ridge regression of changes in
-    excess of the market on momenta is the damped trend. The weight of boosting grows with the
-    number of independent cases, so that a panel of forty cards is not fitted as if it were large.
-    Intervals are conformal, see ``ConformalIntervals``.
+    Three parts, pooled over all cards, one of each a horizon. A mixture gives each change's
+    distribution, see ``MoveMixture``; its centre is the median and a little of the mean, which
+    keeps the order among calm cards. Gradient boosting with absolute loss estimates the median once
+    more, and the two are averaged. A ridge regression of changes in excess of the market on momenta
+    is the damped trend. The weight of boosting grows with the number of independent cases, so that
+    a panel of forty cards is not fitted as if it were large. Intervals are conformal, see
+    ``ConformalIntervals``.
     """
 
-    def __init__(self, horizons: Sequence[int] = HORIZONS, seed: int = 7, learn: bool = True):
-        """Prepare a model for these horizons (days); ``learn=False`` is naive with intervals."""
+    def __init__(
+        self,
+        horizons: Sequence[int] = HORIZONS,
+        seed: int = 7,
+        learn: bool = True,
+        good_move: float = GOOD_MOVE,
+    ):
+        """Prepare a model for these horizons (days); ``learn=False`` is naive with intervals.
+
+        good_move: the rise or fall, a share of the price, whose chances are forecast.
+        """
         bad = [horizon for horizon in horizons if horizon < 1]
         if bad or not horizons:
             raise UsageError(f"horizons must be 1 day or more, not {list(horizons)}")
         self.horizons = sorted({int(horizon) for horizon in horizons})
         self.seed = seed
         self.learn = learn
+        self.good_move = good_move
         self.names: list[str] = []
         self.fits: dict[int, HorizonFit] = {}
-        self.trees: dict[str, HistGradientBoostingRegressor] = {}
+        self.trees: dict[str, HistGradientBoostingRegressor] = {}  # by part and horizon
         self.intervals = ConformalIntervals()
 
     def fit(self, panel: Panel, jobs: int = 1, intervals: bool = True) -> FairValueModel:
@@ -134,7 +153,7 @@ class FairValueModel:
             independent = fit.rows / horizon
             fit.boosting = independent**2 / (independent**2 + HALF_TRUST**2)
             self._fit_trend(fit, inputs_of[horizon], sample.excess)
-            self._fit_trees(horizon, inputs_of[horizon], sample.change)
+            self._fit_trees(fit, inputs_of[horizon], sample.change)
 
     def learn_from_past(
         self, past: pd.DataFrame, today: pd.Timestamp, panel: Panel | None = None
@@ -162,34 +181,55 @@ class FairValueModel:
         part = x[:, self._linear()].astype(float)
         center, spread = part.mean(axis=0), part.std(axis=0)
         scale = np.where(spread > 1e-9, spread, 1.0)
-        z = (part - center) / scale
+        z = np.clip((part - center) / scale, -FAR, FAR)
         limit = max(float(np.quantile(np.abs(excess), 0.99)), 1e-6)
         gram = z.T @ z + RIDGE * len(z) * np.eye(z.shape[1])
         found = np.linalg.solve(gram, z.T @ np.clip(excess, -limit, limit))
         fit.coef = on_grid(found).tolist()  # how BLAS adds depends on the processor
         fit.center, fit.scale = center.tolist(), scale.tolist()
 
-    def _fit_trees(self, horizon: int, x: np.ndarray, y: np.ndarray) -> None:
+    def _fit_trees(self, fit: HorizonFit, x: np.ndarray, y: np.ndarray) -> None:
         options = BOOSTING | (SMALL if len(y) < SMALL_ROWS else {})
-        for loss, share in LOSSES.items():
-            limit = max(float(np.quantile(np.abs(y), share)), 1e-6)
-            trees = HistGradientBoostingRegressor(loss=loss, random_state=self.seed, **options)
-            self.trees[f"{loss}_{horizon}"] = trees.fit(x, np.clip(y, -limit, limit))
+        limit = max(float(np.quantile(np.abs(y), CLIPPED)), 1e-6)
+        median = HistGradientBoostingRegressor(
+            loss="absolute_error", random_state=self.seed, **options
+        )
+        mixture = MoveMixture(options, self.seed).fit(x, y)
+        fit.spread = mixture.spread
+        grown = {MEDIAN: median.fit(x, np.clip(y, -limit, limit))} | mixture.trees
+        self.trees |= {f"{part}_{fit.horizon}": trees for part, trees in grown.items()}
+
+    def mixture(self, horizon: int) -> MoveMixture:
+        """Return the distribution that was learnt for a horizon."""
+        mixture = MoveMixture(BOOSTING, self.seed)
+        mixture.trees = {part: self.trees[f"{part}_{horizon}"] for part in PARTS}
+        mixture.spread = self.fits[horizon].spread
+        return mixture
 
     def _linear(self) -> list[int]:
         return [number for number, name in enumerate(self.names) if name.startswith(LINEAR)]
 
-    def center(self, horizon: int, x: np.ndarray) -> np.ndarray:
-        """Return the forecast log price changes of cases with features ``x``."""
+    def ahead(self, horizon: int, x: np.ndarray) -> np.ndarray:
+        """Return what lies ahead of cases with features ``x``, shape (cases, ``AHEAD``).
+
+        The forecast log price change, and the chances of a rise and of a fall by ``good_move`` as
+        the distribution has them, NaN where nothing was learnt.
+        """
         fit = self.fits[horizon]
+        out = np.full((len(x), len(AHEAD)), np.nan)
+        out[:, 0] = 0.0
         if not fit.rows or not fit.trust:
-            return np.zeros(len(x))
+            return out
         z = (x[:, self._linear()] - np.array(fit.center)) / np.array(fit.scale)
-        trend = z @ np.array(fit.coef)
-        median = self.trees[f"absolute_error_{horizon}"].predict(x)
-        mean = self.trees[f"squared_error_{horizon}"].predict(x)
-        boosted = (1 - MEAN_SHARE) * median + MEAN_SHARE * mean
-        return on_grid(fit.boosting * boosted + (1 - fit.boosting) * trend)
+        trend = np.clip(z, -FAR, FAR) @ np.array(fit.coef)
+        moves = self.mixture(horizon).moves(x)
+        median = self.trees[f"{MEDIAN}_{horizon}"].predict(x)
+        center = (1 - MEAN_SHARE) * moves.quantile(0.5) + MEAN_SHARE * moves.mean()
+        boosted = MEDIAN_SHARE * median + (1 - MEDIAN_SHARE) * center
+        out[:, 0] = on_grid(fit.boosting * boosted + (1 - fit.boosting) * trend)
+        for column, side in enumerate(SIDES, 1):
+            out[:, column] = moves.odds(side, self.good_move)
+        return out
 
     def predict(
         self, panel: Panel, on: pd.Timestamp | None = None, horizons: Sequence[int] | None = None
@@ -197,8 +237,8 @@ class FairValueModel:
         """Forecast every card alive on a day from what was known at its end.
 
         Returns columns card_id, date, horizon, market_price, fair_value, lower, upper (USD),
-        volatility, history_days, age (days since the price was observed); one row a card and
-        horizon.
+        volatility, history_days, age (days since the price was observed), fall and rise (chances as
+        the distribution has them); one row a card and horizon.
         """
         row = len(panel.dates) - 1 if on is None else panel.day(on)
         return self.predict_days(panel.until(row), [row], horizons)
@@ -229,9 +269,9 @@ class FairValueModel:
         position, card = np.nonzero(alive)
         day = picked[position]
         x = features.cases(panel, day, card, jobs)
-        centers = {horizon: self.center(horizon, x) for horizon in wanted}
+        ahead = {horizon: self.ahead(horizon, x) for horizon in wanted}
         volatility = x[:, features.names().index(VOLATILITY)]
-        return self.intervals.apply(forecast_frame(panel, day, card, volatility, centers))
+        return self.intervals.apply(forecast_frame(panel, day, card, volatility, ahead))
 
     def check_features(self) -> None:
         """Raise PokewatchError where it was trained on other features than are computed now."""
@@ -247,6 +287,7 @@ class FairValueModel:
             "format": FORMAT,
             "kind": type(self).__name__,
             "seed": self.seed,
+            "good_move": self.good_move,
             "horizons": self.horizons,
             "names": self.names,
             "trees": sorted(self.trees),
@@ -262,7 +303,7 @@ class FairValueModel:
     def _check_parts(self) -> None:
         """Raise ValueError where a loaded model's parts do not fit each other."""
         fitted = [fit for fit in self.fits.values() if fit.rows]
-        grown = {f"{loss}_{fit.horizon}" for fit in fitted for loss in LOSSES}
+        grown = {f"{part}_{fit.horizon}" for fit in fitted for part in (MEDIAN, *PARTS)}
         kinds = {type(trees) for trees in self.trees.values()}
         if set(self.trees) != grown or kinds - {HistGradientBoostingRegressor}:
             raise ValueError("its trees are not those of its horizons")
@@ -274,6 +315,9 @@ class FairValueModel:
             sizes = {len(fit.coef), len(fit.center), len(fit.scale)}
             if sizes != {size} or not np.isfinite(numbers).all():
                 raise ValueError(f"its trend for {fit.horizon} days is no trend")
+            spreads = np.array([fit.spread[side] for side in SIDES], dtype=float)
+            if spreads.shape != (len(SIDES), len(LEVELS)) or not (np.diff(spreads) >= 0).all():
+                raise ValueError(f"its sizes for {fit.horizon} days do not ascend")
         for one in self.intervals.quantiles.values():
             classes = {len(one.low), len(one.high)}
             numbers = [*one.edges, *one.low, *one.high]
@@ -297,7 +341,7 @@ class FairValueModel:
                 f"model '{folder}' has format {version!r}, this version reads {FORMAT}: {again}"
             )
         try:
-            model = cls(about["horizons"], int(about["seed"]))
+            model = cls(about["horizons"], int(about["seed"]), good_move=float(about["good_move"]))
             model.names = [str(name) for name in about["names"]]
             fits = [HorizonFit(**fit | {"trust": bool(fit["trust"])}) for fit in about["fits"]]
             model.fits = {int(fit.horizon): fit for fit in fits}
@@ -357,11 +401,11 @@ def forecast_frame(
     day: np.ndarray,
     card: np.ndarray,
     volatility: np.ndarray,
-    centers: dict[int, np.ndarray],
+    ahead: dict[int, np.ndarray],
 ) -> pd.DataFrame:
     """Return forecasts of (day, card) pairs, horizon after horizon, columns as ``predict``.
 
-    volatility: of each pair; centers: forecast log changes of the pairs by horizon.
+    volatility: of each pair; ahead: by horizon, as ``FairValueModel.ahead`` returns it.
     """
     price = panel.price[day, card]
     shared = {
@@ -372,11 +416,15 @@ def forecast_frame(
         "history_days": day - panel.first_days()[card],
         "age": panel.age[day, card],
     }
+    young = shared["history_days"] < SHORT_HISTORY
     frames = []
-    for horizon, center in centers.items():
-        moved = np.where(shared["history_days"] < SHORT_HISTORY, 0.0, center)
-        fair_value = np.where(moved == 0, price, price * np.exp(moved))
-        frames.append(pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value}))
+    for horizon, found in ahead.items():
+        center, *odds = np.where(young[:, None], [0.0, np.nan, np.nan], found).T
+        fair_value = np.where(center == 0, price, price * np.exp(center))
+        of_sides = dict(zip(AHEAD[1:], odds, strict=True))
+        frames.append(
+            pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value, **of_sides})
+        )
     return pd.concat(frames, ignore_index=True)
 
 

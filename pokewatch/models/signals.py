@@ -26,6 +26,8 @@ KEEP = 0.7  # a call stays until its score falls below this share of the thresho
 SHORT_HISTORY = 7  # days of history below which a card keeps its price as fair value
 STRENGTHS = (1.0, 1.25, 1.6)  # score over threshold; calls are recorded by these classes
 SIGNS = {"BUY": 1, "SELL": -1}
+ODDS = {"BUY": "rise", "SELL": "fall"}  # columns of a forecast
+LONG_ODDS = 0.002  # chances below count as this
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class Rule:
 
     threshold: the lowest score of a call; infinite: never call. weights: of the logistic regression
     whose chance is the score, intercept last; empty where the score is the forecast log return
-    itself (BUY positive, SELL negative). precision: share of past calls that were right; base_rate:
-    share of all cases that were; recall: share of the good moves that were called. record: (lowest
-    strength, calls, right calls) by classes of strength, the score over the threshold.
+    itself (BUY positive, SELL negative). odds: whether it knows the odds of the distribution.
+    precision: share of past calls that were right; base_rate: share of all cases that were; recall:
+    share of the good moves that were called. record: (lowest strength, calls, right calls) by
+    classes of strength, the score over the threshold.
     """
 
     side: str
@@ -48,6 +51,7 @@ class Rule:
     recall: float = math.nan
     calls: int = 0
     record: list[list[float]] = field(default_factory=list)
+    odds: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values of a model file, in which the threshold is called ``enter``."""
@@ -68,17 +72,33 @@ class Rule:
         """1 for BUY, -1 for SELL."""
         return SIGNS[self.side]
 
-    def score(self, expected_log_return: np.ndarray, volatility: np.ndarray) -> np.ndarray:
+    def score(
+        self, expected_log_return: np.ndarray, volatility: np.ndarray, odds: np.ndarray
+    ) -> np.ndarray:
         """Return what is compared with the threshold; a chance is 0 where nothing is expected.
 
-        volatility: mean absolute daily log changes.
+        volatility: mean absolute daily log changes; odds: of a good move to this side as the
+        forecast distribution has them, NaN where there is none.
         """
         ahead = self.sign * expected_log_return
         if not self.weights:
             return ahead
+        return np.where(ahead > 0, self.chance(expected_log_return, volatility, odds), 0.0)
+
+    def chance(
+        self, expected_log_return: np.ndarray, volatility: np.ndarray, odds: np.ndarray
+    ) -> np.ndarray:
+        """Return the chance of a good move to this side, by the past; NaN where none was learnt.
+
+        Arguments as of ``score``.
+        """
+        if not self.weights:
+            return np.full(len(expected_log_return), np.nan)
         weights = np.array(self.weights)
-        z = inputs(ahead, volatility, self.horizon) @ weights[:-1] + weights[-1]
-        return np.where(ahead > 0, on_grid(1 / (1 + np.exp(-z))), 0.0)
+        given = odds if self.odds else None
+        ahead = self.sign * expected_log_return
+        z = inputs(ahead, volatility, self.horizon, given) @ weights[:-1] + weights[-1]
+        return on_grid(1 / (1 + np.exp(-z)))
 
     def past_calls(self, strength: float) -> tuple[int, int]:
         """Return calls and right calls among past calls like one of this strength."""
@@ -91,37 +111,58 @@ class Rule:
 Rules = dict[tuple[str, int], Rule]
 
 
-def inputs(ahead: np.ndarray, volatility: np.ndarray, horizon: int) -> np.ndarray:
-    """Return the expected move, the same in units of the card's usual move, and the usual move."""
+def inputs(
+    ahead: np.ndarray, volatility: np.ndarray, horizon: int, odds: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the expected move, the same in units of the card's usual move, and the usual move.
+
+    With odds of the distribution their logit is the fourth column.
+    """
     usual = spread(volatility, horizon)
-    return np.column_stack([20 * ahead, np.clip(ahead / usual, -5, 5), log(usual)])
+    columns = [20 * ahead, np.clip(ahead / usual, -5, 5), log(usual)]
+    if odds is not None:
+        known = np.clip(np.nan_to_num(odds), LONG_ODDS, 1 - LONG_ODDS)
+        columns.append(log(known) - log(1 - known))
+    return np.column_stack(columns)
+
+
+def odds_of(forecast: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return each side's odds of a good move, NaN where forecasts have none."""
+    nothing = np.full(len(forecast), np.nan)
+    return {
+        side: forecast[name].to_numpy(dtype=float) if name in forecast else nothing
+        for side, name in ODDS.items()
+    }
 
 
 def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
     """Choose scores and thresholds from past out-of-sample forecasts.
 
-    forecasts: columns horizon, price (at the origin), y, y_hat (USD), volatility; one row a
-    forecast. The score is the forecast move itself or, with enough cases, the chance of a good
-    move given forecast and volatility. A threshold must have been right ``signal_lift`` times as
-    often as any card is; among these the strictest is taken that still finds ``MIN_RECALL`` of the
-    good moves, else the lowest. None reaching it, no call is ever made.
+    forecasts: columns horizon, price (at the origin), y, y_hat (USD), volatility and, where the
+    model has them, rise and fall (odds of a good move); one row a forecast. The score is the
+    forecast move itself or, with enough cases, the chance of a good move given all of these. A
+    threshold must have been right ``signal_lift`` times as often as any card is; among these the
+    strictest is taken that still finds ``MIN_RECALL`` of the good moves, else the lowest. None
+    reaching it, no call is ever made.
     """
     rules: Rules = {}
     for horizon, group in forecasts.groupby("horizon"):
         expected = log(group["y_hat"].to_numpy() / group["price"].to_numpy())
         move = group["y"].to_numpy() / group["price"].to_numpy() - 1
-        volatility = group["volatility"].to_numpy()
+        volatility, odds = group["volatility"].to_numpy(), odds_of(group)
         for side, sign in SIGNS.items():
             good = sign * move >= settings.good_move
-            rule = Rule(side, int(horizon), base_rate=float(good.mean()))
+            known = bool(np.isfinite(odds[side]).any())
+            rule = Rule(side, int(horizon), base_rate=float(good.mean()), odds=known)
             if len(good) >= INDEPENDENT * rule.horizon and MIN_CALLS <= good.sum() < len(good):
                 # Newton's steps end at the same weights whatever the last bits on the way.
-                fitted = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(
-                    inputs(sign * expected, volatility, rule.horizon), good
+                given = inputs(
+                    sign * expected, volatility, rule.horizon, odds[side] if known else None
                 )
+                fitted = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(given, good)
                 weights = on_grid(np.append(fitted.coef_[0], fitted.intercept_))
                 rule = replace(rule, weights=weights.tolist())
-            score = rule.score(expected, volatility)
+            score = rule.score(expected, volatility, odds[side])
             rules[side, rule.horizon] = _with_threshold(rule, score, good, settings)
     return rules
 
@@ -190,12 +231,13 @@ def call(
     rules: Rules,
     before: np.ndarray,
     quiet: np.ndarray,
+    odds: dict[str, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the signals of one day at one horizon, and their strength (score over threshold).
 
     before: the signals given before ("" or HOLD: none). A call that was made stays while its
     score is at least ``KEEP`` of the threshold, so that signals do not flip daily. quiet: which
-    get no call, see ``quiet``.
+    get no call, see ``quiet``; odds: of each side, see ``odds_of``.
     """
     signal = np.full(len(expected_log_return), "HOLD", dtype=object)
     strength = np.full(len(expected_log_return), np.nan)
@@ -203,7 +245,7 @@ def call(
         rule = rules.get((side, horizon))
         if rule is None or not np.isfinite(rule.threshold):
             continue
-        ratio = rule.score(expected_log_return, volatility) / rule.threshold
+        ratio = rule.score(expected_log_return, volatility, odds[side]) / rule.threshold
         here = ~quiet & ((ratio >= 1) | ((before == side) & (ratio >= KEEP)))
         signal[here], strength[here] = side, ratio[here]
     return signal, strength
@@ -222,11 +264,12 @@ def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
     """Return which forecasts of one day are called only if they were called the day before."""
     expected = log(forecast["fair_value"] / forecast["market_price"]).to_numpy()
     volatility, horizon = forecast["volatility"].to_numpy(), forecast["horizon"].to_numpy()
-    out = np.zeros(len(forecast), dtype=bool)
+    out, odds = np.zeros(len(forecast), dtype=bool), odds_of(forecast)
     for rule in rules.values():
         if np.isfinite(rule.threshold):
             here = np.flatnonzero(horizon == rule.horizon)
-            ratio = rule.score(expected[here], volatility[here]) / rule.threshold
+            score = rule.score(expected[here], volatility[here], odds[rule.side][here])
+            ratio = score / rule.threshold
             out[here] |= (ratio >= KEEP) & (ratio < 1)
     return pd.Series(out, index=forecast.index)
 
@@ -236,12 +279,12 @@ def call_days(
 ) -> pd.DataFrame:
     """Return signal and strength for forecasts of several days, each day knowing the one before.
 
-    forecast: columns card_id, date, horizon, price, y_hat, volatility, age, history_days and
-    ``by``, which names the rules in force. Returns columns signal, strength with the index of
-    ``forecast``.
+    forecast: columns card_id, date, horizon, price, y_hat, volatility, age, history_days, fall and
+    rise where the model has them, and ``by``, which names the rules in force. Returns columns
+    signal, strength with the index of ``forecast``.
     """
     expected = log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
-    volatility = forecast["volatility"].to_numpy()
+    volatility, odds = forecast["volatility"].to_numpy(), odds_of(forecast)
     card, names = pd.factorize(forecast["card_id"])
     signal = np.full(len(forecast), "HOLD", dtype=object)
     strength = np.full(len(forecast), np.nan)
@@ -259,6 +302,7 @@ def call_days(
                 rules,
                 before[card[here]],
                 silent[here],
+                {side: of_side[here] for side, of_side in odds.items()},
             )
             before[card[here]] = signal[here]
     return pd.DataFrame({"signal": signal, "strength": strength}, index=forecast.index)

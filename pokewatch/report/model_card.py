@@ -9,6 +9,7 @@ from typing import Any
 
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdown
+from pokewatch.evaluation.metrics import TIMING
 from pokewatch.evaluation.registry import code_version
 from pokewatch.files import atomic_write, json_values
 from pokewatch.formatting import DASH, is_known, number, percent
@@ -122,6 +123,7 @@ def _section(title: str, stored: dict[str, Any]) -> str:
             "of all cards": percent(row[f"{side}_base_rate"]),
             "lift": number(row[f"{side}_lift"], 1),
             "found of all such moves": percent(row[f"{side}_recall"], 0),
+            "acting at once saved (95 %)": _timing(row, side),
             "bought and sold, after fees": percent(row["return_after_fees"]) * (side == "buy"),
             "calls that changed since the scored day before": percent(row["flip_rate"]),
         }
@@ -134,7 +136,9 @@ def _section(title: str, stored: dict[str, Any]) -> str:
             f"{stored['scored_to']}, each by a model that had not seen the days after.\n",
             _table(accuracy),
             f"A BUY or SELL is right if the price is {percent(stored['good_move'], 0)} higher or "
-            f"lower at the end of the horizon; selling costs {percent(stored['fee'], 0)}.\n",
+            f"lower at the end of the horizon; selling costs {percent(stored['fee'], 0)}. Acting "
+            "at once saved what the price moved on in the call's direction by the end of the "
+            "horizon, less what all cards did in the same days, before fees.\n",
             _table(calls),
             *_groups(stored["by"]),
         ]
@@ -163,6 +167,16 @@ def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
         found = f"no better than no change in: {', '.join(worse)}" if worse else "better everywhere"
         out += [f"By {name}, {GROUP_HORIZON} days ahead ({found}):\n", _table(table)]
     return out
+
+
+def _timing(row: dict[str, Any], side: str) -> str:
+    gain, low, high = (row.get(f"{side}_{name}") for name in TIMING)
+    if gain is None:
+        return ""
+    text = percent(gain, sign=True)
+    return (
+        text if low is None else f"{text} ({percent(low, sign=True)} to {percent(high, sign=True)})"
+    )
 
 
 def _between(low: float | None, high: float | None) -> str:

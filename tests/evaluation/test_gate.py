@@ -14,6 +14,7 @@ import pytest
 from scipy.signal import lfilter
 
 from pokewatch.evaluation import gate, metrics
+from pokewatch.models.panel import Panel
 
 pytestmark = pytest.mark.slow
 log = logging.getLogger(__name__)
@@ -102,3 +103,50 @@ def test_skill_gets_through(equal_skill):
         for one, other in zip(model, naive, strict=True)
     ]
     assert np.mean(np.array(bounds) < 1) > 0.8
+
+
+def young(rng: np.random.Generator, dates: int, share: float, sets: int = 60) -> pd.DataFrame:
+    """Return a young market's forecasts: most cards of a set go one way, and weeks differ."""
+    days = pd.date_range("2026-01-01", periods=dates)
+    week = np.arange(dates) // HORIZON
+    true = share + 0.12 * rng.standard_normal(week.max() + 1)[week, None]
+    true = np.clip(true + 0.2 * rng.standard_normal((1, sets)), -1, 1)
+    right = rng.random((dates, sets, 5)) < (1 + true[:, :, None]) / 2
+    day, group, card = (axis.ravel() for axis in np.indices(right.shape))
+    rows = pd.DataFrame({"card_id": [f"{a}-{b}" for a, b in zip(group, card, strict=True)]})
+    rows = rows.assign(date=days[day], horizon=HORIZON, price=1.0, model="fair_value")
+    move = np.where(right.ravel(), 0.3, -0.3)
+    return rows.assign(y=np.exp(move), y_hat=np.exp(0.05), set_name=[f"Set {a}" for a in group])
+
+
+@pytest.mark.parametrize("dates", [8, 15, 22])
+def test_sets_prove_a_real_gain_in_weeks_and_luck_hardly_ever(dates):
+    rng = np.random.default_rng(dates)
+
+    def proved(share: float, times: int) -> float:
+        return float(
+            np.mean(
+                [
+                    metrics.share_come_true(rows, rows["set_name"], -(-dates // HORIZON))[1] > 0
+                    for rows in (young(rng, dates, share) for _ in range(times))
+                ]
+            )
+        )
+
+    times = max(TIMES // 2, 100)
+    size, power = proved(0.0, times), proved(0.35, times)
+    log.info("%s dates: %.1f %% of luck, %.0f %% of skill proved", dates, 100 * size, 100 * power)
+    assert size < 0.02 + 2.6 * np.sqrt(0.01 / times)
+    assert power > 0.6
+
+
+def test_the_gate_asks_a_young_market_for_many_sets():
+    rows = young(np.random.default_rng(1), 15, 0.5)
+    for sets, passed in ((60, True), (gate.MIN_SETS - 1, False)):
+        some = rows[rows["set_name"].isin([f"Set {a}" for a in range(sets)])]
+        cards = some[["card_id", "set_name"]].drop_duplicates()
+        days = pd.DataFrame({"date": pd.date_range("2025-12-20", periods=34)})
+        panel = Panel.from_prices(cards.merge(days, how="cross").assign(market_price=1.0), cards)
+        verdict = gate.check(some, panel)
+        assert verdict.passed is passed, verdict.reasons
+        assert ("came true" in verdict.reasons[0]) is passed

@@ -86,7 +86,7 @@ def test_other_formats_and_damaged_files_are_named(model, tmp_path):
     about = tmp_path / "model.json"
     whole = json.loads(about.read_text())
     about.write_text(json.dumps(whole | {"format": 99}))
-    with pytest.raises(PokewatchError, match="has format 99, this version reads 2"):
+    with pytest.raises(PokewatchError, match="has format 99, this version reads 3"):
         FairValueModel.load(tmp_path)
     about.write_text("{")
     with pytest.raises(PokewatchError, match="cannot be read"):

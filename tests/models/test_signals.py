@@ -52,9 +52,15 @@ SURE = signals.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, 
 def called(edges, rules, held=None, horizon=7) -> list[str]:
     before = np.array(held or ["HOLD"] * len(edges), dtype=object)
     calm = np.full(len(edges), 0.01)
-    return signals.call(np.array(edges), calm, horizon, rules, before, np.zeros(len(edges), bool))[
-        0
-    ].tolist()
+    return signals.call(
+        np.array(edges),
+        calm,
+        horizon,
+        rules,
+        before,
+        np.zeros(len(edges), bool),
+        signals.odds_of(pd.DataFrame(index=range(len(edges)))),
+    )[0].tolist()
 
 
 def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
@@ -62,11 +68,11 @@ def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
     few = signals.learn(rows[: signals.INDEPENDENT], CONFIG)["BUY", 7]
     many = signals.learn(rows, CONFIG)["BUY", 7]
     assert not few.weights
-    chance = many.score(np.array([-0.05, 0.02, 0.05, 0.1]), np.full(4, 0.01))
+    chance = many.score(np.array([-0.05, 0.02, 0.05, 0.1]), np.full(4, 0.01), np.full(4, np.nan))
     assert chance[0] == 0
     assert (np.diff(chance) > 0).all()
     edge = np.log(rows["y_hat"] / rows["price"]).to_numpy()
-    sure = many.score(edge, np.full(len(rows), 0.01))
+    sure = many.score(edge, np.full(len(rows), 0.01), np.full(len(rows), np.nan))
     right = (rows["y"] / rows["price"] - 1 >= CONFIG.good_move).to_numpy()
     assert right[sure > 0.5].mean() == pytest.approx(sure[sure > 0.5].mean(), abs=0.05)
 

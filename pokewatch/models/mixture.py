@@ -1,0 +1,102 @@
+"""The distribution of a price change: the chance of a fall, of none and of a rise, and their sizes.
+
+Many prices do not move in a week at all. A median regression stalls on these zeros; three classes
+do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from pokewatch.rounding import GRID, log, on_grid
+
+LEVELS = np.linspace(0.005, 0.995, 100)  # of the quantiles that tell how sizes spread
+SIDES = {"fall": -1, "rise": 1}
+PARTS = [f"{what}_{side}" for side in SIDES for what in ("chance", "size")]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Distributions of log price changes, one a case.
+
+    chance: of a fall and of a rise, shape (cases,) each, together at most 1; size: the usual log of
+    the absolute change of each; spread: quantiles of the log sizes about it, at ``LEVELS``.
+    """
+
+    chance: dict[str, np.ndarray]
+    size: dict[str, np.ndarray]
+    spread: dict[str, list[float]]
+
+    def quantile(self, level: float) -> np.ndarray:
+        """Return the quantile of each case's distribution."""
+        out = np.zeros(len(self.chance["fall"]))
+        for side, sign in SIDES.items():
+            chance, tail = self.chance[side], level if side == "fall" else 1 - level
+            here = chance > tail
+            beyond = np.interp(1 - tail / chance[here], LEVELS, self.spread[side])
+            out[here] = sign * np.exp(self.size[side][here] + beyond)
+        return out
+
+    def mean(self) -> np.ndarray:
+        """Return the mean of each case's distribution."""
+        parts = [
+            sign * self.chance[side] * np.exp(self.size[side]) * np.exp(self.spread[side]).mean()
+            for side, sign in SIDES.items()
+        ]
+        return np.sum(parts, axis=0)
+
+    def odds(self, side: str, move: float) -> np.ndarray:
+        """Return the chance of a "fall" or "rise" by ``move`` (a share of the price) or more."""
+        far = log(abs(np.log1p(SIDES[side] * move)))
+        below = np.interp(far - self.size[side], self.spread[side], LEVELS, left=0.0, right=1.0)
+        return on_grid(self.chance[side] * (1 - below))
+
+
+class MoveMixture(RegressorMixin, BaseEstimator):
+    """Boosted chances of a fall and of a rise, and the boosted size of each.
+
+    The chances are regressions of 0 and 1 with squared loss, whose best forecast is the chance
+    itself (Brier 1950): unlike a classifier's, its sums are the same on every processor. Sizes are
+    regressions of log absolute changes; what is left of them is spread alike for all cases.
+    """
+
+    def __init__(self, options: dict[str, Any] | None = None, seed: int = 7):
+        """Prepare it; options: of ``HistGradientBoostingRegressor``."""
+        self.options = options
+        self.seed = seed
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> MoveMixture:  # noqa: N803
+        """Learn from features (cases, features) and their log price changes; returns itself."""
+        self.trees: dict[str, HistGradientBoostingRegressor] = {}
+        self.spread: dict[str, list[float]] = {}
+        for side, sign in SIDES.items():
+            moved = sign * y > 0
+            self.trees[f"chance_{side}"] = self._boosted(X, moved.astype(float))
+            some = moved if moved.any() else np.ones_like(moved)  # then its chance is 0
+            size = log(np.maximum(np.abs(y[some]), GRID))
+            size = np.clip(size, *np.quantile(size, (0.001, 0.999)))
+            grown = self.trees[f"size_{side}"] = self._boosted(X[some], size)
+            left = size - on_grid(grown.predict(X[some]))
+            self.spread[side] = np.quantile(left, LEVELS).tolist()
+        return self
+
+    def _boosted(self, x: np.ndarray, y: np.ndarray) -> HistGradientBoostingRegressor:
+        options = self.options or {}
+        return HistGradientBoostingRegressor(random_state=self.seed, **options).fit(x, y)
+
+    def moves(self, X: np.ndarray) -> Moves:  # noqa: N803
+        """Return the distributions of cases with features ``X``."""
+        found = {part: on_grid(trees.predict(X)) for part, trees in self.trees.items()}
+        chance = {side: np.clip(found[f"chance_{side}"], 0.0, 1.0) for side in SIDES}
+        both = np.maximum(chance["fall"] + chance["rise"], 1.0)
+        size = {side: found[f"size_{side}"] for side in SIDES}
+        return Moves({side: one / both for side, one in chance.items()}, size, self.spread)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+        """Return the medians, log price changes."""
+        return self.moves(X).quantile(0.5)
