@@ -28,7 +28,6 @@ from pokewatch.models.fair_value import (
     inputs,
 )
 from pokewatch.models.intervals import ConformalIntervals
-from pokewatch.models.mixture import SIDES
 from pokewatch.models.panel import Panel, outcome_age
 from pokewatch.schema import HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
@@ -53,7 +52,7 @@ COLUMNS: list[str] = [
     "lower",
     "upper",
     "volatility",
-    *SIDES,
+    *AHEAD[1:],
 ]
 FORECASTS: dict[str, str] = {
     **dict.fromkeys(COLUMNS, "float64"),
@@ -77,9 +76,9 @@ class Backtest:
     """Out-of-sample forecasts of the model, naive and the baseline on the same rows.
 
     forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, volatility, fall, rise
-    (chances of a good move as the distribution has them), origin, model, signal, strength;
-    candidate and candidate_strength: the call of the thresholds alone, given only where such calls
-    had a record by then.
+    and half_width (see ``FairValueModel.ahead``), origin, model, signal, strength; candidate and
+    candidate_strength: the call of the thresholds alone, given only where such calls had a record
+    by then.
     """
 
     forecasts: pd.DataFrame
@@ -288,7 +287,7 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     row = panel.dates.get_indexer(pd.DatetimeIndex(forecasts["date"]))
     column = pd.Index(panel.card_ids).get_indexer(forecasts["card_id"])
     none = {"signal": "HOLD", "strength": np.nan}
-    none |= {"candidate": "HOLD", "candidate_strength": np.nan, **dict.fromkeys(SIDES, np.nan)}
+    none |= {"candidate": "HOLD", "candidate_strength": np.nan, **dict.fromkeys(AHEAD[1:], np.nan)}
     others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
     frames = [
         forecasts,

@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import json_bytes
 from pokewatch.models import features
-from pokewatch.models.intervals import ConformalIntervals
+from pokewatch.models.intervals import COVERAGE, PRICES, ConformalIntervals
 from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import SHORT_HISTORY
@@ -47,7 +47,7 @@ BOOSTING = {
 }
 SMALL = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_features": 0.5}
 SMALL_ROWS = 15_000
-AHEAD = ("center", *SIDES)  # what ``FairValueModel.ahead`` returns
+AHEAD = ("center", *SIDES, "half_width")  # what ``FairValueModel.ahead`` returns
 VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
 CLIPPED = 0.998  # quantile of absolute changes at which those of the median are clipped
 MEDIAN = "median"
@@ -212,8 +212,9 @@ class FairValueModel:
     def ahead(self, horizon: int, x: np.ndarray) -> np.ndarray:
         """Return what lies ahead of cases with features ``x``, shape (cases, ``AHEAD``).
 
-        The forecast log price change, and the chances of a rise and of a fall by ``good_move`` as
-        the distribution has them, NaN where nothing was learnt.
+        The forecast log price change, the chances of a fall and of a rise by ``good_move`` as the
+        distribution has them, and half the width of its 80 % interval (log); all but the first are
+        NaN where nothing was learnt.
         """
         fit = self.fits[horizon]
         out = np.full((len(x), len(AHEAD)), np.nan)
@@ -229,6 +230,8 @@ class FairValueModel:
         out[:, 0] = on_grid(fit.boosting * boosted + (1 - fit.boosting) * trend)
         for column, side in enumerate(SIDES, 1):
             out[:, column] = moves.odds(side, self.good_move)
+        tail = (1 - COVERAGE) / 2
+        out[:, 3] = on_grid((moves.quantile(1 - tail) - moves.quantile(tail)) / 2)
         return out
 
     def predict(
@@ -237,8 +240,8 @@ class FairValueModel:
         """Forecast every card alive on a day from what was known at its end.
 
         Returns columns card_id, date, horizon, market_price, fair_value, lower, upper (USD),
-        volatility, history_days, age (days since the price was observed), fall and rise (chances as
-        the distribution has them); one row a card and horizon.
+        volatility, history_days, age (days since the price was observed), fall, rise and half_width
+        (see ``ahead``); one row a card and horizon.
         """
         row = len(panel.dates) - 1 if on is None else panel.day(on)
         return self.predict_days(panel.until(row), [row], horizons)
@@ -321,7 +324,10 @@ class FairValueModel:
         for one in self.intervals.quantiles.values():
             classes = {len(one.low), len(one.high)}
             numbers = [*one.edges, *one.low, *one.high]
-            if classes != {len(one.edges) + 1} or not np.isfinite(numbers).all():
+            if (
+                classes != {(len(one.edges) + 1) * (len(PRICES) + 1)}
+                or not np.isfinite(numbers).all()
+            ):
                 raise ValueError("its intervals are no intervals")
 
     @classmethod
@@ -419,11 +425,11 @@ def forecast_frame(
     young = shared["history_days"] < SHORT_HISTORY
     frames = []
     for horizon, found in ahead.items():
-        center, *odds = np.where(young[:, None], [0.0, np.nan, np.nan], found).T
+        center, *others = np.where(young[:, None], [0.0, np.nan, np.nan, np.nan], found).T
         fair_value = np.where(center == 0, price, price * np.exp(center))
-        of_sides = dict(zip(AHEAD[1:], odds, strict=True))
+        rest = dict(zip(AHEAD[1:], others, strict=True))
         frames.append(
-            pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value, **of_sides})
+            pd.DataFrame({**shared, "horizon": horizon, "fair_value": fair_value, **rest})
         )
     return pd.concat(frames, ignore_index=True)
 

@@ -13,7 +13,8 @@ from pokewatch.models.panel import Panel
 from pokewatch.rounding import log, on_grid
 
 COVERAGE = 0.8
-CLASSES = 6
+CLASSES = 4  # of volatility
+PRICES = (5.0, 20.0, 100.0)  # USD at which another class begins
 MIN_CASES = 200  # errors of a class, and of a horizon, without which it borrows
 HALF_LIFE = 45.0  # days after which an error counts half: markets change their temper
 TOGETHER = 3.0  # the windows of n cards count for sqrt(n) / TOGETHER windows
@@ -26,7 +27,11 @@ FLOOR = 0.002  # daily volatility below which a card counts as this volatile
 
 @dataclass
 class ErrorQuantiles:
-    """Error quantiles of one horizon by volatility class, in units of the card's own spread."""
+    """Error quantiles of one horizon by class, in units of the card's own spread.
+
+    edges: where classes of volatility end; low, high: a value a class of volatility and, within it,
+    of price (``PRICES``).
+    """
 
     edges: list[float] = field(default_factory=list)
     low: list[float] = field(default_factory=list)
@@ -34,11 +39,11 @@ class ErrorQuantiles:
 
 
 class ConformalIntervals:
-    """80 % intervals by volatility class.
+    """80 % intervals by class of volatility and price.
 
-    An error is scaled by its card's spread, daily volatility x sqrt(horizon); the recency-weighted
-    quantiles of past out-of-sample errors within a class of volatility become the bounds (Mondrian
-    conformal prediction, Vovk et al. 2005; weighted, Tibshirani et al. 2019).
+    An error is scaled by its card's spread, see ``unit_of``; the recency-weighted quantiles of past
+    out-of-sample errors within a class become the bounds (Mondrian conformal prediction, Vovk et
+    al. 2005; weighted, Tibshirani et al. 2019).
     """
 
     def __init__(self, quantiles: dict[int, ErrorQuantiles] | None = None):
@@ -67,7 +72,8 @@ class ConformalIntervals:
             age = np.repeat(np.arange(len(target), dtype=float)[::-1], known.sum(axis=1))
             usual = volatility[known].astype(float)
             cards = int(known.any(axis=0).sum())
-            found[horizon] = _quantiles(horizon, target[known], usual, age, cards)
+            price, unit = panel.price[: len(target)][known], spread(usual, horizon)
+            found[horizon] = _quantiles(horizon, target[known], usual, price, unit, age, cards)
         return cls({horizon: one for horizon, one in found.items() if one is not None})
 
     def with_missing(self, others: ConformalIntervals) -> ConformalIntervals:
@@ -78,39 +84,44 @@ class ConformalIntervals:
     def learn(self, past: pd.DataFrame, today: pd.Timestamp) -> ConformalIntervals:
         """Return intervals from finished forecasts; horizons with too few keep what they have.
 
-        past: columns card_id, date, horizon, volatility, y, y_hat (USD); each ended by ``today``.
+        past: columns card_id, date, horizon, volatility, half_width (may be missing), y, y_hat
+        (USD); each ended by ``today``.
         """
         out = ConformalIntervals(dict(self.quantiles))
         for horizon, rows in past.groupby("horizon"):
             error = log(rows["y"] / rows["y_hat"]).to_numpy()
             age = (today - rows["date"]).dt.days.to_numpy(dtype=float)
             volatility, cards = rows["volatility"].to_numpy(), rows["card_id"].nunique()
-            found = _quantiles(int(horizon), error, volatility, age, cards)
+            unit, price = unit_of(rows, int(horizon)), rows["y_hat"].to_numpy()
+            found = _quantiles(int(horizon), error, volatility, price, unit, age, cards)
             if found is not None:
                 out.quantiles[int(horizon)] = found
         return out
 
     def apply(self, forecast: pd.DataFrame) -> pd.DataFrame:
-        """Add ``lower`` and ``upper`` (USD) to forecasts with volatility, horizon, fair_value."""
+        """Add ``lower`` and ``upper`` (USD) to forecasts.
+
+        forecast: columns volatility, horizon, fair_value and, where it is known, half_width.
+        """
         low, high = np.empty(len(forecast)), np.empty(len(forecast))
-        volatility = forecast["volatility"].to_numpy()
         for horizon in forecast["horizon"].unique():
             here = (forecast["horizon"] == horizon).to_numpy()
-            low[here], high[here] = self._bounds(int(horizon), volatility[here])
+            low[here], high[here] = self._bounds(int(horizon), forecast[here])
         fair_value = forecast["fair_value"]
         return forecast.assign(
             lower=np.maximum(fair_value * np.exp(low), 0.0), upper=fair_value * np.exp(high)
         )
 
-    def _bounds(self, horizon: int, volatility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _bounds(self, horizon: int, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        volatility = rows["volatility"].to_numpy()
         if not self.quantiles:  # nothing was ever seen: a normal guess from the card's volatility
             unit = NORMAL_80 * spread(np.maximum(volatility, UNKNOWN), horizon)
             return -unit, unit
         # A horizon longer than the history borrows the next one's, wider as far as those widen.
         nearest = min(self.quantiles, key=lambda known: (abs(known - horizon), known))
         found = self.quantiles[nearest]
-        group = np.searchsorted(found.edges, volatility, side="left")
-        unit = spread(volatility, horizon) * max(horizon / nearest, 1.0) ** self._growth()
+        group = _classes(found.edges, volatility, rows["fair_value"].to_numpy())
+        unit = unit_of(rows, horizon) * max(horizon / nearest, 1.0) ** self._growth()
         return np.array(found.low)[group] * unit, np.array(found.high)[group] * unit
 
     def _growth(self) -> float:
@@ -138,8 +149,33 @@ class ConformalIntervals:
         return cls({int(horizon): ErrorQuantiles(**one) for horizon, one in values.items()})
 
 
+def unit_of(rows: pd.DataFrame, horizon: int) -> np.ndarray:
+    """Return each forecast's spread, a mean absolute log change.
+
+    The geometric mean of what the card's volatility and its distribution say, see ``half_width`` in
+    ``fair_value.AHEAD``; of a forecast without one the former.
+    """
+    usual = spread(rows["volatility"].to_numpy(), horizon)
+    if "half_width" not in rows:
+        return usual
+    said = rows["half_width"].to_numpy(dtype=float) / NORMAL_80 + FLOOR * np.sqrt(horizon)
+    return on_grid(np.where(np.isnan(said), usual, np.sqrt(usual * said)))
+
+
+def _classes(edges: list[float], volatility: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """Return the number of each forecast's class."""
+    calm = np.searchsorted(edges, volatility, side="left")
+    return calm * (len(PRICES) + 1) + np.searchsorted(PRICES, price, side="right")
+
+
 def _quantiles(
-    horizon: int, error: np.ndarray, volatility: np.ndarray, age: np.ndarray, cards: int
+    horizon: int,
+    error: np.ndarray,
+    volatility: np.ndarray,
+    price: np.ndarray,
+    unit: np.ndarray,
+    age: np.ndarray,
+    cards: int,
 ) -> ErrorQuantiles | None:
     """Return the quantiles of log errors that are ``age`` days old, None for too few of them."""
     if len(error) < MIN_CASES:
@@ -147,17 +183,16 @@ def _quantiles(
     weight = on_grid(0.5 ** (age / HALF_LIFE))
     cuts = np.quantile(volatility, np.linspace(0, 1, CLASSES + 1)[1:-1])
     out = ErrorQuantiles(np.unique(cuts).tolist())
-    group = np.searchsorted(out.edges, volatility, side="left")
-    unit = error / spread(volatility, horizon)
+    group, scaled = _classes(out.edges, volatility, price), error / unit
+    bands = len(PRICES) + 1
     # Cards move together, so a sample is only as large as its windows that do not overlap:
     # the split-conformal correction (1 + 1/n) counts these.
     windows = (1 + float(np.ptp(age)) / horizon) * np.sqrt(cards) / TOGETHER
     tail = max((1 - COVERAGE) / 2 - COVERAGE / 2 / windows, MIN_TAIL)
-    for number in range(len(out.edges) + 1):
-        here = group == number
-        if here.sum() < MIN_CASES:
-            here = np.ones(len(unit), dtype=bool)
-        low, high = weighted_quantiles(unit[here], weight[here], [tail, 1 - tail])
+    for number in range((len(out.edges) + 1) * bands):
+        wider = (group == number, group // bands == number // bands)  # its class of volatility
+        here = next((rows for rows in wider if rows.sum() >= MIN_CASES), slice(None))
+        low, high = weighted_quantiles(scaled[here], weight[here], [tail, 1 - tail])
         out.low.append(min(low, 0.0))
         out.high.append(max(high, 0.0))
     return out

@@ -91,7 +91,7 @@ def test_other_formats_and_damaged_files_are_named(model, tmp_path):
     about.write_text("{")
     with pytest.raises(PokewatchError, match="cannot be read"):
         FairValueModel.load(tmp_path)
-    about.write_text(json.dumps({"format": 2}))
+    about.write_text(json.dumps({"format": 3}))
     with pytest.raises(PokewatchError, match="is damaged"):
         FairValueModel.load(tmp_path)
 
