@@ -59,6 +59,7 @@ FORECASTS: dict[str, str] = {
     **{"card_id": "object", "date": "datetime64[us]", "horizon": "int64"},
     **{"origin": "datetime64[us]", "model": "object", "signal": "object", "strength": "float64"},
     **{"candidate": "object", "candidate_strength": "float64"},
+    **dict.fromkeys(signals.CHANCES, "float64"),
 }
 SCORE_TABLE = {
     **{"horizon": "int64", "model": "object"},
@@ -287,7 +288,11 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     row = panel.dates.get_indexer(pd.DatetimeIndex(forecasts["date"]))
     column = pd.Index(panel.card_ids).get_indexer(forecasts["card_id"])
     none = {"signal": "HOLD", "strength": np.nan}
-    none |= {"candidate": "HOLD", "candidate_strength": np.nan, **dict.fromkeys(AHEAD[1:], np.nan)}
+    none |= {
+        "candidate": "HOLD",
+        "candidate_strength": np.nan,
+        **dict.fromkeys([*AHEAD[1:], *signals.CHANCES], np.nan),
+    }
     others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
     frames = [
         forecasts,
@@ -332,7 +337,7 @@ def with_signals(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     given = {
         day: signals.as_given(rules[day], finished(forecasts, day), settings) for day in origins
     }
-    return forecasts.join(signals.call_days(forecasts, given, "origin", settings))
+    return forecasts.join(signals.call_days(forecasts, given, "origin", settings))  # and chances
 
 
 def score_table(forecasts: pd.DataFrame, settings: Settings) -> pd.DataFrame:

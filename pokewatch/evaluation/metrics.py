@@ -17,13 +17,15 @@ from pokewatch.rounding import log
 
 COUNTS = ("n", "dates")
 SCORES = ["mape", "mdape", "rmae", "rmae_low", "rmae_high"]
-SCORES += ["rank_ic", "hit_rate", "coverage", "width", "winkler"]
+SCORES += ["rank_ic", "hit_rate", "coverage", "width", "winkler", "rmae_moved"]
 OF_A_SIDE = ("calls", "share", "base_rate", "precision", "recall", "lift")
 SIGNAL_SCORES = [f"{side}_{name}" for side in ("buy", "sell") for name in OF_A_SIDE]
 SIGNAL_SCORES += ["return_after_fees", "flip_rate"]
+CHANCE = {"BUY": "rise", "SELL": "fall"}
 # What waiting would have cost, and the bounds of its interval; a line of columns a side.
 TIMING = ("timing_gain", "timing_gain_low", "timing_gain_high")
 SIGNAL_SCORES += [f"{side}_{name}" for side in ("buy", "sell") for name in TIMING]
+SIGNAL_SCORES += ["rise_brier_skill", "fall_brier_skill"]
 RESAMPLES = 1000  # of the dates, for an interval of the timing gain
 MIN_DATES = 5  # with a forecast, for an interval
 MIN_WINDOWS = 5  # that do not overlap, for an interval
@@ -189,6 +191,7 @@ def score(rows: pd.DataFrame) -> dict[str, float]:
         "coverage": coverage(rows),
         "width": width(rows),
         "winkler": winkler(rows),
+        "rmae_moved": rmae(rows[rows["y"] != rows["price"]]),
     }
 
 
@@ -196,7 +199,7 @@ def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str,
     """Return how BUY and SELL calls did; rows carry ``signal`` as it was given at the time.
 
     precision: share of calls right (``good_move`` that way at the end of the horizon),
-    recall, base_rate, lift = precision / base_rate; timing_gain: see ``timing_gain``;
+    recall, base_rate, lift = precision / base_rate; timing_gain and brier_skill: see there;
     return_after_fees: mean gain of buying at a BUY and selling at the end of the horizon, fees
     paid.
     """
@@ -217,11 +220,24 @@ def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str,
         out[f"{name}_lift"] = precision / base if base else float("nan")
         gains = zip(TIMING, timing_gain(rows, side), strict=True)
         out |= {f"{name}_{which}": value for which, value in gains}
+        out[f"{CHANCE[side]}_brier_skill"] = brier_skill(rows, f"p_{CHANCE[side]}", good)
     bought = rows["signal"] == "BUY"
     gains = (1 + move[bought]) * (1 - fee) - 1
     out["return_after_fees"] = float(gains.mean()) if len(gains) else float("nan")
     out["flip_rate"] = flip_rate(rows)
     return out
+
+
+def brier_skill(rows: pd.DataFrame, chance: str, came: pd.Series) -> float:
+    """Return by how much less chances err than the base rate said of every card would.
+
+    1 less the ratio of the mean squared errors (Brier 1950) over the forecasts that have a chance;
+    came: whether it came true.
+    """
+    known = rows[chance].notna() if chance in rows else pd.Series(False, index=rows.index)
+    right = came[known].astype(float)
+    usual = float(((right - right.mean()) ** 2).mean())
+    return float(1 - ((rows[chance][known] - right) ** 2).mean() / usual) if usual else float("nan")
 
 
 def timing_gain(rows: pd.DataFrame, side: str, level: float = 0.95) -> tuple[float, float, float]:

@@ -18,7 +18,6 @@ FORTNIGHT = 14
 SALES_ROSE = 1.2  # sales of two weeks over those of the two before, to be worth a word
 SET_MOVED = 0.02  # two-week move of the other cards of a set, to be worth a word
 SET_CARDS = 5
-CHANCES = {"p_rise": "BUY", "p_fall": "SELL"}  # of a good move, by the record of each side's score
 
 
 def decide(
@@ -53,17 +52,17 @@ def decide(
     volatility, quiet = out["volatility"].to_numpy(), signals.quiet(out, settings)
     signal = np.full(len(out), "HOLD", dtype=object)
     strength = np.full(len(out), np.nan)
-    odds, chances = signals.odds_of(out), {name: np.full(len(out), np.nan) for name in CHANCES}
+    odds = signals.odds_of(out)
+    chances = {name: np.full(len(out), np.nan) for name in signals.CHANCES}
     for horizon in out["horizon"].unique():
         here = np.flatnonzero(out["horizon"] == horizon)
         of_side = {side: values[here] for side, values in odds.items()}
         signal[here], strength[here] = signals.call(
             expected[here], volatility[here], int(horizon), rules, given[here], quiet[here], of_side
         )
-        for name, side in CHANCES.items():
-            if (rule := rules.get((side, int(horizon)))) is not None and rule.odds:
-                chance = rule.chance(expected[here], volatility[here], of_side[side])
-                chances[name][here] = np.where(np.isnan(of_side[side]), np.nan, chance)
+        found = signals.chances(expected[here], volatility[here], int(horizon), rules, of_side)
+        for name, values in found.items():
+            chances[name][here] = values
     out = out.assign(signal=signal, strength=strength, **chances)
     out["reason"] = _reasons(out, facts, young, rules, settings)
     out["model"] = model

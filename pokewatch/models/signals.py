@@ -27,6 +27,7 @@ SHORT_HISTORY = 7  # days of history below which a card keeps its price as fair 
 STRENGTHS = (1.0, 1.25, 1.6)  # score over threshold; calls are recorded by these classes
 SIGNS = {"BUY": 1, "SELL": -1}
 ODDS = {"BUY": "rise", "SELL": "fall"}  # columns of a forecast
+CHANCES = {"p_rise": "BUY", "p_fall": "SELL"}  # columns of a prediction
 LONG_ODDS = 0.002  # chances below count as this
 
 
@@ -251,6 +252,27 @@ def call(
     return signal, strength
 
 
+def chances(
+    expected_log_return: np.ndarray,
+    volatility: np.ndarray,
+    horizon: int,
+    rules: Rules,
+    odds: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Return the chances of a good move up and down of forecasts at one horizon, by the past.
+
+    NaN where the past was too short to tell how right the odds of the distribution are.
+    """
+    out = {}
+    for name, side in CHANCES.items():
+        out[name] = np.full(len(expected_log_return), np.nan)
+        rule = rules.get((side, horizon))
+        if rule is not None and rule.odds:
+            chance = rule.chance(expected_log_return, volatility, odds[side])
+            out[name] = np.where(np.isnan(odds[side]), np.nan, chance)
+    return out
+
+
 def quiet(forecast: pd.DataFrame, settings: Settings) -> np.ndarray:
     """Return which forecasts get no call: the price is stale, or the card is too young.
 
@@ -277,17 +299,18 @@ def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
 def call_days(
     forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str, settings: Settings
 ) -> pd.DataFrame:
-    """Return signal and strength for forecasts of several days, each day knowing the one before.
+    """Return signals and chances for forecasts of several days, each day knowing the one before.
 
     forecast: columns card_id, date, horizon, price, y_hat, volatility, age, history_days, fall and
     rise where the model has them, and ``by``, which names the rules in force. Returns columns
-    signal, strength with the index of ``forecast``.
+    signal, strength, p_rise and p_fall with the index of ``forecast``.
     """
     expected = log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
     volatility, odds = forecast["volatility"].to_numpy(), odds_of(forecast)
     card, names = pd.factorize(forecast["card_id"])
     signal = np.full(len(forecast), "HOLD", dtype=object)
     strength = np.full(len(forecast), np.nan)
+    likely = {name: np.full(len(forecast), np.nan) for name in CHANCES}
     place, silent = np.arange(len(forecast)), quiet(forecast, settings)
     for horizon, group in pd.Series(place).groupby(forecast["horizon"].to_numpy()):
         before = np.full(len(names), "HOLD", dtype=object)
@@ -295,6 +318,10 @@ def call_days(
         for _, today in pd.Series(rows).groupby(forecast["date"].to_numpy()[rows]):
             here = today.to_numpy()
             rules = rules_of[forecast[by].iloc[here[0]]]
+            of_side = {side: values[here] for side, values in odds.items()}
+            found = chances(expected[here], volatility[here], int(horizon), rules, of_side)
+            for name, values in found.items():
+                likely[name][here] = values
             signal[here], strength[here] = call(
                 expected[here],
                 volatility[here],
@@ -302,7 +329,7 @@ def call_days(
                 rules,
                 before[card[here]],
                 silent[here],
-                {side: of_side[here] for side, of_side in odds.items()},
+                of_side,
             )
             before[card[here]] = signal[here]
-    return pd.DataFrame({"signal": signal, "strength": strength}, index=forecast.index)
+    return pd.DataFrame({"signal": signal, "strength": strength, **likely}, index=forecast.index)
