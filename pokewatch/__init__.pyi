@@ -1,4 +1,5 @@
 # The public names and where they live; lazy_loader reads this file, type checkers too.
+from . import browse as browse
 from . import plot as plot
 from . import report as report
 from .analysis import benchmark as benchmark

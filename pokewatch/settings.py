@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -113,6 +114,13 @@ class Settings(BaseSettings):
     )
     service_metrics: bool = Field(False, description="serve /metrics, without a key")
 
+    browse_password: SecretStr = Field(
+        SecretStr(""), description="password of the pages that 'pokewatch browse' serves"
+    )
+    browse_origins: list[str] = Field(
+        [], description="other hosts, name:port, under which browsers see the pages"
+    )
+
     @field_validator("service_rate", "service_failures")
     @classmethod
     def _a_rate(cls, value: str) -> str:
@@ -126,6 +134,14 @@ class Settings(BaseSettings):
         for origin in value:
             if not re.fullmatch(r"https?://[^/*\s]+", origin):
                 raise ValueError("write each site as https://name, without '*' and path")
+        return value
+
+    @field_validator("browse_origins")
+    @classmethod
+    def _listed_hosts(cls, value: list[str]) -> list[str]:
+        for host in value:
+            if not re.fullmatch(r"[\w.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?", host):
+                raise ValueError("write each host as name or name:port, without https:// and '*'")
         return value
 
     @field_validator("home", "watchlist", mode="before")
@@ -203,3 +219,13 @@ def load_settings(**overrides: object) -> Settings:
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"'.env' is no UTF-8 text ({error}): save it as UTF-8") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
