@@ -18,14 +18,14 @@ from panel.io.server import get_server
 from pokewatch.browse import current
 from pokewatch.browse.layout import FOLDER, PAGES
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.report.notebooks import NOTEBOOKS
-from pokewatch.settings import Settings, is_loopback
+from pokewatch.settings import PROJECT, Settings, is_loopback
 
 log = logging.getLogger(__name__)
 
+NOTEBOOKS = PROJECT / "notebooks"
 WRONG_SECONDS = 1.0  # that a wrong password costs, one after the other
 MIN_PASSWORD = 8  # characters
-UNUSED_SECONDS = 60_000  # ms that a page without a browser is kept
+UNUSED_MS = 60_000  # that a page without a browser is kept
 
 
 class Login(auth.BasicLoginHandler):
@@ -127,6 +127,7 @@ def make(
         websocket_origin=origins(host, port, others or []),
         index=None,
         redirect_root=True,
-        unused_session_lifetime_milliseconds=UNUSED_SECONDS,
+        warm=True,  # the first visitor waits no longer than the second
+        unused_session_lifetime_milliseconds=UNUSED_MS,
         **options,
     )
