@@ -77,7 +77,7 @@ def lot(one: Entry, catalog: Catalog) -> Lot:
     return card_of(one, catalog), one.condition, plain(one.grade), one.cost, one.bought
 
 
-def matching(entries: list[Entry], card: str, catalog: Catalog) -> list[int]:
+def matching(entries: Sequence[Entry | None], card: str, catalog: Catalog) -> list[int]:
     """Return the numbers, from 0, of a card's entries, whichever of its names they use.
 
     Sales are none of them.
@@ -110,19 +110,27 @@ def add(path: Path, entries: Iterable[Entry], catalog: Catalog, dry: bool = Fals
     """
     before = read(path) if path.exists() else ""
     have = parse(before, path.name)
-    known: dict[Lot, int] = {}
-    for number, one in enumerate(have):
-        if not isinstance(one, Sale):
-            known.setdefault(lot(one, catalog), number)
+    now = joined(have, entries, catalog)
+    write(path, before, now, dry)
+    return sum(old != new for old, new in zip(have, now, strict=False))
+
+
+def joined(
+    have: Sequence[Entry | None], more: Iterable[Entry], catalog: Catalog
+) -> list[Entry | None]:
+    """Return entries with more copies: of a lot that is there in its place, else at the end."""
     now = list(have)
-    for one in entries:
+    known: dict[Lot, int] = {}
+    for number, one in enumerate(now):
+        if one is not None and not isinstance(one, Sale):
+            known.setdefault(lot(one, catalog), number)
+    for one in more:
         number = known.setdefault(lot(one, catalog), len(now))
         if number == len(now):
             now.append(one)
         else:
-            now[number] = merged(now[number], one)
-    write(path, before, now, dry)
-    return sum(old != new for old, new in zip(have, now, strict=False))
+            now[number] = merged(now[number] or one, one)
+    return now
 
 
 def remove(path: Path, numbers: Iterable[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -206,9 +206,9 @@ def load(path: Path) -> list[Entry]:
     return held(parse(read(path), path.name))
 
 
-def held(entries: list[Entry]) -> list[Entry]:
-    """Return the entries that are no sales."""
-    return [one for one in entries if not isinstance(one, Sale)]
+def held(entries: Iterable[Entry | None]) -> list[Entry]:
+    """Return the entries that are no sales, and that are not removed (None)."""
+    return [one for one in entries if one is not None and not isinstance(one, Sale)]
 
 
 def read(path: Path) -> str:

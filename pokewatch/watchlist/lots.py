@@ -51,7 +51,7 @@ def described(one: Entry) -> str:
 
 
 def sell(
-    entries: Sequence[Entry],
+    entries: Sequence[Entry | None],
     catalog: Catalog,
     card: str,
     quantity: int,
@@ -69,51 +69,49 @@ def sell(
     sale, shared by the lots it takes from; lot: as ``lot_id`` names it, or its day alone. Raises
     UsageError for more copies than were held that day, and where it is not clear which are meant.
     """
-    mine = edit.matching(list(entries), card, catalog)
+    mine = {at: entries[at] or Entry(card=card) for at in edit.matching(entries, card, catalog)}
     if not mine:
         raise UsageError(
             f"'{card}' cannot be sold, the list has no entry of it: add it first, "
             "with 'pokewatch watch buy'"
         )
-    held = "; ".join(described(entries[at]) for at in mine)
-    found = [
-        at
-        for at in mine
-        if (condition is None or entries[at].condition is condition)
-        and (grade is None or plain(entries[at].grade) == plain(grade))
-        and (lot is None or lot in (lot_id(entries[at]), lot_id(entries[at]).partition("@")[0]))
-    ]
+    held = "; ".join(map(described, mine.values()))
+    found = {
+        at: one
+        for at, one in mine.items()
+        if (condition is None or one.condition is condition)
+        and (grade is None or plain(one.grade) == plain(grade))
+        and (lot is None or lot in (lot_id(one), lot_id(one).partition("@")[0]))
+    }
     if not found:
         raise UsageError(f"no such copies of '{card}': held are {held}")
-    for name, option in (("condition", "--condition"), ("grade", "--grade")):
-        if len({plain(getattr(entries[at], name)) for at in found}) > 1:
-            raise UsageError(
-                f"copies of '{card}' differ in {name}, say which with {option}: {held}"
-            )
-    if lot is not None and len({lot_id(entries[at]) for at in found}) > 1:
-        raise UsageError(f"--lot '{lot}' names several lots: say which of {held}")
-    there = [at for at in found if (entries[at].bought or date.min) <= on]
-    count = sum(entries[at].quantity for at in there)
+    for name in ("condition", "grade"):
+        if len({plain(getattr(one, name)) for one in found.values()}) > 1:
+            raise UsageError(f"copies of '{card}' differ in {name}: name it with --{name}: {held}")
+    if lot is not None and len({lot_id(one) for one in found.values()}) > 1:
+        raise UsageError(f"--lot '{lot}' names several lots: write it in full, of {held}")
+    there = {at: one for at, one in found.items() if (one.bought or date.min) <= on}
+    count = sum(one.quantity for one in there.values())
     if quantity > count:
         raise UsageError(
             f"{quantity} x '{card}' cannot be sold, {count} were held on {on}: held are {held}; "
             "sell fewer, or add what is missing with 'pokewatch watch buy'"
         )
     now: list[Entry | None] = list(entries)
-    left, sales = quantity, []
-    for at in sorted(there, key=lambda at: entries[at].bought or date.min):
-        taken = min(left, entries[at].quantity)
+    left = quantity
+    for at, one in sorted(there.items(), key=lambda pair: pair[1].bought or date.min):
+        taken = min(left, one.quantity)
         if not taken:
             break
         before, left = quantity - left, left - taken
         share = [cents(fees) * count // quantity for count in (before, quantity - left)]
-        rest, gone = _split(entries[at], taken)
+        rest, gone = _split(one, taken)
         known = {"price": price, "date": on, "sale_fees": (share[1] - share[0]) / 100 or None}
         noted = "; ".join(filter(None, [gone.note, note]))
         now[at] = rest
         fields = gone.model_dump(exclude_defaults=True, exclude={"card", "note"}) | known
-        sales.append(entry("this sale", {"sold": gone.card, "note": noted, **fields}))
-    return [*now, *sales]
+        now.append(entry("this sale", {"sold": gone.card, "note": noted, **fields}))
+    return now
 
 
 def _split(one: Entry, taken: int) -> tuple[Entry | None, Entry]:
@@ -128,6 +126,38 @@ def _split(one: Entry, taken: int) -> tuple[Entry | None, Entry]:
     rest = one.model_copy(update={"quantity": one.quantity - taken, "buy_fees": fees[0]})
     apart = {"quantity": taken, "buy_fees": fees[1], "target_above": None, "target_below": None}
     return rest, one.model_copy(update=apart)
+
+
+def apply(
+    entries: Sequence[Entry], trades: Sequence[Entry], catalog: Catalog, gone: bool = False
+) -> tuple[list[Entry | None], dict[int, str]]:
+    """Return entries after buys and sales, day by day, buys first; and why a trade was left out.
+
+    trades: entries are buys. gone: what was sold is in the list no more: the sales are kept as they
+    are, and take nothing from it. The problems are by the trade's place.
+    """
+    now: list[Entry | None] = list(entries)
+    problems = {}
+
+    def when(at: int) -> tuple[date, bool]:
+        one = trades[at]
+        return (one.date, True) if isinstance(one, Sale) else (one.bought or date.min, False)
+
+    for at in sorted(range(len(trades)), key=when):
+        one = trades[at]
+        if not isinstance(one, Sale):
+            now = edit.joined(now, [one], catalog)
+        elif gone:
+            now.append(one)
+        else:
+            told = one.model_fields_set
+            asked = {name: getattr(one, name) for name in ("condition", "grade") if name in told}
+            known = one.card, one.quantity, one.price, one.date, one.sale_fees or 0.0
+            try:
+                now = sell(now, catalog, *known, note=one.note, **asked)
+            except UsageError as error:
+                problems[at] = str(error)
+    return now, problems
 
 
 def lots(entries: Sequence[Entry], catalog: Catalog) -> pd.DataFrame:
