@@ -5,6 +5,9 @@ from . import report as report
 from .analysis import benchmark as benchmark
 from .analysis import narrative as narrative
 from .analysis import tables as tables
+from .analysis.collection import Portfolio as Portfolio
+from .analysis.collection import portfolio as portfolio
+from .analysis.collection import set_completion as set_completion
 from .analysis.market import Card as Card
 from .analysis.market import Market as Market
 from .analysis.market import market as market

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import (
     AliasChoices,
+    BaseModel,
     Field,
     SecretStr,
     ValidationError,
@@ -23,6 +24,14 @@ from pokewatch.errors import PokewatchError, UsageError
 _checkout = Path(__file__).resolve().parent.parent
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
 PROJECT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+class Marketplace(BaseModel, extra="forbid"):
+    """What selling somewhere costs: a share of the price, USD an order, USD of sending it."""
+
+    share: float = Field(default=0.0, ge=0, lt=1)
+    order: float = Field(default=0.0, ge=0)
+    shipping: float = Field(default=0.0, ge=0)
 
 
 class Settings(BaseSettings):
@@ -97,6 +106,14 @@ class Settings(BaseSettings):
         30, ge=7, description="days that replaced versions of a table stay readable"
     )
     fee: float = Field(0.13, ge=0, lt=1, description="share of the price that selling costs")
+    marketplaces: dict[str, Marketplace] = Field(
+        {
+            "eBay": Marketplace(share=0.1325, order=0.30, shipping=1.0),
+            "TCGplayer": Marketplace(share=0.1275, order=0.30, shipping=1.0),
+            "private sale": Marketplace(),
+        },
+        description="where you could sell: share of the price, USD an order, USD of sending it",
+    )
     good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")
