@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 import pandas as pd
 import panel as pn
 
-from pokewatch.analysis import card_history, tables
+from pokewatch.analysis import card_history
 from pokewatch.analysis.market import KINDS, Card
-from pokewatch.browse import current as shared
+from pokewatch.analysis.tables import show
 from pokewatch.browse import figures
 from pokewatch.browse.current import Current, current
 from pokewatch.browse.layout import (
-    LOOK_SECONDS,
-    SIMULATED,
+    STYLE,
     WIDE,
-    Address,
-    Static,
+    App,
+    Page,
     Table,
+    buttons,
     change,
-    read,
-    serve,
-    served,
+    facts,
     text,
 )
-from pokewatch.browse.layout import figures as figure_list
 from pokewatch.charts import market as charts
 from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
@@ -50,6 +49,7 @@ FORECAST = [
     "signal",
     "reason",
 ]
+PRINTED = ["card_id", "name", "printing", "market_price", "week", "month", "signal", "solo"]
 LISTED = ["signal", "name", "set_name", "printing", "market_price", "fair_value", "lower", "upper"]
 LISTED += ["expected", "week", "month", "thin", "stale", "solo", "reason", "card_id"]
 
@@ -63,38 +63,30 @@ def label(row: Any) -> str:
 
 def about(now: Current, card: Card) -> str:
     """Return what a card is, what it costs and what is expected of it, as HTML."""
-    info, rows = card.info, now.forecast(card.card_id)
+    info = card.info
     where = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
-    aliases = ", ".join(info["aliases"][:6])
-    lines = [
-        f"<h2>{escape(card.title)}</h2><p class='soft'>{escape(' · '.join(map(str, where)))} · "
-        f"<code>{escape(card.card_id)}</code>{' · also ' + escape(aliases) if aliases else ''}"
-        f"{' · <em>simulated</em>' if now.simulated else ''}</p>"
-    ]
-    pairs = [(f"price on {info['last_date']:%Y-%m-%d}", usd(info["last_price"]))]
-    week = rows[rows["horizon"] == SIGNAL_HORIZON]
-    if len(week):
-        row = week.iloc[0]
-        pairs.append((f"fair value in {days_of(SIGNAL_HORIZON)}", usd(row["fair_value"])))
-        pairs.append(("with 80 % chance between", f"{usd(row['lower'])} – {usd(row['upper'])}"))
-    lines.append(figure_list(pairs))
-    moved = [
-        f"{change(value)} in {days_of(n)}" for n in (7, 30) if (value := card.change(n)) == value
-    ]
-    if moved:
-        lines.append(f"<p>{', '.join(moved)}</p>")
-    if len(week):
-        flags = []
-        if row["thin"]:
-            flags.append(("thin", "few sales, or a price that hardly moves: mind the estimate"))
-        if row["stale"]:
-            flags.append(("stale", f"last seen on {info['last_date']:%Y-%m-%d}"))
-        if bool(now.solo.get(card.card_id, False)):
-            flags.append(("solo", "only this printing moved in 7 days, its others did not"))
-        signal, reason = row["signal"], escape(row["reason"])
-        lines.append(f"<p><span class='badge {signal}'>{signal}</span> {reason}</p>")
-        lines += [f"<p><span class='badge warn'>{name}</span> {why}</p>" for name, why in flags]
-    return "".join(lines)
+    also = f" · also {escape(', '.join(info['aliases'][:6]))}" if info["aliases"] else ""
+    head = f"<h2>{escape(card.title)}</h2><p class='soft'>{escape(' · '.join(map(str, where)))}"
+    head += f" · <code>{escape(card.card_id)}</code>{also}{' · <em>simulated</em>' * now.simulated}"
+    seen = f"{info['last_date']:%Y-%m-%d}"
+    pairs = [(f"price on {seen}", usd(info["last_price"]))]
+    row = now.rows.loc[card.card_id]
+    pairs.append((f"fair value in {days_of(SIGNAL_HORIZON)}", usd(row["fair_value"])))
+    pairs.append(("with 80 % chance between", f"{usd(row['lower'])} – {usd(row['upper'])}"))
+    moved = f"<p>{change(row['week'])} in 7 days, {change(row['month'])} in 30 days</p>"
+    signal, reason = row["signal"], escape(row["reason"])
+    why = {
+        "thin": "few sales, or a price that hardly moves: mind the estimate",
+        "stale": f"last seen on {seen}",
+        "solo": "only this printing moved in 7 days, its others did not",
+    }
+    flags = "".join(
+        f"<p><span class='badge warn'>{name}</span> {text}</p>"
+        for name, text in why.items()
+        if row[name]
+    )
+    said = f"<p><span class='badge {signal}'>{signal}</span> {reason}</p>"
+    return f"{head}</p>{facts(pairs)}{moved}{said}{flags}"
 
 
 def opened(now: Current, asked: str) -> Card:
@@ -102,86 +94,30 @@ def opened(now: Current, asked: str) -> Card:
     return Card(now.market, now.catalog.resolve(asked)) if asked else now.market.card()
 
 
-class Cards:
-    """The page of cards and market: a static view in a notebook, widgets where it is served.
+class Cards(Page):
+    """The page of cards and market; in a notebook one card and the market as they stand."""
 
-    Parts for a notebook: ``headline``, ``chart``, ``forecast``, ``calls``, ``refused``,
-    ``printings``, ``index``, ``sets``, ``movers``, ``signals``.
-    """
+    def __init__(self, now: Current, card: str, days: int, top: int):
+        super().__init__(now)
+        self.card, self.days, self.top = opened(now, card), days, top
 
-    def __init__(self, card: str = "", days: int = 182, top: int = 10):
-        if days < 1:
-            raise UsageError(f"days={days} must be 1 or more")
-        self.now = current()
-        self.days, self.top = days, top
-        self.card = opened(self.now, card)
+    def parts(self) -> Iterable[tuple[str, str]]:
+        """Return the card, then the market."""
+        now, card, top = self.now, self.card, self.top
+        prices, forecast = card.prices.tail(self.days), now.forecast(card.card_id)
+        chart = svg(charts.price, prices, "prices and fair value", (8, 3.2), forecast=forecast)
+        yield "One card", about(now, card) + chart
+        for title, frame in histories(now, card).items():
+            yield title, show(frame, top).data
+        yield "Index", svg(charts.market, now.market.index(), "the market's index", (8, 3.2))
+        yield "Sets: one of each card, change in 30 days", show(now.market.by_set(), top).data
+        yield "Movers of a week", show(now.market.movers(top=top)).data
+        called = now.signals[now.signals["signal"] != "HOLD"]
+        yield "Signals a week ahead", show(called[LISTED], top, ["reason", "card_id"]).data
 
-    def servable(self) -> Cards:
-        """Serve the page with its widgets where a visitor asks for it; returns itself."""
-        if served():
-            App(self).serve()
-        return self
-
-    def __repr__(self) -> str:
-        return f"Cards({self.card.card_id!r}, {len(self.now.market.cards):,} cards)"
-
-    @property
-    def headline(self) -> Static:
-        """The card: what it is, costs, and is expected to cost."""
-        return Static(lambda: f"<div class='mathjax_ignore'>{about(self.now, self.card)}</div>")
-
-    @property
-    def chart(self) -> Static:
-        """Its prices with the fan of its fair value."""
-        prices, forecast = self.card.prices.tail(self.days), self.now.forecast(self.card.card_id)
-        return Static(
-            lambda: svg(charts.price, prices, "prices and fair value", (8, 3.2), forecast=forecast)
-        )
-
-    @property
-    def forecast(self) -> Static:
-        """Its fair values by horizon."""
-        return Static(lambda: tables.show(self.now.forecast(self.card.card_id)[FORECAST]))
-
-    @property
-    def calls(self) -> Static:
-        """Its past calls and what came of them."""
-        return Static(lambda: tables.show(calls_of(self.now, self.card), self.top))
-
-    @property
-    def refused(self) -> Static:
-        """Its days that were refused or are held, with the reason."""
-        return Static(
-            lambda: tables.show(
-                card_history.refused_days(self.now.market, self.card.card_id), self.top
-            )
-        )
-
-    @property
-    def printings(self) -> Static:
-        """Its printings and its set."""
-        return Static(lambda: tables.show(beside(self.now, self.card)))
-
-    @property
-    def index(self) -> Static:
-        """The market's index."""
-        return Static(lambda: svg(charts.market, self.now.market.index(), "market index", (8, 3.2)))
-
-    @property
-    def sets(self) -> Static:
-        """How the sets moved."""
-        return Static(lambda: tables.show(self.now.market.by_set(), self.top))
-
-    @property
-    def movers(self) -> Static:
-        """The largest moves of a week."""
-        return Static(lambda: tables.show(self.now.market.movers(top=self.top)))
-
-    @property
-    def signals(self) -> Static:
-        """Today's BUY and SELL."""
-        rows = self.now.signals
-        return Static(lambda: tables.show(rows[rows["signal"] != "HOLD"][LISTED], self.top))
+    def app(self) -> CardsApp:
+        """Return the page with its widgets."""
+        return CardsApp(self)
 
 
 def calls_of(now: Current, card: Card) -> pd.DataFrame:
@@ -190,136 +126,95 @@ def calls_of(now: Current, card: Card) -> pd.DataFrame:
     return rows[rows["card_id"] == card.card_id].drop(columns="card_id").reset_index(drop=True)
 
 
-def beside(now: Current, card: Card) -> pd.DataFrame:
-    """Return a card's printings, and below them its set as a whole."""
-    found = card_history.printings(now.market, card.card_id).reset_index()
-    rows = now.signals.set_index("card_id").reindex(found["card_id"]).reset_index()
-    columns = ["card_id", "name", "printing", "market_price", "week", "month", "signal", "solo"]
-    return rows.assign(solo=rows["solo"].fillna(False).astype(bool))[columns]
+def histories(now: Current, card: Card) -> dict[str, pd.DataFrame]:
+    """Return the tables of a card by their headings."""
+    printed = now.rows.loc[card_history.printings(now.market, card.card_id).index].reset_index()
+    return {
+        "Fair value by horizon": now.forecast(card.card_id)[FORECAST],
+        "Past calls and what came of them": calls_of(now, card),
+        "Refused or held days": card_history.refused_days(now.market, card.card_id),
+        "Printings": printed[PRINTED],
+    }
 
 
-class App:
+class CardsApp(App):
     """A visitor's widgets over the market that all share."""
 
+    here, title = "06_cards", "PokeWatch: cards and market"
+
     def __init__(self, page: Cards):
-        style = {"stylesheets": [read("widgets.css")]}
-        self.page, self.now = page, page.now
-        self.view = pn.widgets.RadioButtonGroup(
-            name="View", options=VIEWS, value="card", button_style="outline", **style
-        )
+        super().__init__(page.now, VIEWS)
         self.search = pn.widgets.TextInput(
             name="Search: name, set, number or alias", placeholder="for example: charizard 199",
-            sizing_mode=WIDE, max_width=560, **style,
+            sizing_mode=WIDE, max_width=560, **STYLE,
         )  # fmt: skip
         self.found = pn.widgets.Select(
-            name="Cards found",
-            options={"choose a card": ""},
-            value="",
-            size=7,
-            sizing_mode=WIDE,
-            max_width=760,
-            **style,
-        )
-        ranges = RANGES
-        if page.days not in RANGES.values():
-            ranges = {days_of(page.days): page.days} | RANGES
-        self.days = pn.widgets.RadioButtonGroup(
-            name="Range", options=ranges, value=page.days, button_style="outline", **style
-        )
+            name="Cards found", options={"choose a card": ""}, value="", size=7,
+            sizing_mode=WIDE, max_width=760, **STYLE,
+        )  # fmt: skip
+        known = page.days in RANGES.values()
+        ranges = RANGES if known else {days_of(page.days): page.days} | RANGES
+        self.days = buttons("Range", ranges, page.days)
         self.show = pn.widgets.CheckButtonGroup(
-            name="Beside it", options=BESIDE, value=["calls"], button_style="outline", **style
+            name="Beside it", options=BESIDE, value=["calls"], button_style="outline", **STYLE
         )
-        # The id that is open, in the address only.
+        # The card that is open, for the address.
         self.open = pn.widgets.TextInput(name="Card", value=page.card.card_id, visible=False)
-        self.listing = False
-        self._market_widgets(style)
-        self.note = text()
-        self.head, self.lines, self.parts = (
-            text(),
-            pn.Column(sizing_mode=WIDE),
-            pn.Column(sizing_mode=WIDE),
-        )
-        self.body = pn.Column(sizing_mode=WIDE, margin=0)
-        self.about_market = text()
+        self.filters = self._filters()
+        self.head, self.listing = text(), False
+        self.chart, self.tables = (pn.Column(sizing_mode=WIDE, margin=0) for _ in range(2))
 
-    def _market_widgets(self, style: dict[str, Any]) -> None:
-        sets = sorted(self.now.market.known["set_name"].dropna().unique().tolist())
-        narrow = {"width": 150, **style}
-        self.filters = {
-            "set": pn.widgets.Select(
-                name="Set", options={"all sets": ""} | {n: n for n in sets}, width=230, **style
-            ),
-            "kind": pn.widgets.Select(name="Kind", options=["any", *KINDS], **narrow),
-            "signal": pn.widgets.Select(
-                name="Signal", options=["BUY or SELL", *SIGNALS, "any"], **narrow
-            ),
-            "flag": pn.widgets.Select(name="Flags", options=FLAGS, **narrow),
-            "from": pn.widgets.FloatInput(name="Price from, USD", value=None, start=0, **narrow),
-            "to": pn.widgets.FloatInput(name="Price to, USD", value=None, start=0, **narrow),
-            "span": pn.widgets.Select(
-                name="Movers over",
-                options={"1 day": 1, "7 days": 7, "30 days": 30},
-                value=7,
-                **narrow,
-            ),
-        }
+    def fields(self) -> dict[str, pn.widgets.Widget]:
+        """Return the widgets that the address names."""
+        mine = {"card": self.open, "q": self.search, "days": self.days, "show": self.show}
+        return super().fields() | mine | self.filters
 
-    def serve(self) -> None:
-        """Put the page together, and follow the address, the widgets and the store."""
-        fields = {"view": self.view, "card": self.open, "q": self.search, "days": self.days}
-        self.address = Address(fields | {"show": self.show} | self.filters, ["card"])
-        self.search.param.watch(lambda event: self._list(event.new), "value_input")
-        self.search.param.watch(lambda event: self._list(event.new), "value")
+    def watch(self) -> None:
+        """Follow the widgets, once the address has set them."""
+        super().watch()
+        for name in ("value_input", "value"):
+            self.search.param.watch(lambda event: self._list(event.new or ""), name)
         self.search.param.watch(lambda _: self._first(), "enter_pressed")
         self.found.param.watch(self._chosen, "value")
-        self.open.param.watch(lambda _: self._card(), "value")
+        self.open.param.watch(lambda _: self.redraw(), "value")
         for widget in (self.days, self.show):
             widget.param.watch(lambda _: self._draw(), "value")
-        self.view.param.watch(lambda _: self._turn(), "value")
-        for widget in self.filters.values():
-            widget.param.watch(lambda _: self._filter(), "value")
-        self._list(self.search.value)
-        self._turn()
-        pn.state.onload(self.address.write)
-        if self.address.problems:
-            self._tell("; ".join(self.address.problems))
-        pn.state.add_periodic_callback(self._newer, int(1000 * LOOK_SECONDS))
-        layout = pn.Column(self.about_market, self.view, self.note, self.body, sizing_mode=WIDE)
-        self._about_market()
-        serve(layout, "06_cards", "PokeWatch: cards and market")
+        for one in self.filters.values():
+            one.param.watch(lambda _: self._filter(), "value")
 
-    def _about_market(self) -> None:
-        where, model = self.now.market, self.now.trained.name if self.now.trained else "naive"
-        said = f"{len(where.cards):,} cards, prices from {where.dates[0]:%Y-%m-%d} to "
-        said += f"{self.now.day:%Y-%m-%d}, data version {where.data_version}, model {model}"
-        simulated = SIMULATED if self.now.simulated else ""
-        title = "<h1>Cards and market</h1>"
-        self.about_market.object = f"{title}<p class='soft'>{escape(said)}</p>{simulated}"
-
-    def _tell(self, said: str) -> None:
-        self.note.object = f"<p class='banner' role='status'>{escape(said)}</p>" if said else ""
-
-    def _newer(self) -> None:
-        newest = shared.current()
-        if newest is not self.now:
-            self.now = newest
-            self._about_market()
-            self._list(self.search.value_input or self.search.value)
-            self._turn()
-            version = newest.market.data_version
-            self._tell(f"New prices: data version {version}, up to {newest.day:%Y-%m-%d}.")
-
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Draw the card or the market."""
+        self._list(self.search.value_input or self.search.value or "")
         if self.view.value == "card":
             self._card()
-            top = pn.Column(self.search, self.found, sizing_mode=WIDE, margin=0)
-            ranges = pn.FlexBox(self.days, self.show, sizing_mode=WIDE)
-            self.body.objects = [top, self.head, ranges, self.lines, self.parts]
+            choices = pn.FlexBox(self.days, self.show, sizing_mode=WIDE)
+            parts = [self.search, self.found, self.head, choices, self.chart, self.tables]
+            self.body.objects = parts
         else:
             self.body.objects = self._market()
 
+    def _filters(self) -> dict[str, pn.widgets.Widget]:
+        sets = sorted(self.now.market.known["set_name"].dropna().unique().tolist())
+        spans = {"1 day": 1, "7 days": 7, "30 days": 30}
+
+        def choice(name: str, options: Any, **more: Any) -> pn.widgets.Select:
+            return pn.widgets.Select(name=name, options=options, **{"width": 150, **STYLE, **more})
+
+        def amount(name: str) -> pn.widgets.FloatInput:
+            return pn.widgets.FloatInput(name=name, value=None, start=0, width=150, **STYLE)
+
+        return {
+            "signal": choice("Signal", ["BUY or SELL", *SIGNALS, "any"]),
+            "set": choice("Set", {"all sets": ""} | {name: name for name in sets}, width=230),
+            "kind": choice("Kind", ["any", *KINDS]),
+            "flag": choice("Flags", FLAGS),
+            "from": amount("Price from, USD"),
+            "to": amount("Price to, USD"),
+            "span": choice("Movers over", spans, value=7),
+        }
+
     def _list(self, asked: str) -> None:
-        hits = self.now.catalog.search(asked or "")
+        hits = self.now.catalog.search(asked)
         shown = hits.head(HITS).rename(columns={"name": "name_"})
         options = {label(row): row.card_id for row in shown.itertuples()}
         self.found.name = f"Cards found: {len(hits):,}" + (
@@ -344,29 +239,14 @@ class App:
         self.view.value = "card"
 
     def _card(self) -> None:
-        self._tell("")
-        try:
-            self.card = opened(self.now, self.open.value)
-        except UsageError as error:
-            self._tell(str(error))
-            self.card = self.now.market.card()
+        self.card = opened(self.now, self.open.value or "")
         self.head.object = about(self.now, self.card)
         self._draw()
-        where, card_id = self.now.market, self.card.card_id
-        name = card_id.replace(":", "-")
-        forecast = Table(
-            self.now.forecast(card_id)[FORECAST], "Fair value by horizon", f"{name}-fair-value.csv"
-        )
-        calls = Table(
-            calls_of(self.now, self.card), "Past calls and what came of them", f"{name}-calls.csv"
-        )
-        refused = Table(
-            card_history.refused_days(where, card_id), "Refused or held days", f"{name}-refused.csv"
-        )
-        printed = Table(
-            beside(self.now, self.card), "Printings", f"{name}-printings.csv", opens=self._open
-        )
-        self.parts.objects = [forecast.layout, calls.layout, refused.layout, printed.layout]
+        file = re.sub(r"[^\w-]+", "-", self.card.card_id)
+        self.tables.objects = [
+            Table(rows, title, f"{file}-{title.split()[0].lower()}.csv", 10, self._open).layout
+            for title, rows in histories(self.now, self.card).items()
+        ]
 
     def _draw(self) -> None:
         where, card, asked = self.now.market, self.card, set(self.show.value)
@@ -389,18 +269,17 @@ class App:
             calls if "calls" in asked else calls.iloc[:0],
             refused,
         )
-        self.lines.objects = [figures.pane(chart)]
+        self.chart.objects = [figures.pane(chart)]
 
     def _market(self) -> list[Any]:
         where = self.now.market
         index = figures.pane(figures.lines({"index, 100 on the first day": where.index()}))
-        chosen = [self.filters[name] for name in ("signal", "set", "kind", "flag", "from", "to")]
+        *chosen, span = self.filters.values()
         self.signals = Table(
             self._asked(), "Signals a week ahead", "signals.csv", 15, self._open, chosen
         )
-        span = [self.filters["span"]]
         self.movers = Table(
-            self._moved(), "Movers of $1 and more", "movers.csv", 10, self._open, span
+            self._moved(), "Movers of $1 and more", "movers.csv", 10, self._open, [span]
         )
         sets = Table(where.by_set(), "Sets: one of each card, change in 30 days", "sets.csv")
         parts = [one.layout for one in (self.signals, self.movers, sets)]
@@ -437,10 +316,12 @@ def cards(card: str = "", days: int = 182, top: int = 10) -> Cards:
     """Return the page of one card and the market.
 
     card: id, alias or words, default the card that moved most; days: drawn at first; top: rows of
-    static tables. Raises UsageError for an unknown card and where nothing is stored.
+    a notebook's tables. Raises UsageError for an unknown card and where nothing is stored.
 
     >>> import pokewatch as pw
     >>> pw.browse.cards(days=91).servable().days
     91
     """
-    return Cards(card, days, top)
+    if days < 1 or top < 1:
+        raise UsageError(f"days={days}, top={top}: each must be 1 or more")
+    return Cards(current(), card, days, top)

@@ -15,7 +15,7 @@ from pokewatch.cards.catalog import Catalog
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.operations.status import mark
 from pokewatch.report import facts
-from pokewatch.schema import HORIZONS, SIGNAL_HORIZON
+from pokewatch.schema import SIGNAL_HORIZON
 from pokewatch.settings import Settings, get_settings
 
 log = logging.getLogger(__name__)
@@ -37,17 +37,6 @@ class Current:
         self.catalog = Catalog(self.market.known)
         self.simulated = self.market.simulated
 
-    @property
-    def day(self) -> pd.Timestamp:
-        """The market's last day."""
-        return self.market.dates[-1]
-
-    @property
-    def horizons(self) -> list[int]:
-        """Days ahead for which there are forecasts."""
-        known = set(self.forecasts["horizon"])
-        return [days for days in HORIZONS if days in known]
-
     @cached_property
     def _by_card(self) -> dict[str, list[int]]:
         return self.forecasts.groupby("card_id").indices
@@ -62,14 +51,14 @@ class Current:
         week = self.forecasts[self.forecasts["horizon"] == SIGNAL_HORIZON]
         table = facts.every_card(week, self.market.panel)
         table = table.merge(self.market.known[["card_id", *NAMED]], on="card_id", how="left")
-        table["solo"] = table["card_id"].map(self.solo).fillna(False).astype(bool)
+        table["solo"] = table["card_id"].map(card_history.solo(self.market)).astype(bool)
         order = table["signal"].map(ORDER) - table["expected"].abs().rank(pct=True)
         return table.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
 
     @cached_property
-    def solo(self) -> pd.Series:
-        """Which cards moved while their other printings did not, by card_id."""
-        return card_history.solo(self.market)
+    def rows(self) -> pd.DataFrame:
+        """``signals`` by card_id."""
+        return self.signals.set_index("card_id")
 
     @cached_property
     def past_calls(self) -> pd.DataFrame:
@@ -78,7 +67,7 @@ class Current:
 
     def prepare(self) -> Current:
         """Compute what the pages show, so that no visitor waits for it; returns itself."""
-        _ = self.signals, self.past_calls, self._by_card, self.market.cards
+        _ = self.rows, self.past_calls, self._by_card, self.market.cards
         _ = self.market.quarantine, self.catalog.search("a")
         return self
 

@@ -9,6 +9,7 @@ import pandas as pd
 import panel as pn
 from bokeh.models import (
     ColumnDataSource,
+    DatetimeTicker,
     DatetimeTickFormatter,
     HoverTool,
     NumeralTickFormatter,
@@ -46,7 +47,7 @@ def new(height: int, money: bool = True) -> figure:
     chart.toolbar.active_drag = None  # a finger scrolls the page
     chart.xgrid.grid_line_color = None
     chart.ygrid.grid_line_color = ink(LINE)
-    chart.xaxis.ticker.desired_num_ticks = 5  # a phone shows no more
+    chart.xaxis.ticker = DatetimeTicker(desired_num_ticks=5)  # a phone shows no more
     for axis in chart.axis:
         axis.major_label_text_color = ink(INK)
         axis.major_label_text_font_size = "13px"

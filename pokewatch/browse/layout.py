@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
 import pandas as pd
 import panel as pn
 from bokeh.models.widgets.tables import NumberFormatter
-from IPython.display import HTML
 
 from pokewatch.analysis.tables import MONEY, NAMES, SHARES, SIGNED
+from pokewatch.browse.current import Current, current
+from pokewatch.errors import PokewatchError
 from pokewatch.formatting import percent
 from pokewatch.operations.exports import no_formulas
+
+log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent / "templates"
 PAGES = {"06_cards": "Cards and market", "07_portfolio": "Portfolio"}
 LOOK_SECONDS = 3.0  # between two questions of an open page whether there are newer prices
-WIDE = "stretch_width"
+WIDE: Final = "stretch_width"
 PRICE = NumberFormatter(format="$0,0.00", text_align="right", nan_format="–")
 SHARE = NumberFormatter(format="0.0%", text_align="right", nan_format="–")
 CHANGE = NumberFormatter(format="+0.0%", text_align="right", nan_format="–")
-FORMATS = dict.fromkeys(MONEY | {"low", "mid", "cost", "paid", "gain_usd"}, PRICE)
-FORMATS |= dict.fromkeys(SHARES, SHARE) | dict.fromkeys(
-    SIGNED | {"expected", "week", "month"}, CHANGE
-)
+DOLLARS = {"low", "mid", "cost", "paid", "unrealised", "realised", "received", "gain", "net"}
+DOLLARS |= {"fees", "shipping", "amount"}
+CHANGES = {"expected", "week", "month", "contribution"}
+FORMATS = dict.fromkeys(SHARES, SHARE) | dict.fromkeys(SIGNED | CHANGES, CHANGE)
+FORMATS |= dict.fromkeys(MONEY | DOLLARS, PRICE)
 SIMULATED = (
     '<p class="banner" role="note"><strong>SIMULATED MARKET.</strong> '
     "These cards and prices are invented.</p>"
@@ -42,6 +47,9 @@ def read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
+STYLE: dict[str, Any] = {"stylesheets": [read("widgets.css")]}
+
+
 def text(markup: str = "", **options: Any) -> pn.pane.HTML:
     """Return a pane of HTML; names in it must be escaped by whoever wrote it."""
     return pn.pane.HTML(
@@ -49,7 +57,7 @@ def text(markup: str = "", **options: Any) -> pn.pane.HTML:
     )
 
 
-def figures(pairs: Iterable[tuple[str, str]]) -> str:
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Return named figures as an HTML list; names and figures are escaped."""
     parts = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in pairs)
     return f"<dl>{''.join(parts)}</dl>"
@@ -87,7 +95,7 @@ class Table:
         label: str,
         file: str,
         size: int = 10,
-        opens: Callable[[str], object] | None = None,
+        opens: Callable[[str], None] | None = None,
         controls: Iterable[pn.widgets.Widget] = (),
     ):
         shown = plain(frame)
@@ -118,7 +126,7 @@ class Table:
         )
         self.file, self.label, self.controls = file, label, list(controls)
         if opens:
-            self.grid.on_click(lambda event: opens(str(self.grid.value["card_id"].iloc[event.row])))
+            self.grid.on_click(lambda event: opens(self.grid.value["card_id"].iloc[event.row]))
 
     def show(self, frame: pd.DataFrame) -> None:
         """Show another frame of the same columns."""
@@ -140,7 +148,7 @@ class Table:
             label=f"Save as {self.file}",
             embed=False,
             auto=True,
-            stylesheets=[read("widgets.css")],
+            **STYLE,
             width=300,
             align="start",
             margin=(0, 0, 12, 0),
@@ -230,18 +238,119 @@ class Address:
         return [known[part] for part in wanted] if many else known[asked]
 
 
-class Static:
-    """A part of a page for readers without a server; drawn when a notebook shows it, not before."""
+class Page:
+    """What a notebook's cell shows of a page, and where it is served the page itself."""
 
-    def __init__(self, draw: Callable[[], str | HTML]):
-        self.draw = draw
+    def __init__(self, now: Current):
+        self.now = now
+
+    def parts(self) -> Iterable[tuple[str, str]]:
+        """Return headings and HTML for readers without a server."""
+        raise NotImplementedError
+
+    def app(self) -> App:
+        """Return the page with its widgets, for one visitor."""
+        raise NotImplementedError
+
+    def servable(self) -> Page:
+        """Serve the page with its widgets where a visitor asks for it; returns itself."""
+        if served():
+            self.app().serve()
+        return self
 
     def _repr_html_(self) -> str:
-        drawn = self.draw()
-        return drawn.data if isinstance(drawn, HTML) else drawn
+        drawn = "".join(f"<h3>{escape(title)}</h3>{part}" for title, part in self.parts())
+        return f"<div class='mathjax_ignore'>{SIMULATED * self.now.simulated}{drawn}</div>"
 
     def __repr__(self) -> str:
-        return "a part of a page: 'pokewatch browse' serves it with its widgets"
+        return f"{type(self).__name__} of data version {self.now.market.data_version}"
+
+
+class App:
+    """A visitor's page: it follows its widgets, its address and the store.
+
+    here: the notebook's name; title: of the page; view: the buttons that turn it.
+    """
+
+    here = title = ""
+
+    def __init__(self, now: Current, views: dict[str, str]):
+        self.now = now
+        self.view = buttons("View", views, next(iter(views.values())))
+        self.intro, self.note = text(), text()
+        self.body = pn.Column(sizing_mode=WIDE, margin=0)
+
+    def fields(self) -> dict[str, pn.widgets.Widget]:
+        """Return the widgets that the address names."""
+        return {"view": self.view}
+
+    def watch(self) -> None:
+        """Follow the widgets, once the address has set them."""
+        self.view.param.watch(lambda _: self.redraw(), "value")
+
+    def turn(self) -> None:
+        """Draw what the view asks for into ``body``."""
+        raise NotImplementedError
+
+    def changed(self) -> bool:
+        """Return whether something else than the market has changed that the page shows."""
+        return False
+
+    def serve(self) -> None:
+        """Put the page together, and follow what it shows."""
+        self.address = Address(self.fields(), ["card"])
+        self.watch()
+        self._introduce()
+        self.redraw(*self.address.problems)
+        pn.state.onload(self.address.write)
+        pn.state.add_periodic_callback(self._follow, int(1000 * LOOK_SECONDS))
+        serve(
+            pn.Column(self.intro, self.view, self.note, self.body, sizing_mode=WIDE, margin=0),
+            self.here,
+            self.title,
+        )
+
+    def redraw(self, *said: str) -> None:
+        """Draw the view anew, with sentences above it; what cannot be drawn is told there."""
+        self.tell(*said)
+        try:
+            self.turn()
+        except PokewatchError as error:
+            self.body.objects = []
+            self.tell(*said, str(error))
+        except Exception:  # a page that says so is better than an empty one
+            log.exception("%s cannot be drawn", self.here)
+            self.body.objects = []
+            self.tell(*said, "This view cannot be drawn; the server's log says why.")
+
+    def tell(self, *said: str) -> None:
+        """Show sentences above the page, or none."""
+        lines = "".join(f"<p class='banner' role='status'>{escape(one)}</p>" for one in said)
+        self.note.object = lines
+
+    def _introduce(self) -> None:
+        where, model = self.now.market, self.now.trained.name if self.now.trained else "naive"
+        said = f"{len(where.cards):,} cards, prices from {where.dates[0]:%Y-%m-%d} to "
+        said += f"{where.dates[-1]:%Y-%m-%d}, data version {where.data_version}, model {model}"
+        heading = f"<h1>{escape(PAGES[self.here])}</h1><p class='soft'>{escape(said)}</p>"
+        self.intro.object = heading + SIMULATED * self.now.simulated
+
+    def _follow(self) -> None:
+        newest = current()
+        if newest is not self.now:
+            self.now = newest
+            self._introduce()
+            day = f"{newest.market.dates[-1]:%Y-%m-%d}"
+            self.redraw(f"New prices: data version {newest.market.data_version}, up to {day}.")
+        elif self.changed():
+            self.redraw()
+
+
+def buttons(name: str, options: dict[str, Any], value: Any) -> pn.widgets.RadioButtonGroup:
+    """Return buttons of which one is pressed."""
+    return pn.widgets.RadioButtonGroup(
+        name=name, options=options, value=value, button_style="outline", **STYLE
+    )
 
 
 def served() -> bool:

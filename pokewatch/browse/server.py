@@ -14,6 +14,7 @@ from typing import Any
 import panel as pn
 from panel import auth
 from panel.io.server import get_server
+from tornado.websocket import WebSocketClosedError
 
 from pokewatch.browse import current
 from pokewatch.browse.layout import FOLDER, PAGES
@@ -95,12 +96,19 @@ def run(settings: Settings, host: str, port: int) -> None:
         ) from error
     end = threading.Event()
     current.keep_looking(end)
+    server.io_loop.asyncio_loop.set_exception_handler(_unless_left)
     log.info("pages on http://%s:%d", f"[{host}]" if ":" in host else host, server.port)
     try:
         server.start()
         server.io_loop.start()
     finally:
         end.set()
+
+
+def _unless_left(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what failed, but not that a visitor left in the middle of an answer."""
+    if not isinstance(context.get("exception"), WebSocketClosedError):
+        loop.default_exception_handler(context)
 
 
 def make(

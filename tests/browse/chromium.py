@@ -7,6 +7,7 @@ import json
 import subprocess
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ window.said = () => {
   return text.replace(/\\s+/g, " ");
 };
 """
-SECONDS = 60.0  # a busy machine draws a page late
+SECONDS = 40.0  # a busy machine draws a page late
 
 
 class Browser:
@@ -50,6 +51,7 @@ class Browser:
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        self.open_ = ExitStack()
         self.numbers = itertools.count(1)
         self.asked: list[str] = []
         self.errors: list[str] = []
@@ -59,8 +61,7 @@ class Browser:
         self.send("Page.addScriptToEvaluateOnNewDocument", source=DEEP)
         self.look()
 
-    @staticmethod
-    def _connect(file: Path) -> ClientConnection:
+    def _connect(self, file: Path) -> ClientConnection:
         end = time.monotonic() + SECONDS
         while True:
             try:
@@ -68,13 +69,13 @@ class Browser:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
                     tabs = json.load(answer)
                 tab = next(tab for tab in tabs if tab["type"] == "page")
-                return connect(tab["webSocketDebuggerUrl"], max_size=None)
+                return self.open_.enter_context(connect(tab["webSocketDebuggerUrl"], max_size=None))
             except (OSError, IndexError, StopIteration):
                 assert time.monotonic() < end, "chromium did not start"
                 time.sleep(0.05)
 
     def close(self) -> None:
-        self.socket.close()
+        self.open_.close()
         self.process.terminate()
         self.process.wait()
 
