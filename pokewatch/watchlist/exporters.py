@@ -56,7 +56,7 @@ def exported(
     out = pd.DataFrame(index=rows.index)
     for column in FORMATS[style].split(","):
         header, _, ours = column.partition("=")
-        out[header.replace("DAY", f"{day:%Y-%m-%d}")] = texts[ours] if ours in texts else ours
+        out[header.replace("DAY", f"{day:%Y-%m-%d}")] = texts.get(ours, ours)
     out["PokeWatch ID"] = rows["card_id"].fillna(rows["card"])
     return out.reset_index(drop=True)
 
