@@ -25,8 +25,7 @@ SIGNS |= {"MX$": "MXN", "$": "USD"}  # the last: the longer ones end in it
 CODES = {*SIGNS.values(), "CHF", "SEK", "NOK", "DKK", "HUF", "RON", "BGN", "ISK", "UAH", "TRY"}
 CODES |= {"ILS", "ZAR", "CNY", "RMB", "THB", "IDR", "MYR", "PHP", "VND", "CLP", "COP", "ARS"}
 CURRENCY_WORDS = {"EURO": "EUR", "EUROS": "EUR", "YEN": "JPY", "REAIS": "BRL", "DOLLARS": "USD"}
-# What a spreadsheet runs, also behind the ' that keeps it from doing so.
-FORMULA = re.compile("'*[=+\\-@\\t\\n\uff1d\uff0b\uff0d\uff20]")
+FORMULA = re.compile("[=+\\-@\\t\\n\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet runs
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _SIGNS = {sign.upper(): code for sign, code in SIGNS.items()}
 _SIGN = "|".join(map(re.escape, sorted(SIGNS, key=len, reverse=True)))
@@ -144,7 +143,8 @@ def _cell(text: str) -> str:
     guarded = re.fullmatch(r'="(.*)"', text)  # Excel's way to keep a number a text
     if guarded:
         return guarded[1].strip()
-    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+    guarded = re.match("'+", text)  # that keeps a spreadsheet from running what follows
+    return text[1:] if guarded and FORMULA.match(text, guarded.end()) else text
 
 
 def _is_comment(cells: list[str], width: int) -> bool:

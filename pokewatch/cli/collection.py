@@ -59,8 +59,7 @@ def buy(
     from pokewatch.watchlist import edit, entries, lots
 
     path, catalog = settings().watchlist, known_cards()
-    if entries.cents(max(price, 0)) != round(price * 100, 9):
-        raise UsageError(f"--price {price:g} is no amount in cents: write USD a copy as 12.50")
+    entries.exact_cents("--price", price)
     fields = {"card": catalog.resolve(card), "quantity": quantity, "cost": price}
     fields |= {"bought": day_of(date), "buy_fees": fees, "condition": condition, "grade": grade}
     new = entries.entry("this buy", fields | {"note": " ".join(note.split())})

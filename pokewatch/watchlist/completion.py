@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
+from rapidfuzz import fuzz, process
 
-from pokewatch.cards.catalog import listed, similar
+from pokewatch.cards.catalog import listed
 from pokewatch.cards.matching import set_names
 from pokewatch.cards.spelling import normal_set, plain, set_of
 from pokewatch.errors import UsageError
@@ -38,7 +39,8 @@ def find_set(cards: pd.DataFrame, text: str) -> str:
             f"'{shown}' fits {len(found)} sets, name one of them: {', '.join(found[:LISTED])}{more}"
         )
     spelt = {plain(name): name for name in names}
-    near = ", ".join(spelt[one] for one in similar(wanted, spelt, 5)) or "none that looks like it"
+    like = process.extract(wanted, list(spelt), scorer=fuzz.WRatio, limit=5, score_cutoff=60)
+    near = ", ".join(spelt[one] for one, _, _ in like) or "none that looks like it"
     raise UsageError(f"unknown set '{shown}': there are {near}; 'pokewatch cards TEXT' shows sets")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import re
 from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -168,6 +169,13 @@ FIELDS = list(Entry.model_fields)
 def cents(usd: float) -> int:
     """Return an amount as it is written, in whole cents."""
     return int((Decimal(repr(float(usd))) * 100).to_integral_value(ROUND_HALF_UP))
+
+
+def exact_cents(name: str, usd: float) -> int:
+    """Return an amount in cents; UsageError that names it for one that has a part of a cent."""
+    if math.isfinite(usd) and cents(usd) == Decimal(repr(float(usd))) * 100:
+        return cents(usd)
+    raise UsageError(f"{name} {usd:g} is no amount in cents: write USD as 12.50")
 
 
 def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None = None) -> Entry:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from pokewatch.csv_files import FORMULA
+from pokewatch.schema import product_ids
 from pokewatch.watchlist.entries import cents
 
 FIELDS = ["name", "set_name", "number", "printing", "rarity", "product_id"]
@@ -39,13 +41,16 @@ def exported(
     one of ``FORMATS``. Formats without a column for grades leave graded copies out.
     """
     rows = held[held["grade"] == ""] if style in UNGRADED_ONLY else held
-    about = cards.set_index("card_id")[FIELDS].reindex(rows["card_id"]).set_axis(rows.index)
+    whole = cards.assign(product_id=product_ids(cards["product_id"]))
+    about = whole.set_index("card_id")[FIELDS].reindex(rows["card_id"]).set_axis(rows.index)
     texts = about.astype("object").where(about.notna(), "").astype(str)
     for name in ("cost", "buy_fees", "target_above", "target_below", "price"):
         texts[name] = rows[name].map(_usd)
     texts["quantity"] = rows["quantity"].astype(str)
     texts["grade"], texts["bought"] = rows["grade"], rows["bought"].fillna("").astype(str)
-    texts["note"] = rows["note"].str.split().str.join(" ")
+    note = rows["note"].str.split().str.join(" ")
+    guarded = note.str.lstrip("'").str.match(FORMULA) & note.str.startswith("'")
+    texts["note"] = note.where(~guarded, "'" + note)  # reading takes one of them away
     texts["condition"] = rows["condition"].str.replace("_", " ").str.title()
     texts["their_condition"] = texts["condition"].str.lower().map(CARDMARKET)
     texts["graded"] = rows["grade"].replace("", "Ungraded")
@@ -56,7 +61,7 @@ def exported(
     out = pd.DataFrame(index=rows.index)
     for column in FORMATS[style].split(","):
         header, _, ours = column.partition("=")
-        out[header.replace("DAY", f"{day:%Y-%m-%d}")] = texts[ours] if ours in texts else ours
+        out[header.replace("DAY", f"{day:%Y-%m-%d}")] = texts.get(ours, ours)
     out["PokeWatch ID"] = rows["card_id"].fillna(rows["card"])
     return out.reset_index(drop=True)
 

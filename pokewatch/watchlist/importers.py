@@ -267,9 +267,9 @@ class _Reader:
         grade = row.get("grade", "")
         if plain(grade) in UNGRADED:
             grade = ""
-        elif not GRADE.fullmatch(grade) and not self.ours:
+        elif not self.ours:
             raise UsageError(
-                f"graded {grade!r}: prices here are of ungraded cards, and this is no 'PSA 10'; "
+                f"graded {grade!r}: prices here are of ungraded cards; "
                 "keep it with 'pokewatch watch add CARD --grade'"
             )
         graded = next(filter(None, map(GRADE.search, row.values())), None)

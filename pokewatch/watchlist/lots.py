@@ -13,7 +13,7 @@ from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
 from pokewatch.schema import typed
 from pokewatch.watchlist import edit
-from pokewatch.watchlist.entries import Condition, Entry, Sale, cents, entry
+from pokewatch.watchlist.entries import Condition, Entry, Sale, cents, entry, exact_cents
 
 OPENING = "opening"  # the day of a lot whose day of purchase is not known
 LOTS = {
@@ -98,13 +98,13 @@ def sell(
             "sell fewer, or add what is missing with 'pokewatch watch buy'"
         )
     now: list[Entry | None] = list(entries)
-    left = quantity
+    left, whole = quantity, exact_cents("fees", fees)
     for at, one in sorted(there.items(), key=lambda pair: pair[1].bought or date.min):
         taken = min(left, one.quantity)
         if not taken:
             break
         before, left = quantity - left, left - taken
-        share = [cents(fees) * count // quantity for count in (before, quantity - left)]
+        share = [whole * count // quantity for count in (before, quantity - left)]
         rest, gone = _split(one, taken)
         known = {"price": price, "date": on, "sale_fees": (share[1] - share[0]) / 100 or None}
         noted = "; ".join(filter(None, [gone.note, note]))

@@ -29,15 +29,14 @@ def timeline(
 
     A copy counts from the day it was bought, without a day from the first one; where no price was
     known on that day, from the first price on, at that price. The end is the last price or the last
-    transaction, whichever is later.
+    transaction, whichever is later. Growth is revalued at each day's price before that day's buys
+    and sales, so that money that comes in or goes out is no return.
     """
     ends = [prices.index.max(), rows["bought"].max(), rows["sold"].max()]
     days = pd.date_range(prices.index[0], max(day for day in ends if pd.notna(day)), name="date")
     daily = prices.reindex(days).ffill()
     size = len(days)
-    value, known, paid = np.zeros(size), np.zeros(size), np.zeros(size)
-    inflow, outflow = np.zeros(size), np.zeros(size)
-    realised, received = np.zeros(size), np.zeros(size)
+    value, carried, known, paid, inflow, outflow, realised, received = np.zeros((8, size))
     first = size
     for row in rows.to_dict("records"):
         bought = 0 if pd.isna(row["bought"]) else (row["bought"] - days[0]).days
@@ -52,6 +51,7 @@ def timeline(
         if start > min(end, size - 1):
             continue
         worth = row["quantity"] * price[start:end]
+        carried[start + 1 : end + 1] += row["quantity"] * price[start + 1 : end + 1]
         has_cost = not np.isnan(row["paid"])
         on_the_day = has_cost and start == bought and not pd.isna(row["bought"])
         first = min(first, start)
@@ -62,8 +62,10 @@ def timeline(
         if has_cost:
             known[start:end] += worth
             paid[start:end] += row["paid"]
-    before = np.concatenate([[0.0], value[:-1]]) + inflow
-    factor = np.divide(value + outflow, before, out=np.ones(size), where=before > 0)
+    before = np.concatenate([[0.0], value[:-1]])
+    factor = np.divide(carried, before, out=np.ones(size), where=before > 0)
+    before = carried + inflow
+    factor *= np.divide(value + outflow, before, out=np.ones(size), where=before > 0)
     out = pd.DataFrame(
         {
             "value": value,
