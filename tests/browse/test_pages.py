@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from builders import curve, delivery
 from chromium import Browser
-from conftest import DAYS, EVIL, Served
+from evil_market import DAYS, EVIL, Served
 from typer.testing import CliRunner
 
 from pokewatch.cli.main import build_app
