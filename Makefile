@@ -1,7 +1,7 @@
 # `make run` and `make test` do the set-up themselves; all of it lands in .venv.
 # Needs Python 3.11 or 3.12, GNU make and a package index; a Python of your own: make PYTHON=...
 
-.PHONY: help setup run check test elsewhere lint faults audit fuzz notebooks lab lock
+.PHONY: help setup run check test elsewhere lint faults audit fuzz notebooks lab browse lock
 .DEFAULT_GOAL := help
 
 # Tried in order; a pyenv shim may exist and still not run, so each is asked.
@@ -94,6 +94,9 @@ lab: .venv/.stamp ## JupyterLab on its welcome page, on loopback, behind a token
 		'{"fetchNews": "false", "checkForUpdates": false}}' > $(lab_settings)
 	@.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks \
 		--LabApp.default_url=/lab/tree/index.ipynb $(LAB_ARGS)
+
+browse: .venv/.stamp ## cards, market and portfolio as pages on loopback; options: BROWSE_ARGS
+	@.venv/bin/pokewatch browse $(BROWSE_ARGS)
 
 lock: $(python) ## requirements.lock from pyproject.toml; newer versions: LOCK_ARGS=--upgrade
 	@$(python) -m pip install -qq uv

@@ -1,9 +1,13 @@
 # The public names and where they live; lazy_loader reads this file, type checkers too.
+from . import browse as browse
 from . import plot as plot
 from . import report as report
 from .analysis import benchmark as benchmark
 from .analysis import narrative as narrative
 from .analysis import tables as tables
+from .analysis.collection import Portfolio as Portfolio
+from .analysis.collection import portfolio as portfolio
+from .analysis.collection import set_completion as set_completion
 from .analysis.market import Card as Card
 from .analysis.market import Market as Market
 from .analysis.market import market as market

@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from pokewatch.errors import UsageError
@@ -24,6 +25,8 @@ SIGNS |= {"MX$": "MXN", "$": "USD"}  # the last: the longer ones end in it
 CODES = {*SIGNS.values(), "CHF", "SEK", "NOK", "DKK", "HUF", "RON", "BGN", "ISK", "UAH", "TRY"}
 CODES |= {"ILS", "ZAR", "CNY", "RMB", "THB", "IDR", "MYR", "PHP", "VND", "CLP", "COP", "ARS"}
 CURRENCY_WORDS = {"EURO": "EUR", "EUROS": "EUR", "YEN": "JPY", "REAIS": "BRL", "DOLLARS": "USD"}
+FORMULA = re.compile("[=+\\-@\\t\\n\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet runs
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _SIGNS = {sign.upper(): code for sign, code in SIGNS.items()}
 _SIGN = "|".join(map(re.escape, sorted(SIGNS, key=len, reverse=True)))
 
@@ -138,7 +141,10 @@ def _cell(text: str) -> str:
     """Return a cell without what spreadsheets put around and terminals would act on."""
     text = text.strip()
     guarded = re.fullmatch(r'="(.*)"', text)  # Excel's way to keep a number a text
-    return guarded[1].strip() if guarded else text
+    if guarded:
+        return guarded[1].strip()
+    guarded = re.match("'+", text)  # that keeps a spreadsheet from running what follows
+    return text[1:] if guarded and FORMULA.match(text, guarded.end()) else text
 
 
 def _is_comment(cells: list[str], width: int) -> bool:
@@ -255,3 +261,51 @@ def decimal_mark(columns: Iterable[Iterable[str]]) -> str:
             marks |= shown
     marks.discard("")
     return marks.pop() if len(marks) == 1 else ""
+
+
+def days(text: str) -> dict[str, date]:
+    """Return what a day may mean, by the order of its parts: ``03/04/2025`` as dmy and as mdy.
+
+    The order is "" where there is but one; a time of the day is not read. An empty answer: it is
+    no day.
+    """
+    text = re.sub(r"[T\s]+\d{1,2}:\d\d.*$", "", text.strip())
+    found: dict[str, tuple[int, int, int]] = {}
+    if iso := re.fullmatch(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})", text):
+        found[""] = int(iso[1]), int(iso[3]), int(iso[4])
+    elif parted := re.fullmatch(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d\d)", text):
+        first, second, year = int(parted[1]), int(parted[3]), int(parted[4])
+        found["dmy"] = year, second, first
+        if parted[2] != ".":
+            found["mdy"] = year, first, second
+    elif named := re.fullmatch(r"([A-Za-z]{3,9}|\d{1,2})\.?[- ](\w+)\.?,?[- ](\d{4}|\d\d)", text):
+        words = sorted([named[1].lower(), named[2].lower()], key=str.isalpha)  # the number first
+        if words[0].isdigit() and words[1][:3] in MONTHS:
+            found[""] = int(named[3]), MONTHS.index(words[1][:3]) + 1, int(words[0])
+    out: dict[str, date] = {}
+    for order, (year, month, day) in found.items():
+        try:
+            out[order] = date(year + 2000 if year < 100 else year, month, day)
+        except ValueError:
+            continue
+    return out
+
+
+def day_order(cells: Iterable[str]) -> str:
+    """Return the order of day and month that a column shows: dmy or mdy, "" if none or both."""
+    shown = {next(iter(found)) for cell in cells if len(found := days(cell)) == 1} - {""}
+    return shown.pop() if len(shown) == 1 else ""
+
+
+def day(text: str, order: str = "") -> date:
+    """Return the day that a text means; order: that of the file, "" where nothing shows it.
+
+    Raises UsageError for what is no day, and for one that may mean two.
+    """
+    found = days(text)
+    if not found:
+        raise UsageError(f"{text!r} is no day: write it as 2025-01-31")
+    if len(set(found.values())) > 1 and order not in found:
+        either = " or ".join(f"{one}" for one in sorted(found.values()))
+        raise UsageError(f"{text!r} is unclear, {either}: write it as 2025-01-31")
+    return found.get(order, next(iter(found.values())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from pydantic import (
     AliasChoices,
+    BaseModel,
     Field,
     SecretStr,
     ValidationError,
@@ -22,6 +24,14 @@ from pokewatch.errors import PokewatchError, UsageError
 _checkout = Path(__file__).resolve().parent.parent
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
 PROJECT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+class Marketplace(BaseModel, extra="forbid"):
+    """What selling somewhere costs: a share of the price, USD an order, USD of sending it."""
+
+    share: float = Field(default=0.0, ge=0, lt=1)
+    order: float = Field(default=0.0, ge=0)
+    shipping: float = Field(default=0.0, ge=0)
 
 
 class Settings(BaseSettings):
@@ -96,6 +106,14 @@ class Settings(BaseSettings):
         30, ge=7, description="days that replaced versions of a table stay readable"
     )
     fee: float = Field(0.13, ge=0, lt=1, description="share of the price that selling costs")
+    marketplaces: dict[str, Marketplace] = Field(
+        {
+            "eBay": Marketplace(share=0.1325, order=0.30, shipping=1.0),
+            "TCGplayer": Marketplace(share=0.1275, order=0.30, shipping=1.0),
+            "private sale": Marketplace(),
+        },
+        description="where you could sell: share of the price, USD an order, USD of sending it",
+    )
     good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")
@@ -113,6 +131,13 @@ class Settings(BaseSettings):
     )
     service_metrics: bool = Field(False, description="serve /metrics, without a key")
 
+    browse_password: SecretStr = Field(
+        SecretStr(""), description="password of the pages that 'pokewatch browse' serves"
+    )
+    browse_origins: list[str] = Field(
+        [], description="other hosts, name:port, under which browsers see the pages"
+    )
+
     @field_validator("service_rate", "service_failures")
     @classmethod
     def _a_rate(cls, value: str) -> str:
@@ -126,6 +151,14 @@ class Settings(BaseSettings):
         for origin in value:
             if not re.fullmatch(r"https?://[^/*\s]+", origin):
                 raise ValueError("write each site as https://name, without '*' and path")
+        return value
+
+    @field_validator("browse_origins")
+    @classmethod
+    def _listed_hosts(cls, value: list[str]) -> list[str]:
+        for host in value:
+            if not re.fullmatch(r"[\w.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?", host):
+                raise ValueError("write each host as name or name:port, without https:// and '*'")
         return value
 
     @field_validator("home", "watchlist", mode="before")
@@ -203,3 +236,13 @@ def load_settings(**overrides: object) -> Settings:
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"'.env' is no UTF-8 text ({error}): save it as UTF-8") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

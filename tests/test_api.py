@@ -22,7 +22,14 @@ from matplotlib import pyplot as plt
 
 import pokewatch as pw
 from pokewatch import api, plot
-from pokewatch.analysis import benchmark, narrative, patterns, permutation_importance, tables
+from pokewatch.analysis import (
+    benchmark,
+    collection,
+    narrative,
+    patterns,
+    permutation_importance,
+    tables,
+)
 from pokewatch.analysis import market as markets
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import backtest, predictions, registry, training
@@ -35,7 +42,7 @@ from pokewatch.store.tables import Store
 CARDS, DAYS = 12, 90
 NEWEST = "fair-value-2025-03-31-v1"
 EVIL = "<script>alert(1)</script>"
-MODULES = (api, markets, patterns, permutation_importance, experiment, training, plot)
+MODULES = (api, collection, markets, patterns, permutation_importance, experiment, training, plot)
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,8 @@ def test_compose_is_valid() -> None:
 def test_compose_profiles() -> None:
     profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
     production = {name: ["production"] for name in ("api", "redis")}
-    assert profiles == {"pipeline": [], "lab": [], "mlflow": ["mlflow"], **production}
+    own = {name: [name] for name in ("mlflow", "browse")}
+    assert profiles == {"pipeline": [], "lab": [], **own, **production}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -93,7 +94,7 @@ def test_env_example_names_what_compose_asks_for() -> None:
         assert f"\n#{name}={default}\n" in example
 
 
-@pytest.mark.parametrize("name", ["pipeline", "lab", "mlflow", "api"])
+@pytest.mark.parametrize("name", ["pipeline", "lab", "mlflow", "api", "browse"])
 def test_own_services_keep_their_data_in_the_volume(name: str) -> None:
     assert "data:/data" in SERVICES[name]["volumes"]
     assert SERVICES[name]["environment"]["POKEWATCH_HOME"] == "/data"
@@ -120,6 +121,13 @@ def test_the_lab_has_a_token() -> None:
 def test_the_api_is_ready_when_its_market_is() -> None:
     assert "/readyz" in text(SERVICES["api"]["healthcheck"]["test"])
     assert "--host=0.0.0.0" in SERVICES["api"]["command"]  # refused without a key
+
+
+def test_the_pages_ask_for_a_password() -> None:
+    browse = SERVICES["browse"]
+    assert "--host=0.0.0.0" in browse["command"]  # refused without a password
+    assert "password" not in text(browse["command"]).lower()
+    assert "/login" in text(browse["healthcheck"]["test"])
 
 
 def test_mlflow_shows_what_the_pipeline_logs() -> None:

@@ -99,6 +99,23 @@ def market(index: pd.Series, ax: Axes | None = None) -> Axes:
     return axes
 
 
+def value(timeline: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw a collection's value beside what was paid; timeline: as ``portfolio.timeline``.
+
+    >>> import pokewatch as pw
+    >>> from pokewatch.charts import market
+    >>> len(market.value(pw.portfolio().timeline).get_lines())
+    2
+    """
+    axes = style.new_axes(ax, "Value of the collection", timeline)
+    for name, color in (("value", ACCENT), ("paid", INK)):
+        axes.plot(timeline.index, timeline[name].to_numpy(), color=color, linewidth=1.6, label=name)
+    style.dated(axes)
+    style.ticks(axes.yaxis, usd, short=True)
+    style.legend(axes)
+    return axes
+
+
 def movers(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the largest rises and falls; frame: as ``market.movers`` returns it.
 

@@ -24,6 +24,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, LINE, ACCENT, UP, DOWN = "#5c6673", "#c8ced6", "#2b6cb0", "#1b7f4d", "#b3382c"
 PAPER = "#fffffe"
+# The same on a dark page, as the report's style has them.
+DARK = {INK: "#9aa5b3", LINE: "#323a45", ACCENT: "#78b0ee", UP: "#58c48c", DOWN: "#f08a7e"}
+DARK |= {PAPER: "#171b21"}
 COLORS = (ACCENT, "#b7791f", UP, "#7b4b94", DOWN, INK)
 DASHED = (0, (4, 2))
 # The page may set these CSS variables; without them the colours above are used.

@@ -32,7 +32,7 @@ def build_app() -> Typer:
     """Return the app with all commands, in the panels and the order that ``--help`` shows."""
     from typer import Typer
 
-    from pokewatch.cli import cards, care, models, options, prices, reports, service, watch
+    from pokewatch.cli import cards, care, collection, models, options, prices, reports, service
 
     app = Typer(
         callback=options.program,
@@ -55,7 +55,7 @@ def build_app() -> Typer:
             command.rich_help_panel = panel
         app.add_typer(group)
         if group is cards.app:
-            app.add_typer(watch.app, name="watch", rich_help_panel=panel)
+            app.add_typer(collection.app, name="watch", rich_help_panel=panel)
         if group is service.app:
             app.add_typer(service.keys, name="keys", rich_help_panel=panel)
     return app

@@ -1,4 +1,4 @@
-"""Commands of the prediction service: serve, and the keys that it lets in."""
+"""Commands that serve: the prediction service, its keys, and the pages for a browser."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ def serve(
     from pokewatch.service import server
 
     server.run(settings(), host, port, workers, metrics_port, proxy_headers)
+
+
+@app.command()
+def browse(
+    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=1, max=65535, help="Port to listen on.")] = 5007,
+) -> None:
+    """Serve cards, market and portfolio as pages for a browser."""
+    from pokewatch.browse import server
+
+    server.run(settings(), host, port)
 
 
 @keys.command()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pokewatch.cards.catalog import Catalog
     from pokewatch.watchlist.entries import Entry
+    from pokewatch.watchlist.importers import Imported
 
 app = Typer(help="Keep the list of your cards, and see what they are worth.", no_args_is_help=True)
 ConditionOption = Annotated[
@@ -25,6 +26,12 @@ ConditionOption = Annotated[
 ]
 GradeOption = Annotated[
     str | None, Option(metavar="GRADE", help="Graded copies, such as 'PSA 10': not valued.")
+]
+IgnoreOption = Annotated[
+    list[str] | None, Option(metavar="COLUMN", help="Leave a column unread; repeat.")
+]
+StrictOption = Annotated[
+    bool, Option("--strict", help="Take nothing unless every row is understood.")
 ]
 
 
@@ -100,7 +107,7 @@ def remove(
     from pokewatch.watchlist import edit, entries
 
     path = settings().watchlist
-    listed = entries.load(path)
+    listed = entries.parse(entries.read(path), path.name)
     wanted = entries.entry("this card", {"card": card, "condition": condition})
     found = edit.matching(listed, card, known_cards())
     if not found:
@@ -134,9 +141,11 @@ def remove(
 def list_(json: options.JsonFlag = False) -> None:
     """Show your cards with what they are worth, and which targets are crossed."""
     from pokewatch.store.tables import Store
-    from pokewatch.watchlist import entries
+    from pokewatch.watchlist import entries, lots
 
-    held, day = entries.valued(settings(), entries.load(settings().watchlist))
+    path = settings().watchlist
+    listed = entries.parse(entries.read(path), path.name)
+    held, day = entries.valued(settings(), entries.held(listed))
     names = Store.from_settings(settings()).cards().set_index("card_id")["name"]
     held.insert(2, "name", held["card_id"].map(names))
     held["crossed"] = entries.crossed(held)
@@ -147,12 +156,17 @@ def list_(json: options.JsonFlag = False) -> None:
     if played:
         prices += f", for the {played} in another condition too: those will bring less"
     total = entries.totals(held, day)
+    sold = [one for one in listed if isinstance(one, entries.Sale)]
+    if sold:
+        total["realised"] = round(lots.lots(sold, known_cards())["gain"].sum(), 2)
     if json:
         show({**total, "prices": prices, "entries": records(held)}, json)
     elif held.empty:
-        show(f"{settings().watchlist.name} lists no card yet: {entries.EXAMPLE}", json)
+        show(f"{path.name} lists no card yet: {entries.EXAMPLE}", json)
     else:
         total["gain (where price and cost are known)"] = total.pop("gain")
+        if sold:
+            total["realised gain ('pokewatch watch history')"] = total.pop("realised")
         if "graded" in total:
             total["graded copies, not valued"] = total.pop("graded")
         show(None, json, table(held), total | {"prices": prices}, limit=None)
@@ -173,6 +187,7 @@ def table(held: pd.DataFrame) -> pd.DataFrame:
 
     names = ["card", "name", "quantity", "condition", "grade", "cost", "price", "value", "gain"]
     shown = held[names].replace({"grade": {"": None}})
+    shown["bought"] = held["bought"]
     shown["target"] = held.apply(targets, axis=1).replace("", None)
     shown["stale"] = held["stale"].map({True: "stale", False: None})
     shown["note"] = held["note"].replace("", None)
@@ -183,14 +198,10 @@ def table(held: pd.DataFrame) -> pd.DataFrame:
 def import_(
     file: Annotated[Path, Argument(help="A collection app's CSV export.")],
     map: options.MapOption = None,
-    ignore: Annotated[
-        list[str] | None, Option(metavar="COLUMN", help="Leave a column unread; repeat.")
-    ] = None,
+    ignore: IgnoreOption = None,
     currency: options.CurrencyOption = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Show it, write nothing.")] = False,
-    strict: Annotated[
-        bool, Option("--strict", help="Take nothing unless every row is understood.")
-    ] = False,
+    strict: StrictOption = False,
     json: options.JsonFlag = False,
 ) -> None:
     """Add the cards of a collection export: TCGplayer, Collectr, Dex, Cardmarket or any CSV."""
@@ -207,6 +218,32 @@ def import_(
         currency or "",
         settings().eur_usd,
     )
+    reasons = report(found, file, strict, len(found.entries))
+    merged = edit.add(path, found.entries, catalog, dry=dry_run)
+    counts = {
+        "imported": len(found.entries),
+        "copies": sum(one.quantity for one in found.entries),
+        "left_out": len(found.problems) + len(found.skipped),
+        "entries_grown": merged,
+        "written": not dry_run,
+    }
+    rows = [one.model_dump(mode="json") for one in found.entries]
+    people: list[Any] = [{name.replace("_", " "): value for name, value in counts.items()}]
+    if dry_run:
+        people.insert(0, pd.DataFrame(rows).drop(columns=["target_above", "target_below"]))
+    show({**counts, "entries": rows, **reasons}, json, *people)
+    if merged and not json:
+        sys.stderr.write(
+            f"{merged} entries were there already and have more copies now: a file imported twice "
+            "counts twice\n"
+        )
+
+
+def report(found: Imported, file: Path, strict: bool, taken: int) -> dict[str, Any]:
+    """Say on stderr what of a file was not taken and why, and return it for programs.
+
+    taken: how many rows were; none is a UsageError, as is a row that is not understood, if strict.
+    """
     notes = [(line, f"left out: {reason}") for line, reason in found.problems]
     notes += [(line, f"skipped: {reason}") for line, reason in found.skipped]
     for line, note in sorted(notes + found.remarks):
@@ -217,32 +254,14 @@ def import_(
         sys.stderr.write(
             f"{found.free} costs of 0 taken as not told: where a card was free, write 'cost: 0'\n"
         )
-    left = len(found.problems) + len(found.skipped)
     if strict and found.problems:
         raise UsageError(
             f"--strict: {len(found.problems)} rows of '{file}' are not understood; nothing taken"
         )
-    if not found.entries:
+    if not taken:
+        left = len(found.problems) + len(found.skipped)
         raise UsageError(f"no row of '{file}' could be taken, {left} were left out")
-    merged = edit.add(path, found.entries, catalog, dry=dry_run)
-    counts = {
-        "imported": len(found.entries),
-        "copies": sum(one.quantity for one in found.entries),
-        "left_out": left,
-        "entries_grown": merged,
-        "written": not dry_run,
-    }
-    rows = [one.model_dump(mode="json") for one in found.entries]
-    reasons = {
-        kind: [{"line": line, "reason": reason} for line, reason in getattr(found, kind)]
+    return {"columns_not_used": found.unused} | {
+        kind: [{"line": line, "reason": reason} for line, reason in sorted(getattr(found, kind))]
         for kind in ("problems", "skipped", "remarks")
     }
-    people: list[Any] = [{name.replace("_", " "): value for name, value in counts.items()}]
-    if dry_run:
-        people.insert(0, pd.DataFrame(rows).drop(columns=["target_above", "target_below"]))
-    show({**counts, "columns_not_used": found.unused, "entries": rows, **reasons}, json, *people)
-    if merged and not json:
-        sys.stderr.write(
-            f"{merged} entries were there already and have more copies now: a file imported twice "
-            "counts twice\n"
-        )

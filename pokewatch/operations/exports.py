@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from pokewatch.csv_files import FORMULA
 from pokewatch.errors import UsageError
 from pokewatch.files import atomic_write
-
-FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # beginnings that a spreadsheet runs
 
 
 def no_formulas(frame: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +23,7 @@ def _inert(value: Any) -> Any:
         return value
     # Left unquoted by the writer, a carriage return would begin a row, and a formula in it.
     value = value.replace("\r", " ")
-    return f"'{value}" if value.startswith(FORMULA) else value
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 WRITERS = {

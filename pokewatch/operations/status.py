@@ -76,3 +76,11 @@ def unpriced_since(
     days = quarantined.loc[missing & quarantined["date"].gt(last), "date"]
     days = days[days <= today]
     return None if days.empty else days.max().date()
+
+
+def mark(settings: Settings) -> str:
+    """Return a text that changes with the data version, the known cards and the champion."""
+    store = Store.from_settings(settings)
+    pointer = settings.models_dir / registry.CHAMPION
+    champion = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
+    return f"{store.snapshot('prices').version} {store.snapshot('cards').version} {champion}"

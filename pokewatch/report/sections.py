@@ -120,7 +120,7 @@ def portfolio(night: Night) -> HTML:
         copies=int(priced["quantity"].sum()),
         worn=bool((priced["condition"] != "near_mint").any()),
         totals={span: entries.total_change(held, span) for span in entries.SPANS},
-        cost=float((costed["cost"] * costed["quantity"]).sum()),
+        cost=float(costed["paid"].sum()),
         costed=len(costed),
         gain_total=float(costed["gain"].sum()),
         file=night.settings.watchlist.name,

@@ -23,6 +23,7 @@ from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.files import json_bytes, json_values
 from pokewatch.models.panel import open_panel, read_panel
 from pokewatch.operations import status
+from pokewatch.operations.status import mark
 from pokewatch.report import facts
 from pokewatch.schema import CARD_COLUMNS, HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.service import metrics
@@ -237,14 +238,6 @@ class Market:
             yield
         finally:
             self._heavy.release()
-
-
-def mark(settings: Settings) -> str:
-    """Return a text that changes with the data version, the known cards and the champion."""
-    store = Store.from_settings(settings)
-    pointer = settings.models_dir / registry.CHAMPION
-    champion = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
-    return f"{store.snapshot('prices').version} {store.snapshot('cards').version} {champion}"
 
 
 def _by_horizon(calls: pd.DataFrame) -> dict[int, pd.DataFrame]:

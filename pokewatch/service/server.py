@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pokewatch.errors import UsageError
 from pokewatch.service.keys import Keys
-from pokewatch.settings import Settings
+from pokewatch.settings import Settings, is_loopback
 
 HEADER_BYTES = 32_000
 HEADER_SECONDS = 10.0
@@ -91,16 +90,6 @@ def application() -> FastAPI:
     access = logging.getLogger("pokewatch.access")
     access.handlers, access.propagate = [lines], False
     return create_app()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def run(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
 from pokewatch.files import atomic_write
-from pokewatch.watchlist.entries import Condition, Entry, Loader, entry, parse, read
+from pokewatch.watchlist.entries import Condition, Entry, Loader, Sale, entry, held, parse, read
 
 HEADER = "# Your cards; 'pokewatch watch --help' shows how to add, remove, list and import them.\n"
 BY_HAND = "the file is as it was: edit it by hand"
 UNEDITABLE = f"has a form that cannot be edited: {BY_HAND}"
-Lot = tuple[str, Condition, str, float | None]
+Lot = tuple[str, Condition, str, float | None, date | None]
+WRITTEN = "quantity price date sale_fees cost buy_fees bought condition grade"
+WRITTEN += " target_above target_below note"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -54,26 +57,36 @@ def dump(fields: dict[str, Any]) -> str:
 
 def fields_of(one: Entry) -> dict[str, Any]:
     """Return what is to be written of an entry, in the order in which people read it."""
-    names = ("condition", "grade", "cost", "target_above", "target_below", "note")
-    given = one.model_dump(mode="json", exclude_defaults=True)
-    known = {name: given[name] for name in names if name in given}
-    return {"card": one.card, "quantity": one.quantity, **known}
+    given = one.model_dump(exclude_defaults=True) | {"quantity": one.quantity}
+    if "condition" in given:
+        given["condition"] = one.condition.value
+    known = {name: given[name] for name in WRITTEN.split() if name in given}
+    return {"sold" if isinstance(one, Sale) else "card": one.card, **known}
+
+
+def card_of(one: Entry, catalog: Catalog) -> str:
+    """Return the card_id of an entry, or its own text where that means no one card."""
+    try:
+        return catalog.resolve(one.card)
+    except UsageError:
+        return one.card.casefold()
 
 
 def lot(one: Entry, catalog: Catalog) -> Lot:
-    """Return what makes two entries the same: the card, its condition, grade and cost."""
-    try:
-        card = catalog.resolve(one.card)
-    except UsageError:
-        card = one.card.casefold()
-    return card, one.condition, plain(one.grade), one.cost
+    """Return what makes two entries the same: the card, condition, grade, cost and day."""
+    return card_of(one, catalog), one.condition, plain(one.grade), one.cost, one.bought
 
 
-def matching(entries: list[Entry], card: str, catalog: Catalog) -> list[int]:
-    """Return the numbers, from 0, of a card's entries, whichever of its names they use."""
-    written = [one for one in entries if one.card.casefold() == card.strip().casefold()]
-    wanted = {lot(one, catalog)[0] for one in written or [Entry(card=card)]}
-    return [at for at, one in enumerate(entries) if lot(one, catalog)[0] in wanted]
+def matching(entries: Sequence[Entry | None], card: str, catalog: Catalog) -> list[int]:
+    """Return the numbers, from 0, of a card's entries, whichever of its names they use.
+
+    Sales are none of them.
+    """
+    mine = held(entries)
+    written = [one for one in mine if one.card.casefold() == card.strip().casefold()]
+    wanted = {card_of(one, catalog) for one in written or [Entry(card=card)]}
+    found = {id(one) for one in mine if card_of(one, catalog) in wanted}
+    return [at for at, one in enumerate(entries) if id(one) in found]
 
 
 def merged(old: Entry, new: Entry) -> Entry:
@@ -82,6 +95,8 @@ def merged(old: Entry, new: Entry) -> Entry:
     for name in ("target_above", "target_below"):
         if getattr(new, name) is not None:
             values[name] = getattr(new, name)
+    if new.buy_fees is not None:
+        values["buy_fees"] = round((old.buy_fees or 0) + new.buy_fees, 2)
     if new.note and new.note not in old.note:
         values["note"] = f"{old.note}; {new.note}" if old.note else new.note
     return entry(f"'{old.card}'", values)
@@ -90,52 +105,80 @@ def merged(old: Entry, new: Entry) -> Entry:
 def add(path: Path, entries: Iterable[Entry], catalog: Catalog, dry: bool = False) -> int:
     """Add entries to a watchlist, which is made where there is none.
 
-    The same card, condition, grade and cost become one entry. dry: check everything, write nothing.
-    Returns how many of the file's entries got more copies.
+    The same card, condition, grade, cost and day become one entry. dry: check everything, write
+    nothing. Returns how many of the file's entries got more copies.
     """
     before = read(path) if path.exists() else ""
-    text = before or HEADER
-    have = parse(text, path.name)
-    known: dict[Lot, int] = {}
-    for number, one in enumerate(have):
-        known.setdefault(lot(one, catalog), number)
+    have = parse(before, path.name)
+    now = joined(have, entries, catalog)
+    write(path, before, now, dry)
+    return sum(old != new for old, new in zip(have, now, strict=False))
+
+
+def joined(
+    have: Sequence[Entry | None], more: Iterable[Entry], catalog: Catalog
+) -> list[Entry | None]:
+    """Return entries with more copies: of a lot that is there in its place, else at the end."""
     now = list(have)
-    for one in entries:
+    known: dict[Lot, int] = {}
+    for number, one in enumerate(now):
+        if one is not None and not isinstance(one, Sale):
+            known.setdefault(lot(one, catalog), number)
+    for one in more:
         number = known.setdefault(lot(one, catalog), len(now))
         if number == len(now):
             now.append(one)
         else:
-            now[number] = merged(now[number], one)
-    changes = {
-        number: {k: v for k, v in fields_of(new).items() if fields_of(old).get(k) != v}
-        for number, (old, new) in enumerate(zip(have, now, strict=False))
-        if old != new
-    }
-    text = append(change(text, changes), now[len(have) :])
-    _check(text, path, now)
-    if not dry:
-        save(path, before, text)
-    return len(changes)
+            now[number] = merged(now[number] or one, one)
+    return now
 
 
 def remove(path: Path, numbers: Iterable[int]) -> None:
     """Remove entries, counted from 0, with the lines they stand on; other comments stay."""
-    before = text = read(path)
-    gone = set(numbers)
-    kept = [one for at, one in enumerate(parse(before, path.name)) if at not in gone]
-    items = node.value if (node := _list(before)) else []
+    before, gone = read(path), set(numbers)
+    have = parse(before, path.name)
+    write(path, before, [None if at in gone else one for at, one in enumerate(have)])
+
+
+def write(path: Path, before: str, now: Sequence[Entry | None], dry: bool = False) -> None:
+    """Give a watchlist other entries in one step; all that is not changed stays to the letter.
+
+    before: the file's text; now: for each of its entries what it becomes, None to remove it, and
+    then those to append. dry: check everything, write nothing. Raises UsageError for a file that
+    cannot be edited or was changed meanwhile.
+    """
+    have = parse(before, path.name)
+    pairs = list(zip(have, now, strict=False))
+    changes = {
+        number: {k: v for k, v in fields_of(new).items() if fields_of(old).get(k) != v}
+        for number, (old, new) in enumerate(pairs)
+        if new is not None and old != new
+    }
+    text = change(before or HEADER, changes)
+    text = cut(text, [number for number, (_, new) in enumerate(pairs) if new is None], path.name)
+    kept = [one for one in now if one is not None]
+    text = append(text, [one for one in now[len(have) :] if one is not None])
+    _check(text, path, kept)
+    if not dry:
+        save(path, before, text)
+
+
+def cut(text: str, numbers: Sequence[int], name: str) -> str:
+    """Return the text without the entries of these numbers; name: the file's."""
+    if not numbers:
+        return text
+    whole, items = text, node.value if (node := _list(text)) else []
     indent = " " * (node.start_mark.column if node else 0)
     dash = rf"(?<![^\n\ufeff]){indent}-(?!\S)"
-    starts = [found.start() for found in re.finditer(dash, before)]
+    starts = [found.start() for found in re.finditer(dash, whole)]
     if len(starts) != len(items):
-        raise UsageError(f"'{path.name}' {UNEDITABLE}")
-    for number in sorted(gone, reverse=True):
+        raise UsageError(f"'{name}' {UNEDITABLE}")
+    for number in sorted(numbers, reverse=True):
         end = _end(items[number])
         if text[end - 1] != "\n":  # a block scalar ends on the next line
             end = text.find("\n", end) + 1 or len(text)
         text = text[: starts[number]] + text[end:]
-    _check(text, path, kept)
-    save(path, before, text)
+    return text
 
 
 def append(text: str, entries: list[Entry]) -> str:
@@ -161,7 +204,7 @@ def change(text: str, changes: dict[int, dict[str, Any]]) -> str:
     for number, fields in changes.items():
         item = node.value[number]
         there = {key.value: (key.start_mark, value.end_mark) for key, value in item.value}
-        start, end = there["card"]
+        start, end = there["sold" if "sold" in there else "card"]
         gap = ", " if item.flow_style else _newline(text) + " " * start.column
         for name, value in fields.items():
             pair = dump({name: value})[1:-1]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ WRITTEN = (
     "tag:yaml.org,2002:merge",
 )  # what plain values may be but texts
 EXAMPLE = "write each card as '- {card: sv4pt5-1, quantity: 2, cost: 12.50}'"
+SOLD = "write each sale as '- {sold: sv4pt5-1, quantity: 1, price: 20.00, date: 2025-01-31}'"
 
 
 class Condition(StrEnum):
@@ -52,7 +56,14 @@ ADVICE = {
     "condition": "write NM, LP, MP, HP or DMG",
     "grade": "write it as PSA 10",
     "note": "put it in quotes",
+    "bought": "write the day as 2025-01-31",
+    "buy_fees": "write USD as 12.50",
+    "sold": "write an id or alias, in quotes",
+    "price": "write USD a copy as 12.50",
+    "date": "write the day of the sale as 2025-01-31",
+    "sale_fees": "write USD as 12.50",
 }
+AMOUNTS = ("cost", "target_above", "target_below", "buy_fees")
 
 
 class Loader(yaml.SafeLoader):
@@ -73,7 +84,10 @@ def condition_of(text: str) -> Condition | None:
 
 
 class Entry(BaseModel):
-    """One line of the watchlist; amounts are USD, ``cost`` is what one copy cost."""
+    """Copies that one has, a line of the watchlist: a lot, if they were bought together.
+
+    Amounts are USD: ``cost`` is what one copy cost, ``buy_fees`` what all of them cost on top.
+    """
 
     model_config = ConfigDict(
         extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False, str_strip_whitespace=True
@@ -87,6 +101,8 @@ class Entry(BaseModel):
     grade: str = ""  # PSA 10; "" for a card that is not graded
     target_above: float | None = Field(default=None, gt=0)
     target_below: float | None = Field(default=None, gt=0)
+    bought: datetime.date | None = None
+    buy_fees: float | None = Field(default=None, ge=0)
 
     @field_validator("condition", mode="before")
     @classmethod
@@ -98,7 +114,21 @@ class Entry(BaseModel):
     def _ungraded(cls, value: str) -> str:
         return "" if plain(value) in UNGRADED else value
 
-    @field_validator("quantity", "cost", "target_above", "target_below", mode="before")
+    @field_validator("bought", "date", mode="before", check_fields=False)
+    @classmethod
+    def _day(cls, value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+            raise ValueError("it is no date")  # a number would be taken for seconds since 1970
+        return value
+
+    @field_validator("price", "buy_fees", "sale_fees", check_fields=False)
+    @classmethod
+    def _to_the_cent(cls, value: float | None) -> float | None:
+        if value is not None and cents(value) != Decimal(repr(value)) * 100:
+            raise ValueError("it has a part of a cent")
+        return value
+
+    @field_validator("quantity", *AMOUNTS, "price", "sale_fees", mode="before", check_fields=False)
     @classmethod
     def _number(cls, value: Any) -> Any:
         """Take a text for a number only where every reader would take it for the same one."""
@@ -121,25 +151,52 @@ class Entry(BaseModel):
         return self
 
 
+class Sale(Entry):
+    """Copies of one lot that were sold: ``price`` is what one brought, ``sale_fees`` what all cost.
+
+    In the file ``sold`` stands in place of ``card``; the other fields are those of the lot.
+    """
+
+    card: str = Field(min_length=1, alias="sold")
+    price: float = Field(ge=0)
+    date: datetime.date
+    sale_fees: float | None = Field(default=None, ge=0)
+
+
 FIELDS = list(Entry.model_fields)
+
+
+def cents(usd: float) -> int:
+    """Return an amount as it is written, in whole cents."""
+    return int((Decimal(repr(float(usd))) * 100).to_integral_value(ROUND_HALF_UP))
+
+
+def exact_cents(name: str, usd: float) -> int:
+    """Return an amount in cents; UsageError that names it for one that has a part of a cent."""
+    if math.isfinite(usd) and cents(usd) == Decimal(repr(float(usd))) * 100:
+        return cents(usd)
+    raise UsageError(f"{name} {usd:g} is no amount in cents: write USD as 12.50")
 
 
 def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None = None) -> Entry:
     """Return a checked entry; UsageError names ``here``, the field, its value and what to write.
 
-    lines: where each field stands in the file; named where it is known.
+    fields: with ``sold`` they are those of a ``Sale``. lines: where each field stands in the file;
+    named where it is known.
     """
+    kind, example = (Sale, SOLD) if "sold" in fields else (Entry, EXAMPLE)
     try:
-        return Entry.model_validate({k: v for k, v in fields.items() if v is not None})
+        return kind.model_validate({k: v for k, v in fields.items() if v is not None})
     except ValidationError as error:
         first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if lines:
         here += f" (line {lines.get(field, lines[''])})"
     if first["type"] == "extra_forbidden":
-        raise UsageError(f"{here}: unknown field '{field}', known are {', '.join(FIELDS)}")
+        known = ", ".join(one.alias or name for name, one in kind.model_fields.items())
+        raise UsageError(f"{here}: unknown field '{field}', known are {known}")
     if first["type"] == "missing":
-        raise UsageError(f"{here}: '{field}' is missing; {EXAMPLE}")
+        raise UsageError(f"{here}: '{field}' is missing; {example}")
     problem = first["msg"].removeprefix("Value error, ")
     if not field:
         raise UsageError(f"{here}: {problem}")
@@ -150,11 +207,16 @@ def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None 
 
 
 def load(path: Path) -> list[Entry]:
-    """Read a watchlist; an empty file is an empty list.
+    """Read what a watchlist says one has; an empty file is an empty list.
 
     Raises UsageError that names the file, the entry with its line, and what to write.
     """
-    return parse(read(path), path.name)
+    return held(parse(read(path), path.name))
+
+
+def held(entries: Iterable[Entry | None]) -> list[Entry]:
+    """Return the entries that are no sales, and that are not removed (None)."""
+    return [one for one in entries if one is not None and not isinstance(one, Sale)]
 
 
 def read(path: Path) -> str:
@@ -168,7 +230,7 @@ def read(path: Path) -> str:
 
 
 def parse(text: str, name: str) -> list[Entry]:
-    """Return the entries of a watchlist's text, as ``load`` does; name: the file's."""
+    """Return the entries and sales of a watchlist's text in its order; name: the file's."""
     try:
         loader = Loader(text)
         node = loader.get_single_node()
@@ -212,13 +274,14 @@ def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFra
     """Value the watchlist on the panel's last day, one row an entry, in its order.
 
     Returns columns card (as written), card_id, quantity, cost, note, condition, target_above,
-    target_below, price, value, gain (USD; all of them at near-mint prices), age (days since the
-    price was observed), value_1, value_7, value_30 (value that many days ago, NaN where unknown)
-    grade and problem: why an entry has no price, else None. A graded card has none.
+    target_below, bought, buy_fees, paid (for all copies, with fees), price, value, gain (USD; all
+    of them at near-mint prices), age (days since the price was observed), value_1, value_7,
+    value_30 (value that many days ago, NaN where unknown), grade and problem: why an entry has no
+    price, else None. A graded card has none.
     """
     columns = {card_id: column for column, card_id in enumerate(panel.card_ids)}
     held = pd.DataFrame([one.model_dump(mode="json") for one in entries], columns=FIELDS)
-    amounts = dict.fromkeys(["cost", "target_above", "target_below"], "float64")
+    amounts = dict.fromkeys(AMOUNTS, "float64")
     held = held.astype({"quantity": "int64", **amounts})
     ids: list[str | None] = []
     problems: list[str | None] = []
@@ -237,9 +300,10 @@ def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFra
     held["card_id"] = pd.Series(ids, dtype="object")
     graded = held["grade"] != ""
     at = [-1 if no else columns.get(one, -1) for one, no in zip(ids, graded, strict=True)]
+    held["paid"] = held["quantity"] * held["cost"] + held["buy_fees"].fillna(0)
     held["price"] = np.append(panel.price[-1], np.nan)[at]  # -1: the NaN at the end
     held["value"] = held["quantity"] * held["price"]
-    held["gain"] = held["quantity"] * (held["price"] - held["cost"])
+    held["gain"] = held["value"] - held["paid"]
     held["age"] = np.append(panel.age[-1], np.nan)[at]
     for span in SPANS:
         then = np.append(panel.price[-1 - span], np.nan)[at] if span < len(panel.dates) else np.nan
@@ -278,12 +342,12 @@ def totals(held: pd.DataFrame, day: pd.Timestamp) -> dict[str, Any]:
     counted = held[held["grade"] == ""]
     sums = {
         "value": counted["value"].sum(min_count=1),
-        "cost": (counted["cost"] * counted["quantity"]).sum(min_count=1),
+        "cost": counted["paid"].sum(min_count=1),
         "gain": counted["gain"].sum(min_count=1),
     }
     copies = int(counted["quantity"].sum())
     graded = {"graded": int(held["quantity"].sum()) - copies} if len(counted) < len(held) else {}
-    known = {name: None if pd.isna(usd) else usd for name, usd in sums.items()}
+    known = {name: None if pd.isna(usd) else round(usd, 2) for name, usd in sums.items()}
     return {"date": f"{day:%Y-%m-%d}", "copies": copies, **graded, **known}
 
 

@@ -1,4 +1,4 @@
-"""Reads collection exports (CSV) into watchlist entries; each row that is left out says why."""
+"""Reads collection exports and sale logs (CSV) into entries; each row left out says why."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.columns import GRADE, UNGRADED, kind_of, told
@@ -18,6 +19,8 @@ from pokewatch.csv_files import (
     amount,
     currency_in,
     currency_of,
+    day,
+    day_order,
     decimal_mark,
     read,
     without_currency,
@@ -53,7 +56,21 @@ HEADERS = {
     "target_above": "targetabove",
     "target_below": "targetbelow",
     "note": "note notes comment comments remarks commentaire",
+    "bought": "bought boughton datebought purchasedate dateofpurchase datepurchased purchased "
+    "acquired acquireddate dateacquired kaufdatum",
+    "buy_fees": "buyfees",
 }
+# What logs of sales have besides; amounts of copies of one's own are those of the lots they leave.
+SALES = {
+    "date": "date saledate datesold solddate soldon dateofsale orderdate transactiondate "
+    "datum verkaufsdatum",
+    "price": "price saleprice soldprice soldfor unitprice itemprice priceeach sellingprice "
+    "verkaufspreis",
+    "sale_fees": "salefees fees fee sellingfees totalfees marketplacefees ebayfees commission "
+    "finalvaluefee gebuhren provision",
+    "type": "type side action transaction transactiontype",
+}
+BUYS, SELLS = {"buy", "bought", "purchase", "kauf"}, {"", "sell", "sold", "sale", "verkauf"}
 # Counts that are no copies beside the quantity.
 ASIDE = {"tradelistcount", "tradequantity", "wishlistcount", "deckscountbuilt", "deckscountall"}
 SEVERAL = ("grade",)  # fields that may stand in several columns, read together
@@ -90,10 +107,12 @@ class Imported:
 
     problems: rows that could not be understood; skipped: rows that are no copy of a card here
     (quantity 0, another game); remarks: rows that were taken without a part; unused: columns that
-    were not read; free: how many costs of 0 were taken as not told.
+    were not read; free: how many costs of 0 were taken as not told; lines: on which each entry
+    starts.
     """
 
     entries: list[Entry] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     skipped: list[tuple[int, str]] = field(default_factory=list)
     remarks: list[tuple[int, str]] = field(default_factory=list)
@@ -112,8 +131,9 @@ def load(
     ignore: Iterable[str] = (),
     currency: str = "",
     eur_usd: float = 0.0,
+    sales: bool = False,
 ) -> Imported:
-    """Read an export.
+    """Read an export; sales: a log of sales, or of sales and buys: its entries are ``Sale``s too.
 
     columns: our field -> the file's column, for headers that are not known; ignore: columns that
     are not to be read. currency: that of all costs which name none; eur_usd: USD for one EUR, 0:
@@ -122,12 +142,18 @@ def load(
     what its rows are worth and is not understood.
     """
     columns, ignored = columns or {}, set(ignore)
-    spellings = set(" ".join(HEADERS.values()).split())
+    headers = HEADERS | SALES if sales else HEADERS
+    spellings = set(" ".join(headers.values()).split())
     table = read(path, lambda name: name in columns.values() or _word(name) in spellings)
     if absent := sorted(ignored - set(table.header)):
         raise UsageError(f"--ignore names {absent[0]}, which '{path}' does not have")
     header = [name for name in table.header if name not in ignored]
-    mapping = columns_of(header, columns, path)
+    mapping = columns_of(header, columns, path, headers)
+    if sales and (absent := sorted({"date", "price"} - set(mapping))):
+        raise UsageError(
+            f"'{path}' has no column with the {absent[0]} of the sales among "
+            f"{', '.join(map(repr, header))}: name it with --map {absent[0]}=THEIRS"
+        )
     used = {name for names in mapping.values() for name in names}
     unused = [name for name in header if name not in used]
     _check_unused(table, mapping, columns, unused, path)
@@ -148,17 +174,20 @@ def load(
         decimal=decimal_mark(map(table.column, numbers)),
         currency=_currency(table, mapping, currency, path),
         eur_usd=eur_usd,
+        ours="pokewatchid" in map(_word, header),
+        order=day_order(table.column(mapping["date"][0]) if sales else ()),
     )
     out = Imported(problems=list(table.problems), skipped=list(table.comments), unused=unused)
     for number, named in lines:
         try:
-            made, remark = reader(named)
+            made, remark = reader.trade(named) if sales else reader(named)
         except UsageError as error:
             out.problems.append((number, str(error)))
         except _SkippedError as error:
             out.skipped.append((number, str(error)))
         else:
             out.entries.append(made)
+            out.lines.append(number)
             if remark:
                 out.remarks.append((number, remark))
     out.problems.sort()
@@ -207,8 +236,8 @@ def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: 
         raise UsageError(
             f"--currency '{currency}' is none: write one of {', '.join(sorted(CODES))}"
         )
-    header = "".join(currency_in(name) for name in mapping.get("cost", ()))
-    said = {code, header, table.currency} - {""}
+    amounts = [name for ours in ("cost", "price") for name in mapping.get(ours, ())]
+    said = {code, table.currency, *map(currency_in, amounts)} - {""}
     if len(said) > 1:
         raise UsageError(f"costs of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
     return said.pop() if said else "USD"
@@ -216,13 +245,18 @@ def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: 
 
 @dataclass
 class _Reader:
-    """Makes entries of rows; knows what only all rows together show."""
+    """Makes entries of rows; knows what only all rows together show.
+
+    ours: our own export, which writes what it means: a cost of 0, a grade in a note.
+    """
 
     find: RowMatcher
     cardmarket: bool
     decimal: str
     currency: str = "USD"
     eur_usd: float = 0.0
+    ours: bool = False
+    order: str = ""
     free: int = 0
 
     def __call__(self, row: dict[str, str]) -> tuple[Entry, str]:
@@ -231,12 +265,15 @@ class _Reader:
             raise _SkippedError(f"{row['game']!r} is not Pokémon")
         quantity = self._quantity(row)
         grade = row.get("grade", "")
-        if plain(grade) not in UNGRADED:
+        if plain(grade) in UNGRADED:
+            grade = ""
+        elif not self.ours:
             raise UsageError(
                 f"graded {grade!r}: prices here are of ungraded cards; "
                 "keep it with 'pokewatch watch add CARD --grade'"
             )
-        if graded := next(filter(None, map(GRADE.search, row.values())), None):
+        graded = next(filter(None, map(GRADE.search, row.values())), None)
+        if graded and not grade and not self.ours:
             raise UsageError(f"it says {graded[0]!r}: prices here are of ungraded cards")
         condition, printing = self._condition(row.get("condition", ""))
         card_id = self.find(row | {"printing": _printing(row) or printing})
@@ -246,13 +283,39 @@ class _Reader:
             "card": card_id,
             "quantity": quantity,
             "condition": condition,
+            "grade": grade,
             "cost": cost,
-            "note": note if re.search(r"\w", note) else "",
+            "note": note if self.ours or re.search(r"\w", note) else "",
         }
+        if row.get("bought", "").casefold() not in BLANK:
+            fields["bought"] = day(row["bought"], self.order)
+        if row.get("buy_fees", "").casefold() not in BLANK:
+            fields["buy_fees"] = amount(row["buy_fees"], self.decimal)
         for name in ("target_above", "target_below"):
             if row.get(name, "").casefold() not in BLANK:
                 fields[name] = amount(row[name], self.decimal)
         return entry(card_id, fields), remark
+
+    def trade(self, row: dict[str, str]) -> tuple[Entry, str]:
+        """Return a row of a log as a sale, or as an entry where its type says that it is a buy."""
+        one, remark = self(row)
+        kind = plain(row.get("type", ""))
+        if kind not in BUYS | SELLS:
+            raise UsageError(f"type {row['type']!r} is neither buy nor sell")
+        price, converted = self._cost(row | {"cost": row["price"]}, free=True)
+        if price is None:
+            raise UsageError(converted.replace("taken without its cost", "left out: its price is"))
+        fees = row.get("sale_fees", "").lstrip("-").casefold()
+        paid = None if fees in BLANK else self._cost(row | {"cost": fees}, free=True)[0]
+        fields: dict[str, Any] = {"card": one.card, "quantity": one.quantity, "note": one.note}
+        fields |= {"grade": one.grade} if one.grade else {}
+        fields |= {"condition": one.condition} if row.get("condition") else {}
+        on, remark = day(row["date"], self.order), converted or remark
+        if kind in BUYS:
+            return entry(one.card, fields | {"cost": price, "bought": on, "buy_fees": paid}), remark
+        fields |= {"sold": fields.pop("card"), "price": price, "date": on, "sale_fees": paid}
+        fields |= {"cost": one.cost, "bought": one.bought, "buy_fees": one.buy_fees}
+        return entry(one.card, fields), remark
 
     def _quantity(self, row: dict[str, str]) -> int:
         if plain(row.get("collected", "")) in NO:
@@ -296,18 +359,21 @@ class _Reader:
             raise UsageError(f"condition {text!r} is none of {', '.join(Condition)}")
         return Condition.near_mint, ""
 
-    def _cost(self, row: dict[str, str]) -> tuple[float | None, str]:
-        """Return the cost, and why it is left out; 0 is how exports write that it is not told."""
+    def _cost(self, row: dict[str, str], free: bool = False) -> tuple[float | None, str]:
+        """Return the cost, and why it is left out; 0 is how exports write that it is not told.
+
+        free: 0 is an amount.
+        """
         text = row.get("cost", "")
         if text.casefold() in BLANK:
-            return None, ""
+            return None, "no amount" if free else ""
         beside, number = currency_of(text)
         column = row.get("currency", "").strip()
         named = {currency_in(column) or column.upper()} if plain(column) or column else set()
         named |= {beside} - {""}
         code = " ".join(sorted(named)) or self.currency
         cost = amount(number, self.decimal)
-        if not cost:
+        if not cost and not (free or self.ours):
             self.free += 1
             return None, ""
         if code == "EUR" and self.eur_usd:
@@ -318,16 +384,18 @@ class _Reader:
         return cost, ""
 
 
-def columns_of(header: list[str], columns: dict[str, str], path: Path) -> dict[str, list[str]]:
+def columns_of(
+    header: list[str], columns: dict[str, str], path: Path, headers: dict[str, str]
+) -> dict[str, list[str]]:
     """Return our field -> the file's columns; what ``columns`` names wins.
 
     Raises UsageError for an unknown field, a column that is not there, and a file without cards.
     """
     listed = ", ".join(repr(name) for name in header if name)
     for ours, theirs in columns.items():
-        if ours not in HEADERS:
+        if ours not in headers:
             raise UsageError(
-                f"--map names the unknown field {ours}: known are {', '.join(HEADERS)}"
+                f"--map names the unknown field {ours}: known are {', '.join(headers)}"
             )
         if theirs not in header:
             raise UsageError(f"--map names {theirs}, which '{path}' does not have: it has {listed}")
@@ -339,7 +407,7 @@ def columns_of(header: list[str], columns: dict[str, str], path: Path) -> dict[s
         if name not in columns.values() and currency_in(name):
             words.setdefault(_word(without_currency(name)), name)
     mapping: dict[str, list[str]] = {}
-    for ours, spelt in HEADERS.items():
+    for ours, spelt in headers.items():
         found = [words[word] for word in spelt.split() if word in words]
         if ours in columns:
             mapping[ours] = [columns[ours]]
@@ -350,7 +418,7 @@ def columns_of(header: list[str], columns: dict[str, str], path: Path) -> dict[s
     ):
         raise UsageError(
             f"'{path}' has no column that names cards among {listed}: name it with --map OURS="
-            f"THEIRS, where OURS is one of {', '.join(HEADERS)}"
+            f"THEIRS, where OURS is one of {', '.join(headers)}"
         )
     return mapping
 

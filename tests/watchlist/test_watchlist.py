@@ -3,93 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
-from builders import curve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pokewatch import csv_files
 from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.spelling import number_of, plain
-from pokewatch.cli.main import main
 from pokewatch.errors import UsageError
-from pokewatch.quality.ingest import collect
 from pokewatch.schema import empty_cards
-from pokewatch.settings import Settings, get_settings, load_settings
-from pokewatch.store.tables import Store
+from pokewatch.settings import Settings, load_settings
 from pokewatch.watchlist import edit, importers
 from pokewatch.watchlist import entries as watchlist
 from pokewatch.watchlist.entries import Condition, Entry
 
-CARDS = [
-    ("501:Normal", "Pikachu", "SV04: Paradox Rift", "012/182", "sv04-012", 2.0),
-    ("501:Reverse Holofoil", "Pikachu", "SV04: Paradox Rift", "012/182", "sv04-012", 3.0),
-    ("502:Holofoil", "Charizard ex - 223/197", "SV03: Obsidian Flames", "223/197", "sv03-223", 250),
-    ("503:Normal", "Pikachu", "SWSH01: Sword & Shield", "065/202", "swsh1-65", 1.5),
-    ("504:1st Edition Holofoil", "Charizard", "Base Set", "004/102", "base1-4", 9000.0),
-    ("504:Unlimited Holofoil", "Charizard", "Base Set", "004/102", "base1-4", 400.0),
-    ("505:Normal", "Nidoran ♀", "Jungle", "57/64", "base2-57", 2.5),
-    ("506:Normal", "Nidoran ♂", "Jungle", "55/64", "base2-55", 2.5),
-    ("507:Holofoil", "Pikachu (Cosmos Holo)", "SV04: Paradox Rift", "012/182", "", 6.0),
-    ("508:Normal", "Poké Ball", "Jungle", "64/64", "base2-64", 1.0),
-]
 EMPTY = Catalog(empty_cards())
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("watch")
-    rows = pd.concat(
-        curve(
-            card, [price] * 3, name=name, set_name=group, number=number, tcgdex_id=alias or None
-        ).assign(product_id=card.split(":")[0], printing=card.split(":")[1])
-        for card, name, group, number, alias, price in CARDS
-    )
-    rows.to_parquet(folder / "prices.parquet")
-    settings = load_settings(home=folder, store="", tracking=False)
-    assert collect(settings, "file", path=folder / "prices.parquet").accepted == 3 * len(CARDS)
-    return folder
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "watchlist.yaml"
-
-
-@pytest.fixture
-def settings(home: Path, path: Path) -> Settings:
-    return load_settings(home=home, store="", watchlist=path, tracking=False)
-
-
-@pytest.fixture
-def catalog(settings: Settings) -> Catalog:
-    return Catalog(Store.from_settings(settings).cards())
-
-
-@pytest.fixture
-def cli(
-    home: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    """Function that runs ``pokewatch watch`` here; returns exit code, stdout and stderr."""
-    monkeypatch.setenv("POKEWATCH_HOME", str(home))
-    monkeypatch.setenv("POKEWATCH_WATCHLIST", str(path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    get_settings.cache_clear()
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pokewatch", "watch", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return int(caught.value.code or 0), *capsys.readouterr()
-
-    yield run
-    get_settings.cache_clear()
 
 
 def write(path: Path, text: str) -> Path:
@@ -364,7 +296,11 @@ def test_add_list_and_remove(cli: Callable[..., tuple[int, str, str]], path: Pat
     assert "near-mint" in found["prices"]
     assert "1 in another condition" in found["prices"]
     first = found["entries"][0]
-    assert (first["name"], first["crossed"], first["stale"]) == (CARDS[2][1], "above", False)
+    assert (first["name"], first["crossed"], first["stale"]) == (
+        "Charizard ex - 223/197",
+        "above",
+        False,
+    )
     code, out, _ = cli("list")
     assert "above 240.00 CROSSED" in out
     assert "[red] a b" in out

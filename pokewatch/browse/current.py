@@ -1,0 +1,121 @@
+"""The market that all visitors share: read once, replaced whole when newer data is stored."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from functools import cached_property
+
+import pandas as pd
+
+from pokewatch.analysis import card_history
+from pokewatch.analysis.market import Market, market
+from pokewatch.cards.catalog import Catalog
+from pokewatch.evaluation.predictions import model_for, predict_panel
+from pokewatch.operations.status import mark
+from pokewatch.report import facts
+from pokewatch.schema import SIGNAL_HORIZON
+from pokewatch.settings import Settings, get_settings
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 4.0  # seconds between two looks for newer data
+NAMED = ["name", "set_name", "number", "rarity", "printing", "product_kind"]
+ORDER = {"BUY": 0, "SELL": 1, "HOLD": 2}
+
+
+class Current:
+    """The newest prices, what is forecast of them and what came of past calls; never changed."""
+
+    def __init__(self, settings: Settings):
+        self.mark = mark(settings)
+        self.market: Market = market()
+        panel, version = self.market.panel, self.market.data_version
+        self.trained = model_for(settings, "champion", panel.dates[-1])
+        self.forecasts = predict_panel(settings, panel, version, self.trained)
+        self.catalog = Catalog(self.market.known)
+        self.simulated = self.market.simulated
+
+    @cached_property
+    def _by_card(self) -> dict[str, list[int]]:
+        return self.forecasts.groupby("card_id").indices
+
+    def forecast(self, card_id: str) -> pd.DataFrame:
+        """Return a card's forecasts, a row a horizon; none for a card without a price."""
+        return self.forecasts.iloc[self._by_card.get(card_id, [])].sort_values("horizon")
+
+    @cached_property
+    def signals(self) -> pd.DataFrame:
+        """Every card with what is expected of it in a week: BUY, SELL, HOLD, the most first."""
+        week = self.forecasts[self.forecasts["horizon"] == SIGNAL_HORIZON]
+        table = facts.every_card(week, self.market.panel)
+        table = table.merge(self.market.known[["card_id", *NAMED]], on="card_id", how="left")
+        table["solo"] = table["card_id"].map(card_history.solo(self.market)).astype(bool)
+        order = table["signal"].map(ORDER) - table["expected"].abs().rank(pct=True)
+        return table.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """``signals`` by card_id."""
+        return self.signals.set_index("card_id")
+
+    @cached_property
+    def past_calls(self) -> pd.DataFrame:
+        """Past BUY and SELL and what came of them, as ``card_history.past_calls``."""
+        return card_history.past_calls(self.market)
+
+    def prepare(self) -> Current:
+        """Compute what the pages show, so that no visitor waits for it; returns itself."""
+        _ = self.rows, self.past_calls, self._by_card, self.market.cards
+        _ = self.market.quarantine, self.catalog.search("a")
+        return self
+
+
+class _Shared:
+    def __init__(self) -> None:
+        self.current: Current | None = None
+        self.lock = threading.Lock()
+        self.told = ""
+
+
+_shared = _Shared()
+
+
+def current() -> Current:
+    """Return the market that is shown now, read when it is first asked for.
+
+    Raises UsageError where nothing is stored.
+    """
+    with _shared.lock:
+        if _shared.current is None:
+            _shared.current = Current(get_settings())
+        return _shared.current
+
+
+def look() -> None:
+    """Read the market anew where the store or the champion has changed; the old one serves on."""
+    settings = get_settings()
+    try:
+        if _shared.current is None or _shared.current.mark != mark(settings):
+            newer = Current(settings).prepare()
+            _shared.current = newer
+            del newer
+            gc.collect()
+            log.info("showing data version %d", _shared.current.market.data_version)
+        _shared.told = ""
+    except Exception as error:  # whatever it is, the next look may find it mended
+        told = f"the market cannot be read: {type(error).__name__}: {error}"
+        if told != _shared.told:
+            log.error("%s", told)
+        _shared.told = told
+
+
+def keep_looking(end: threading.Event) -> None:
+    """Look every ``LOOK_EVERY`` seconds, in a thread of its own, until ``end`` is set."""
+
+    def run() -> None:
+        while not end.wait(LOOK_EVERY):
+            look()
+
+    threading.Thread(target=run, name="market", daemon=True).start()

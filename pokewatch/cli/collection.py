@@ -1,0 +1,305 @@
+"""More commands of ``pokewatch watch``: buys and sales, sets to complete, files for other apps."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from pokewatch.cli import options
+from pokewatch.cli.options import settings
+from pokewatch.cli.rendering import printable, show
+from pokewatch.cli.watch import (
+    ConditionOption,
+    GradeOption,
+    IgnoreOption,
+    StrictOption,
+    app,
+    known_cards,
+    report,
+)
+from pokewatch.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CardArgument = Annotated[str, Argument(help="Id, alias or name.")]
+PriceOption = Annotated[float, Option("--price", help="USD a copy.")]
+DayOption = Annotated[date | None, options.day_option("--date", "The day; default: today.")]
+NoteOption = Annotated[str, Option(help="Whatever you want to remember.")]
+OutputOption = Annotated[
+    Path | None, Option("--output", help="Write a .csv, .json or .parquet file.")
+]
+
+
+def day_of(on: date | None) -> date:
+    """Return the day of a trade, today where none is named; UsageError for one to come."""
+    today = datetime.now(tz=UTC).date()
+    if on and on > today + timedelta(days=1):  # it may be tomorrow already where the user is
+        raise UsageError(f"--date '{on}' is still to come: write the day of the trade")
+    return on or today
+
+
+@app.command()
+def buy(
+    card: CardArgument,
+    price: PriceOption,
+    quantity: Annotated[int, Option(help="Copies.")] = 1,
+    date: DayOption = None,
+    fees: Annotated[float | None, Option(help="USD on top for all: shipping, tax.")] = None,
+    condition: ConditionOption = None,
+    grade: GradeOption = None,
+    note: NoteOption = "",
+    json: options.JsonFlag = False,
+) -> None:
+    """Add copies that you bought: a lot with its day, price and fees."""
+    from pokewatch.watchlist import edit, entries, lots
+
+    path, catalog = settings().watchlist, known_cards()
+    entries.exact_cents("--price", price)
+    fields = {"card": catalog.resolve(card), "quantity": quantity, "cost": price}
+    fields |= {"bought": day_of(date), "buy_fees": fees, "condition": condition, "grade": grade}
+    new = entries.entry("this buy", fields | {"note": " ".join(note.split())})
+    merged = edit.add(path, [new], catalog)
+    table = lots.lots([new], catalog)[["card_id", "quantity", "lot", "paid"]]
+    show(table, json, table)
+    if not json:
+        how = "more copies of that lot" if merged else "a new entry"
+        sys.stderr.write(f"{path.name}: {how}\n")
+
+
+@app.command()
+def sell(
+    card: CardArgument,
+    price: PriceOption,
+    quantity: Annotated[int, Option(min=1, help="Copies.")] = 1,
+    date: DayOption = None,
+    fees: Annotated[float, Option(min=0, help="USD the whole sale cost you.")] = 0.0,
+    lot: Annotated[
+        str | None, Option(metavar="ID", help="From this lot; default: bought first, sold first.")
+    ] = None,
+    condition: ConditionOption = None,
+    grade: GradeOption = None,
+    note: NoteOption = "",
+    json: options.JsonFlag = False,
+) -> None:
+    """Take copies that you sold out of your list, and keep what they brought."""
+    from pokewatch.watchlist import edit, entries, lots
+
+    path, catalog = settings().watchlist, known_cards()
+    before = entries.read(path)
+    have = entries.parse(before, path.name)
+    wanted = entries.entry("this sale", {"card": card, "condition": condition})
+    now = lots.sell(
+        have,
+        catalog,
+        card,
+        quantity,
+        price,
+        day_of(date),
+        fees,
+        lot,
+        wanted.condition if condition else None,
+        grade,
+        " ".join(note.split()),
+    )
+    edit.write(path, before, now)
+    sales = lots.lots([one for one in now[len(have) :] if one], catalog)
+    table = sales[["card_id", "quantity", "lot", "price", "sale_fees", "received", "paid", "gain"]]
+    show(table, json, table)
+    if not json:
+        left = edit.matching(now, card, catalog)
+        count = sum(one.quantity for at in left if (one := now[at]))
+        sys.stderr.write(f"{path.name}: {count} copies of it left\n")
+
+
+@app.command()
+def history(
+    card: Annotated[str | None, Argument(help="Only of this card: id, alias or name.")] = None,
+    output: OutputOption = None,
+    json: options.JsonFlag = False,
+) -> None:
+    """Show what you bought and sold, day by day, and what the sales brought."""
+    from pokewatch.operations.exports import check_output, write_frame
+    from pokewatch.watchlist import edit, entries, lots
+
+    if output:
+        check_output(output)
+    path, catalog = settings().watchlist, known_cards()
+    listed = entries.parse(entries.read(path), path.name)
+    if card is not None:
+        wanted = edit.card_of(entries.Entry(card=card), catalog)
+        listed = [one for one in listed if edit.card_of(one, catalog) == wanted]
+        if not listed:
+            catalog.resolve(card)  # the error lists what looks like it
+            raise UsageError(f"'{path.name}' has no copy of '{card}', held or sold")
+    table = lots.transactions(lots.lots(listed, catalog))
+    names = catalog.cards.drop_duplicates("card_id").set_index("card_id")["name"]
+    table.insert(4, "name", table["card_id"].map(names))
+    if output:
+        write_frame(table, output)
+        sys.stderr.write(f"{len(table)} buys and sales written to {output}\n")
+        return
+    bought, sold = table[table["type"] != "sell"], table[table["type"] == "sell"]
+    sums = {
+        "paid": round(-bought["amount"].sum(), 2),
+        "received": round(sold["amount"].sum(), 2),
+        "realised gain": round(sold["gain"].sum(), 2),
+    }
+    if unknown := int(bought["amount"].isna().sum()):
+        sums["lots without a cost, in no sum"] = unknown
+    shown = table.drop(columns=["card_id"]).replace({"grade": {"": None}, "note": {"": None}})
+    show(table, json, shown.dropna(axis=1, how="all"), sums, limit=None)
+
+
+@app.command("import-sales")
+def import_sales(
+    file: Annotated[Path, Argument(help="A log of sales, or of buys and sales, as CSV.")],
+    gone: Annotated[
+        bool,
+        Option("--gone", help="The copies are in your list no more: take none out of it."),
+    ] = False,
+    map: options.MapOption = None,
+    ignore: IgnoreOption = None,
+    currency: options.CurrencyOption = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show it, write nothing.")] = False,
+    strict: StrictOption = False,
+    json: options.JsonFlag = False,
+) -> None:
+    """Take sales from a CSV log out of your list: columns date, card, price, quantity, fees."""
+    from pokewatch.watchlist import edit, entries, importers, lots
+
+    path, catalog = settings().watchlist, known_cards()
+    before = entries.read(path) if path.exists() else ""
+    have = entries.parse(before, path.name)
+    found = importers.load(
+        file,
+        catalog,
+        options.columns_of(map),
+        ignore or [],
+        currency or "",
+        settings().eur_usd,
+        sales=True,
+    )
+    now, refused = lots.apply(have, found.entries, catalog, gone)
+    found.problems += [(found.lines[at], reason) for at, reason in refused.items()]
+    taken = [one for at, one in enumerate(found.entries) if at not in refused]
+    sales = [one for one in taken if isinstance(one, entries.Sale)]
+    if not gone and any(one.cost is not None for one in sales):
+        sys.stderr.write("costs in the file are not taken: those of your own lots count\n")
+    known = {
+        (edit.card_of(one, catalog), one.price, one.date)
+        for one in have
+        if isinstance(one, entries.Sale)
+    }
+    again = sum((edit.card_of(one, catalog), one.price, one.date) in known for one in sales)
+    reasons = report(found, file, strict, len(taken))
+    edit.write(path, before, now, dry=dry_run)
+    table = lots.lots([one for one in now[len(have) :] if one], catalog)
+    table = table[table["sold"].notna()]
+    table = table[["sold", "card_id", "quantity", "lot", "price", "received", "paid", "gain"]]
+    counts = {
+        "sales": len(sales),
+        "buys": len(taken) - len(sales),
+        "left_out": len(found.problems) + len(found.skipped),
+        "received": round(table["received"].sum(), 2),
+        "realised_gain": round(table["gain"].sum(), 2),
+        "written": not dry_run,
+    }
+    people = {name.replace("_", " "): value for name, value in counts.items()}
+    rows = {"rows": table.assign(sold=table["sold"].dt.strftime("%Y-%m-%d"))}
+    show({**counts, **rows, **reasons}, json, table, people)
+    if again and not json:
+        sys.stderr.write(
+            f"{again} sales with the card, day and price of one that was there: a file imported "
+            "twice counts twice\n"
+        )
+
+
+@app.command("set")
+def set_(
+    name: Annotated[str, Argument(metavar="SET", help="Its name or code, such as sv4pt5.")],
+    horizon: Annotated[int, Option(min=1, help="Days ahead of the forecasts.")] = 7,
+    output: OutputOption = None,
+    json: options.JsonFlag = False,
+) -> None:
+    """Show what you have and lack of a set, what that costs, and what can wait."""
+    from pokewatch.analysis.collection import complete_set
+    from pokewatch.operations.exports import check_output, write_frame
+
+    if output:
+        check_output(output)
+    table = complete_set(settings(), name, horizon)
+    about = {key: value for key, value in table.attrs.items() if key != "unclear"}
+    table.attrs, unclear = {}, table.attrs["unclear"]
+    if output:
+        write_frame(table, output)
+        sys.stderr.write(f"{len(table)} printings written to {output}\n")
+        return
+    predicted = about["predicted_on"]
+    about["predicted_on"] = None if predicted is None else f"{predicted:%Y-%m-%d}"
+    lacking = table[table["have"] == 0].drop(columns=["have"])
+    shown = lacking.assign(expected=[_change(one) for one in lacking["expected"]])
+    people: list[Any] = [shown] if len(lacking) else ["nothing is lacking"]
+    totals = {key.replace("_", " "): value for key, value in about.items() if key != "simulated"}
+    totals["cost of all that lacks (USD)"] = totals.pop("cost")
+    show({**about, "horizon": horizon, "cards": table}, json, *people, totals, limit=None)
+    if unclear:
+        sys.stderr.write(
+            f"{unclear} entries of your list name no one card and are not counted: "
+            "'pokewatch watch list' says which\n"
+        )
+    if predicted is None:
+        sys.stderr.write("nothing is predicted yet: run 'pokewatch predict --all'\n")
+
+
+def _change(value: float) -> str | None:
+    """Return an expected change for people."""
+    return None if value != value else f"{value:+.1%}"
+
+
+@app.command("export")
+def export_(
+    style: Annotated[
+        Literal["csv", "tcgplayer", "collectr", "cardmarket", "insurance"],
+        Option("--format", help="Whose columns; insurance: a list for your insurer."),
+    ] = "csv",
+    output: Annotated[
+        Path | None, Option("--output", help="Write this file; default: to the terminal.")
+    ] = None,
+) -> None:
+    """Write your cards as a CSV file that other apps import."""
+    from pokewatch.files import atomic_write
+    from pokewatch.operations.exports import no_formulas
+    from pokewatch.store.tables import Store
+    from pokewatch.watchlist import entries, exporters, lots, portfolio
+
+    listed = entries.load(settings().watchlist)
+    held, day = entries.valued(settings(), listed)
+    cards = Store.from_settings(settings()).cards()
+    table: pd.DataFrame
+    if style == "insurance":
+        last = held.dropna(subset=["price"]).drop_duplicates("card_id").set_index("card_id")
+        table = portfolio.insurance(lots.lots(listed, known_cards()), cards, last["price"])
+    else:
+        table = exporters.exported(held, cards, style, day)
+    separator = exporters.DELIMITERS.get(style, ",")
+    text = no_formulas(table).to_csv(index=False, sep=separator, date_format="%Y-%m-%d")
+    if output is None:
+        sys.stdout.write(printable_lines(text))
+    else:
+        with atomic_write(output) as draft:
+            draft.write_bytes(text.encode("utf-8"))
+    if len(table) < len(held):
+        sys.stderr.write(
+            f"{len(held) - len(table)} entries of graded copies left out: "
+            f"{style} has no column for a grade\n"
+        )
+
+
+def printable_lines(text: str) -> str:
+    """Return lines without signs that a terminal would act on."""
+    return "".join(f"{printable(line)}\n" for line in text.splitlines())

@@ -1,0 +1,100 @@
+"""What a card's page shows, without a browser."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+from evil_market import DAYS, EVIL
+
+from pokewatch.analysis import card_history
+from pokewatch.analysis.market import market
+from pokewatch.browse import current
+from pokewatch.browse.cards import cards
+from pokewatch.browse.portfolio import portfolio
+from pokewatch.errors import UsageError
+from pokewatch.settings import Settings, get_settings, load_settings
+
+
+@pytest.fixture
+def home(filled: Settings, tmp_path, monkeypatch):
+    """The settings of the process are those of the small market."""
+    (tmp_path / "watchlist.yaml").write_text("- {card: 77:Holofoil, cost: 2}", encoding="utf-8")
+    monkeypatch.setenv("POKEWATCH_HOME", str(filled.home))
+    monkeypatch.setenv("POKEWATCH_WATCHLIST", str(tmp_path / "watchlist.yaml"))
+    monkeypatch.setattr(current._shared, "current", None)
+    get_settings.cache_clear()
+    yield filled
+    get_settings.cache_clear()
+
+
+def test_only_the_printing_that_moved_alone_is_solo(home):
+    alone = card_history.solo(market())
+    assert alone[alone].index.tolist() == ["77:Holofoil"]
+    assert card_history.printings(market(), "77:Holofoil").index.tolist() == [
+        "77:Holofoil",
+        "77:Reverse Holofoil",
+    ]
+
+
+def test_a_night_s_call_goes_before_that_of_the_walk_forward(home, monkeypatch):
+    day = pd.Timestamp("2025-05-26")
+    row = {"card_id": "1:Normal", "date": day, "horizon": 7, "price": 2.0, "y": 3.0}
+    row |= {"y_hat": 2.5, "lower": 1.0, "upper": 4.0, "model": "fair_value", "signal": "SELL"}
+    tested = pd.DataFrame([row, row | {"date": day - pd.Timedelta(days=1), "signal": "BUY"}])
+    live = tested.iloc[:1].assign(signal="BUY")
+    monkeypatch.setattr(card_history.track_record, "live", lambda *_: live)
+    monkeypatch.setattr(card_history.registry, "past_forecasts", lambda *_: tested)
+    calls = card_history.past_calls(market())
+    assert calls[["signal", "kind", "right"]].to_numpy().tolist() == [
+        ["BUY", "live", True],
+        ["BUY", "walk-forward", True],
+    ]
+
+
+def test_a_notebook_shows_figures_with_names_as_text(home):
+    drawn = cards(card="77:Holofoil", days=91, top=5).servable()._repr_html_()
+    assert "<img" not in drawn
+    assert "&lt;img" in drawn
+    assert "80 % chance between" in drawn
+    assert "only this printing moved" in drawn
+    assert drawn.count("<svg") == 2
+    mine = portfolio(top=5).servable()._repr_html_()
+    assert "<img" not in mine
+    assert "Insurance list" in mine
+
+
+def test_a_page_says_what_it_cannot_open(home):
+    with pytest.raises(UsageError, match="unknown card 'nonsense'"):
+        cards(card="nonsense")
+    with pytest.raises(UsageError, match="days=0, top=10: each must be 1 or more"):
+        cards(days=0)
+    with pytest.raises(UsageError, match="top=0 must be 1 or more"):
+        portfolio(top=0)
+
+
+def test_the_market_is_read_once_and_anew_when_it_has_changed(home, monkeypatch, caplog):
+    first = current.current()
+    current.look()
+    assert current.current() is first
+    monkeypatch.setattr(current, "mark", lambda _: "other")
+    current.look()
+    second = current.current()
+    assert second is not first
+    monkeypatch.setattr(current, "mark", lambda _: 1 / 0)
+    current.look()
+    current.look()
+    assert current.current() is second
+    assert len(re.findall("the market cannot be read: ZeroDivisionError", caplog.text)) == 1
+
+
+def test_signals_come_in_the_order_of_what_is_expected(home):
+    rows = current.current().signals
+    assert len(rows) == 32
+    assert rows["signal"].map(current.ORDER).is_monotonic_increasing
+    for _, part in rows.groupby("signal"):
+        assert part["expected"].abs().is_monotonic_decreasing
+    assert rows.loc[rows["card_id"] == "77:Holofoil", "name"].item() == EVIL
+    assert len(current.current().market.dates) == DAYS
+    assert load_settings(home=home.home, _env_file=None).browse_origins == []
