@@ -49,7 +49,8 @@ class Money:
     """How stored amounts are written: called with one, it returns the text in ``currency``.
 
     rate: of ``currency`` for one of ``stored``, the currency of the amounts; day: the rate's. note:
-    what a reader should know of the two, "" where nothing is converted.
+    what a reader should know of the two, "" where nothing is to be converted; doubtful: the rate is
+    old or, so that nothing is converted, missing.
     """
 
     currency: str = "USD"
@@ -57,6 +58,7 @@ class Money:
     rate: float = 1.0
     day: date | None = None
     note: str = ""
+    doubtful: bool = False
 
     def __call__(
         self, value: Any, *, sign: bool = False, short: bool = False, unknown: str = DASH
@@ -71,6 +73,11 @@ class Money:
         if self.currency in BEHIND:
             return f"{before}{amount} {BEHIND[self.currency]}"
         return f"{before}{SIGNS.get(self.currency, f'{self.currency} ')}{amount}"
+
+    @property
+    def name(self) -> str:
+        """The currency in a sentence."""
+        return "dollars" if self.currency == "USD" else self.currency
 
     @property
     def plain(self) -> bool:

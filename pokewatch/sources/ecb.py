@@ -137,9 +137,9 @@ def display(settings: Settings) -> Money:
     rate = kept.of(wanted, stored) if kept else None
     if kept is None or rate is None:
         note = f"Amounts are in {stored}: no rate of {wanted} is known yet; 'pokewatch rates' asks"
-        return Money(stored, stored, note=f"{note} for it.")
+        return Money(stored, stored, note=f"{note} for it.", doubtful=True)
     note = f"Amounts are in {wanted}, those of past days too, at the European Central Bank's rate"
     note += f" of {kept.day}: 1 {stored} = {rate:.6g} {wanted}."
-    if kept.days_old > OLD:
+    if old := kept.days_old > OLD:
         note += f" That rate is {kept.days_old} days old; 'pokewatch rates' asks for a newer one."
-    return Money(wanted, stored, rate, kept.day, note)
+    return Money(wanted, stored, rate, kept.day, note, old)
