@@ -41,6 +41,7 @@ def collect(
 ) -> None:
     """Bring one snapshot, or a file, through quality into the store."""
     from pokewatch.quality import ingest
+    from pokewatch.sources import ecb, home_of
 
     counts = ingest.collect(
         settings(),
@@ -53,6 +54,7 @@ def collect(
         currency=currency,
         progress=sys.stderr.isatty(),
     )
+    ecb.refresh(home_of(counts.source, [], settings()))
     show(counts.as_dict(), json, summary(counts))
     if counts.incomplete:
         raise GateError(counts.incomplete)
@@ -102,6 +104,23 @@ def backfill(
         else f"nothing to do: every archived day from {since} to {last} is stored"
     )
     show({**total.as_dict(), "days": days}, json, *people)
+
+
+@app.command()
+def rates(json: options.JsonFlag = False) -> None:
+    """Ask for the day's exchange rates, once a day, and show how amounts are converted."""
+    from pokewatch.sources import ecb
+
+    found, money = ecb.update(settings()), options.money()
+    value = {
+        "date": f"{found.day}",
+        "asked": found.asked.isoformat(timespec="seconds"),
+        "for_one_eur": found.rates,
+        "stored": money.stored,
+        "shown": money.currency,
+        "rate": money.rate,
+    }
+    show(value, json, value, money.note or f"Amounts are shown in {money.currency}.")
 
 
 @app.command()
