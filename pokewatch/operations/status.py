@@ -72,7 +72,7 @@ def unpriced_since(
 ) -> date | None:
     """Return the newest day after the last prices for which services had cards without a price."""
     missing = quarantined["reason"].eq("price_missing")
-    missing &= quarantined["source"].ne(completeness.UNMEASURED)
+    missing &= ~quarantined["source"].isin(completeness.UNMEASURED)
     days = quarantined.loc[missing & quarantined["date"].gt(last), "date"]
     days = days[days <= today]
     return None if days.empty else days.max().date()
