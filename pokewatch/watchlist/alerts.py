@@ -69,6 +69,7 @@ def message(crossing: Crossing, name: str, money: Money = usd) -> str:
         f"{' '.join(name.split())} stood at {money(crossing.price)} on {crossing.date}: "
         f"at or {crossing.side} your target of {money(crossing.target)}."
     )
-    if crossing.condition == Condition.near_mint:
-        return text
-    return f"{text} This is the near-mint price; yours is {crossing.condition.replace('_', ' ')}."
+    if crossing.condition != Condition.near_mint:
+        worn = crossing.condition.replace("_", " ")
+        text += f" This is the near-mint price; yours is {worn}."
+    return f"{text} {money.note}".rstrip()

@@ -14,7 +14,8 @@ from pytest_httpserver import HTTPServer
 from web import Web
 from werkzeug import Response
 
-from pokewatch.errors import SourceError, UsageError
+from pokewatch.cli import prices
+from pokewatch.errors import GateError, SourceError, UsageError
 from pokewatch.models.panel import open_panel
 from pokewatch.operations import watch_history
 from pokewatch.operations.watch_history import Filled, fill
@@ -304,3 +305,23 @@ def test_a_damaged_note_only_costs_requests(web: Web, settings: Settings) -> Non
     for text in ("{", "[]", json.dumps({"told": {"7:Holofoil": "soon"}})):
         path.write_text(text, encoding="utf-8")
         assert fill(settings).counts.accepted == 0
+
+
+def test_the_command_tells_what_came_and_what_did_not(
+    web: Web, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(prices, "settings", lambda: settings)
+    watch(settings, "sv1-1", "8:Normal", "9:Normal")
+    serve(web, 7)
+    with pytest.raises(GateError, match=r"1 cards could not be filled \(8:Normal\): run it again"):
+        prices.backfill(watchlist=True)
+    shown = capsys.readouterr().out
+    assert "sv1-1  days 28\n" in shown
+    assert "not filled: 8:Normal: " in shown
+    assert "not filled: 9:Normal: sealed" in shown
+    assert "accepted" in shown
+    serve(web, 8)
+    prices.backfill(watchlist=True, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["source"], told["accepted"], told["cards"]) == (HISTORY, 28, {"8:Normal": 28})
+    assert (told["before"], list(told["left"]), told["failed"]) == (["sv1-1"], ["9:Normal"], {})
