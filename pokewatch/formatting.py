@@ -1,13 +1,24 @@
-"""How figures are written for people: percentages, US dollars, numbers, durations, lists."""
+"""How figures are written for people: percentages, money, numbers, durations, lists."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pandas as pd
 
 DASH = "–"
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "BRL": "R$", "CAD": "CA$", "AUD": "A$"}
+SIGNS |= {"NZD": "NZ$", "HKD": "HK$", "SGD": "S$", "MXN": "MX$", "CNY": "CN¥", "KRW": "₩"}
+SIGNS |= {"INR": "₹", "ILS": "₪", "PHP": "₱", "TRY": "₺", "THB": "฿"}
+BEHIND = {"PLN": "zł", "CZK": "Kč", "HUF": "Ft"}  # all others: the code before the amount
+WHOLE = {"JPY", "KRW", "ISK"}  # currencies without a smaller unit
+# Columns and fields that hold amounts.
+AMOUNTS = {"market_price", "low_price", "mid_price", "high_price", "last_price", "fair_value"}
+AMOUNTS |= {"fair_price", "lower", "upper", "price", "value", "cost", "gain", "before", "y"}
+AMOUNTS |= {"target_above", "target_below", "value_1", "value_7", "value_30"}
 
 
 def is_known(value: Any) -> bool:
@@ -33,12 +44,66 @@ def percent(value: Any, digits: int = 1, *, sign: bool = False, unknown: str = D
     return number(100 * value, digits, sign=sign) + " %"
 
 
-def usd(value: Any, *, sign: bool = False, short: bool = False, unknown: str = DASH) -> str:
-    """Return US dollars: $1,234.50, with ``sign`` +$3.00; short: without cents from $1,000 on."""
-    if not is_known(value):
-        return unknown
-    before = "−" if value < 0 else "+" if sign and value > 0 else ""
-    return f"{before}${abs(value):,.{0 if short and abs(value) >= 1000 else 2}f}"
+@dataclass(frozen=True)
+class Money:
+    """How stored amounts are written: called with one, it returns the text in ``currency``.
+
+    rate: of ``currency`` for one of ``stored``, the currency of the amounts; day: the rate's. note:
+    what a reader should know of the two, "" where nothing is to be converted; doubtful: the rate is
+    old or, so that nothing is converted, missing.
+    """
+
+    currency: str = "USD"
+    stored: str = "USD"
+    rate: float = 1.0
+    day: date | None = None
+    note: str = ""
+    doubtful: bool = False
+
+    def __call__(
+        self, value: Any, *, sign: bool = False, short: bool = False, unknown: str = DASH
+    ) -> str:
+        """Return an amount: $1,234.50, with ``sign`` +$3.00; short: no cents from 1,000 on."""
+        if not is_known(value):
+            return unknown
+        value = value * self.rate
+        before = "−" if value < 0 else "+" if sign and value > 0 else ""
+        whole = self.currency in WHOLE or (short and abs(value) >= 1000)
+        amount = f"{abs(value):,.{0 if whole else 2}f}"
+        if self.currency in BEHIND:
+            return f"{before}{amount} {BEHIND[self.currency]}"
+        return f"{before}{SIGNS.get(self.currency, f'{self.currency} ')}{amount}"
+
+    @property
+    def name(self) -> str:
+        """The currency in a sentence."""
+        return "dollars" if self.currency == "USD" else self.currency
+
+    @property
+    def plain(self) -> bool:
+        """Whether amounts are US dollars, as every bare number is."""
+        return self.currency == self.stored == "USD"
+
+    @property
+    def converts(self) -> bool:
+        """Whether amounts are shown in another currency than they are stored in."""
+        return self.currency != self.stored
+
+    def about(self) -> dict[str, Any]:
+        """Return what programs are told of a conversion, {} without one."""
+        told = {"currency": self.currency, "rate": self.rate, "date": self.day}
+        return {"display": told} if self.converts else {}
+
+    def beside(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return rows with ``display_currency`` and ``display_*`` beside their amounts, if any."""
+        names = [name for name in frame.columns if name in AMOUNTS] if self.converts else []
+        if not names:
+            return frame
+        shown = {f"display_{name}": (frame[name] * self.rate).round(4) for name in names}
+        return frame.assign(display_currency=self.currency, **shown)
+
+
+usd = Money()
 
 
 def days(count: int) -> str:

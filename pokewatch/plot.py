@@ -17,6 +17,7 @@ from pokewatch.analysis.permutation_importance import permutation_importance
 from pokewatch.charts import market as _market
 from pokewatch.charts import scores as _scores
 from pokewatch.charts.style import new_axes, nothing, screen, shorter
+from pokewatch.sources import ecb
 
 TOO_YOUNG = "nothing to draw yet: the history is too short"
 
@@ -97,7 +98,9 @@ def price(
     title = shorter(", ".join(str(part) for part in about if part), 70)
     with screen():
         forecast = card.fair_value() if fair_value else None
-        return _market.price(card.prices.tail(days), forecast, title, ax)
+        return _market.price(
+            card.prices.tail(days), forecast, title, ax, ecb.display(card.market.settings)
+        )
 
 
 def skill(scores: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:

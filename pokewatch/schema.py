@@ -48,6 +48,7 @@ PREDICTION_COLUMNS = [
 HORIZONS = (1, 7, 14, 30)
 SIGNAL_HORIZON = 7  # days ahead of the signals that a report shows
 MODEL = "fair_value"
+HISTORY = "pokemonpricetracker_history"  # the source of past days that are filled later
 SIMULATED = "simulated"  # the source whose prices are invented, and labelled so
 
 _utc = pa.timestamp("us", tz="UTC")

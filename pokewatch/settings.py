@@ -22,6 +22,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pokewatch.errors import PokewatchError, UsageError
 
 _checkout = Path(__file__).resolve().parent.parent
+# What the European Central Bank publishes rates of.
+CURRENCIES = (
+    "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PHP PLN "
+    "RON SEK SGD THB TRY USD ZAR"
+)
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
 PROJECT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
 
@@ -53,6 +58,10 @@ class Settings(BaseSettings):
     source: str = Field("simulated", description="source used when a command names none")
     fallback: list[str] = Field(
         [], description="sources asked for what the first one did not deliver"
+    )
+    currency: str = Field("USD", description="currency that amounts are shown in, such as EUR")
+    ecb_url: str = Field(
+        "https://www.ecb.europa.eu/stats/eurofxref", description="base URL of the ECB's rates"
     )
     seed: int = Field(7, ge=0, description="seed of models and of the simulated market")
 
@@ -161,7 +170,15 @@ class Settings(BaseSettings):
                 raise ValueError("write each host as name or name:port, without https:// and '*'")
         return value
 
-    @field_validator("home", "watchlist", mode="before")
+    @field_validator("currency")
+    @classmethod
+    def _with_a_rate(cls, value: str) -> str:
+        code = value.strip().upper()
+        if code not in CURRENCIES.split():
+            raise ValueError(f"write one of {CURRENCIES.replace(' ', ', ')}")
+        return code
+
+    @field_validator("home", "watchlist", "currency", mode="before")
     @classmethod
     def _named(cls, value: object, info: ValidationInfo) -> object:
         """Take an empty value for the default, as the script for cron does."""

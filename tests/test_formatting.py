@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pokewatch.formatting import DASH, days, duration, listed, number, percent, usd
+from pokewatch.formatting import DASH, Money, days, duration, listed, number, percent, usd
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,33 @@ def test_percent(value, options, text):
 )
 def test_usd(value, options, text):
     assert usd(value, **options) == text
+
+
+@pytest.mark.parametrize(
+    ("money", "value", "options", "text"),
+    [
+        (Money("EUR", rate=0.5), 2469.0, {}, "€1,234.50"),
+        (Money("EUR", rate=0.5), -3, {"sign": True}, "−€1.50"),
+        (Money("GBP", rate=2.0), 600, {"short": True}, "£1,200"),
+        (Money("JPY", rate=150.0), 12.34, {"sign": True}, "+¥1,851"),
+        (Money("BRL", rate=5.0), 0.1, {}, "R$0.50"),
+        (Money("PLN", rate=4.0), 2.5, {}, "10.00 zł"),
+        (Money("CHF", rate=1.0), -2.5, {}, "−CHF 2.50"),
+        (Money("EUR", "EUR"), np.nan, {"unknown": ""}, ""),
+    ],
+)
+def test_money_has_the_sign_place_and_decimals_of_its_currency(money, value, options, text):
+    assert money(value, **options) == text
+
+
+def test_only_dollars_stored_as_dollars_are_plain():
+    assert usd == Money()
+    assert [Money().plain, Money("EUR", rate=2).plain, Money("EUR", "EUR").plain] == [
+        *(True, False, False)
+    ]
+    assert [Money().converts, Money("EUR", rate=2).converts, Money("EUR", "EUR").converts] == [
+        *(False, True, False)
+    ]
 
 
 def test_number():

@@ -15,11 +15,11 @@ import pandas as pd
 from pokewatch.cards.catalog import Catalog, similar
 from pokewatch.errors import UsageError
 from pokewatch.evaluation.predictions import predict
-from pokewatch.formatting import usd
 from pokewatch.models.panel import Panel, open_panel, price_sources
 from pokewatch.quality import rules
 from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings, get_settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 
 Day = date | str | None
@@ -390,7 +390,8 @@ class Market:
         if moved.empty:
             return head
         shown = moved.rename(columns={"change": "in a week", "set_name": "set"})
-        formats = {"in a week": "{:+.1%}".format, "before": usd, "price": usd}
+        money = ecb.display(self.settings)
+        formats = {"in a week": "{:+.1%}".format, "before": money, "price": money}
         table = shown.to_html(index=False, border=0, formatters=formats, na_rep="")
         return f'{head}<div class="mathjax_ignore">{table}</div>'
 
@@ -490,7 +491,8 @@ class Card:
             for days in (7, 30)
             if (change := self.change(days)) == change
         )
-        said = f"{usd(info['last_price'], short=True)} on {info['last_date']:%Y-%m-%d}"
+        money = ecb.display(self.market.settings)
+        said = f"{money(info['last_price'], short=True)} on {info['last_date']:%Y-%m-%d}"
         said += f" ({moved})" if moved else ""
         said += " · <em>simulated</em>" if self.market.simulated else ""
         line = svg(sparkline, self.prices.tail(90), "prices of the last 90 days")

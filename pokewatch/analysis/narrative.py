@@ -14,17 +14,22 @@ from pokewatch.analysis.verdict import INTERVAL_SLACK, UNSCORED, verdict
 from pokewatch.evaluation.metrics import TIMING
 from pokewatch.evaluation.training import Experiment
 from pokewatch.formatting import days as days_of
-from pokewatch.formatting import duration, listed, number, percent, usd
+from pokewatch.formatting import duration, listed, number, percent
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.schema import MODEL
 from pokewatch.settings import get_settings
+from pokewatch.sources import ecb
 
 CLEAR = 0.05  # rank correlation from which on past moves say something about the next ones
 FULL_YEARS = 24  # months of record without which a season is no season
 SIMULATED = "**These prices are simulated.** "
-_price = partial(usd, short=True)
 _change = partial(percent, sign=True, unknown="unknown")
 _share = partial(percent, digits=0, unknown="unknown")
+
+
+def _price(value: float) -> str:
+    """Return an amount in the currency of the settings."""
+    return ecb.display(get_settings())(value, short=True)
 
 
 def _text(*sentences: str) -> Markdown:
@@ -56,7 +61,8 @@ def market(what: Market) -> Markdown:
         f"{f' ({listed(kinds)})' if kinds else ''} on {len(index):,} days up to "
         f"{what.dates[-1]:%Y-%m-%d}. One of each costs {_price(what.cards['last_price'].sum())} "
         f"today. The index {_moved(index.iloc[-1] / index.iloc[0] - 1)} over the whole time and "
-        f"{_moved(index.iloc[-1] / index.iloc[-1 - month] - 1)} in the last {month} days."
+        f"{_moved(index.iloc[-1] / index.iloc[-1 - month] - 1)} in the last {month} days.",
+        *filter(None, [ecb.display(what.settings).note]),
     )
 
 
@@ -73,6 +79,7 @@ def card(what: Card) -> Markdown:
         f"In {row['horizon']} days the model expects {_price(row['fair_value'])}, with 80 % chance "
         f"between {_price(row['lower'])} and {_price(row['upper'])}: **{row['signal']}**.",
         row["reason"],
+        *filter(None, [ecb.display(get_settings()).note]),
     )
 
 
@@ -231,9 +238,10 @@ def equity(frame: pd.DataFrame) -> Markdown:
         return _text(UNSCORED)
     last, curves = frame.iloc[-1], frame[["followed", "held"]]
     fall = (1 - curves / curves.cummax()).max()
+    money = ecb.display(get_settings()).name
     better = "beats" if last["followed"] > last["held"] else "loses against"
     return _text(
-        f"From {frame['date'].iloc[0]:%Y-%m-%d} to {last['date']:%Y-%m-%d}, 100 dollars put into "
+        f"From {frame['date'].iloc[0]:%Y-%m-%d} to {last['date']:%Y-%m-%d}, 100 {money} put into "
         f"every BUY became {last['followed']:.0f} after the {_share(get_settings().fee)} that each "
         f"sale costs ({last['before_fees']:.0f} before it), and {last['held']:.0f} in all cards "
         f"of the first day, bought once and sold at the end: trading each signal {better} holding.",

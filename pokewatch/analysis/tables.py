@@ -8,8 +8,10 @@ from functools import partial
 import pandas as pd
 from IPython.display import HTML
 
-from pokewatch.formatting import duration, percent, usd
+from pokewatch.formatting import duration, percent
 from pokewatch.schema import MODEL
+from pokewatch.settings import get_settings
+from pokewatch.sources import ecb
 
 MONEY = {"price", "y", "before", "value", "last_price", "market_price", "fair_value"}
 MONEY |= {"lower", "upper"}
@@ -21,7 +23,6 @@ TIMES = {"cold", "warm", "seconds", "build", "fit", "forecast"}
 NAMES = {"y": "price later", "n": "forecasts"}
 WRITERS: dict[str, Callable[..., str]] = {
     **dict.fromkeys(TIMES, duration),
-    **dict.fromkeys(MONEY, partial(usd, short=True, unknown="")),
     **dict.fromkeys(SHARES, partial(percent, unknown="unknown")),
     **dict.fromkeys(SIGNED, partial(percent, sign=True, unknown="unknown")),
 }
@@ -29,10 +30,12 @@ WRITERS: dict[str, Callable[..., str]] = {
 
 def show(frame: pd.DataFrame, top: int | None = None, drop: Iterable[str] = ()) -> HTML:
     """Return a frame's first ``top`` rows (default: all) as an HTML table; names are escaped."""
+    money = partial(ecb.display(get_settings()), short=True, unknown="")
+    writers = WRITERS | dict.fromkeys(MONEY, money)
     shown = frame.drop(columns=[*drop]).head(len(frame) if top is None else top).copy()
     for name, column in shown.items():
-        if name in WRITERS:
-            shown[name] = [WRITERS[name](value) for value in column]
+        if name in writers:
+            shown[name] = [writers[name](value) for value in column]
         elif pd.api.types.is_datetime64_any_dtype(column):
             shown[name] = column.dt.strftime("%Y-%m-%d")
         elif pd.api.types.is_float_dtype(column):

@@ -12,17 +12,18 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from pokewatch.charts import style
 from pokewatch.charts.style import ACCENT, DOWN, INK, LINE, UP
+from pokewatch.formatting import Money, number, percent, usd
 from pokewatch.formatting import days as days_of
-from pokewatch.formatting import number, percent, usd
 
 WIDEST = 0.3  # moves beyond it are counted at the edge
 FLAT = 0.0005  # changes below it are drawn in neither colour
 
 
-def sparkline(prices: pd.Series, ax: Axes, days: int = 0) -> Axes:
+def sparkline(prices: pd.Series, ax: Axes, days: int = 0, money: Money = usd) -> Axes:
     """Draw a card's prices (USD, index of dates) as a bare line with its end marked.
 
-    days: draw the last ones in the colour of their change, and write the extremes at the axes.
+    days: draw the last ones in the colour of their change, and write the extremes at the axes, as
+    ``money`` writes amounts.
     """
     ax.set_axis_off()
     known = prices.dropna()
@@ -40,7 +41,7 @@ def sparkline(prices: pd.Series, ax: Axes, days: int = 0) -> Axes:
         ax.set_axis_on()
         ax.tick_params(length=0)
         ax.set_yticks([low, high] if high > low * 1.005 else [high])
-        style.ticks(ax.yaxis, usd, short=True)
+        style.ticks(ax.yaxis, money, short=True)
         ax.set_xticks([start, end], [f"{day.day} {day:%b}" for day in (start, end)])
         for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
             text.set(ha=side)
@@ -59,10 +60,12 @@ def price(
     forecast: pd.DataFrame | None = None,
     title: str = "",
     ax: Axes | None = None,
+    money: Money = usd,
 ) -> Axes:
     """Draw a card's prices (USD, index of dates) and what is forecast from the last one on.
 
-    forecast: a row a horizon (days) with fair_value, lower, upper (USD).
+    forecast: a row a horizon (days) with fair_value, lower, upper (USD); money: how amounts are
+    written.
     """
     axes = style.new_axes(ax, title, prices)
     axes.plot(prices.index, prices.to_numpy(), color=INK, linewidth=1.5)
@@ -75,10 +78,10 @@ def price(
         axes.fill_between(when, low, high, color=ACCENT, alpha=0.18, linewidth=0)
         axes.plot(when, middle, color=ACCENT, linewidth=1.8)
         span = days_of(forecast["horizon"].iloc[-1])
-        text = f"fair value in {span}\n{usd(middle[-1], short=True)}"
+        text = f"fair value in {span}\n{money(middle[-1], short=True)}"
         style.label(axes, text, (when[-1], middle[-1]), (6, 0), va="center", color=ACCENT)
     style.dated(axes)
-    style.ticks(axes.yaxis, usd, short=True)
+    style.ticks(axes.yaxis, money, short=True)
     return axes
 
 

@@ -45,4 +45,4 @@ def cards(
     elif names is not None:
         show(add_names(settings(), names), json)
     else:
-        show(list_cards(settings(), " ".join(words) or None), json)
+        show(list_cards(settings(), " ".join(words) or None), json, money=options.money())

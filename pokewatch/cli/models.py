@@ -31,7 +31,8 @@ def signals(
 
     found = predictions.best_signals(settings(), date, model=model)
     names = ["signal", "card_id", "name", "market_price", "fair_value", "lower", "upper", "reason"]
-    show(found, json, "no BUY and no SELL: HOLD everything" if found.empty else found[names])
+    table = "no BUY and no SELL: HOLD everything" if found.empty else found[names]
+    show(found, json, table, money=options.money())
 
 
 @app.command()
@@ -62,7 +63,7 @@ def predict(
         sys.stderr.write(f"{len(predictions):,} predictions written to {output}\n")
     if json or output is None:
         table = predictions.drop(columns=["model", "data_version"])
-        show(predictions, json, table, limit=50 if all else None)
+        show(predictions, json, table, limit=50 if all else None, money=options.money())
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pokewatch import __version__
 from pokewatch.errors import UsageError
 
 if TYPE_CHECKING:
+    from pokewatch.formatting import Money
     from pokewatch.settings import Settings
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -83,6 +84,13 @@ def program(
     ] = False,
 ) -> None:
     """Take the options that belong to no command."""
+
+
+def money() -> Money:
+    """Return how amounts are written for people."""
+    from pokewatch.sources import ecb
+
+    return ecb.display(settings())
 
 
 def settings() -> Settings:

@@ -41,6 +41,7 @@ def collect(
 ) -> None:
     """Bring one snapshot, or a file, through quality into the store."""
     from pokewatch.quality import ingest
+    from pokewatch.sources import ecb, home_of
 
     counts = ingest.collect(
         settings(),
@@ -53,6 +54,7 @@ def collect(
         currency=currency,
         progress=sys.stderr.isatty(),
     )
+    ecb.refresh(home_of(counts.source, [], settings()))
     show(counts.as_dict(), json, summary(counts))
     if counts.incomplete:
         raise GateError(counts.incomplete)
@@ -70,7 +72,7 @@ def summary(counts: Counts) -> dict[str, Any]:
 
 @app.command()
 def backfill(
-    since: Annotated[date, options.day_option("--since", "First day.")],
+    since: Annotated[date | None, options.day_option("--since", "First day.")] = None,
     until: Annotated[
         date | None, options.day_option("--until", "Last day; default: yesterday.")
     ] = None,
@@ -79,11 +81,21 @@ def backfill(
     again: Annotated[
         bool, Option("--again", help="Read days that are stored, too: for a new category.")
     ] = False,
+    watchlist: Annotated[
+        bool, Option("--watchlist", help="Your cards' last 30 days instead, by product.")
+    ] = False,
     json: options.JsonFlag = False,
 ) -> None:
     """Fill the store from archives of tcgcsv's days; run again, it goes on."""
     from pokewatch.quality import ingest
 
+    if watchlist:
+        if since or until or path or again:
+            raise UsageError("--watchlist takes no --since, --until, --path or --again")
+        fill_watchlist(json)
+        return
+    if since is None:
+        raise UsageError("--since is missing: name the first day, or say --watchlist")
     last = until or datetime.now(tz=UTC).date() - timedelta(days=1)
     total = ingest.Counts(source="tcgcsv")
     days: dict[str, dict[str, int]] = {}
@@ -102,6 +114,38 @@ def backfill(
         else f"nothing to do: every archived day from {since} to {last} is stored"
     )
     show({**total.as_dict(), "days": days}, json, *people)
+
+
+def fill_watchlist(json: bool) -> None:
+    """Fill the past of the watchlist's cards, and say what came and what did not."""
+    from pokewatch.operations.watch_history import fill
+
+    found = fill(settings(), progress=sys.stderr.isatty())
+    people: list[Any] = [f"{card}  days {days}" for card, days in found.cards.items()]
+    people += [f"{card}  nothing is missing" for card in found.before]
+    missed = {"failed": found.failed, "left": found.left}
+    causes = [f"not filled: {card}: {why}" for one in missed.values() for card, why in one.items()]
+    told = {"cards": found.cards, "before": found.before, **missed}
+    show({**found.counts.as_dict(), **told}, json, *people, summary(found.counts), *causes)
+    if error := found.error():
+        raise error
+
+
+@app.command()
+def rates(json: options.JsonFlag = False) -> None:
+    """Ask for the day's exchange rates, once a day, and show how amounts are converted."""
+    from pokewatch.sources import ecb
+
+    found, money = ecb.update(settings()), options.money()
+    value = {
+        "date": f"{found.day}",
+        "asked": found.asked.isoformat(timespec="seconds"),
+        "for_one_eur": found.rates,
+        "stored": money.stored,
+        "shown": money.currency,
+        "rate": money.rate,
+    }
+    show(value, json, value, money.note or f"Amounts are shown in {money.currency}.")
 
 
 @app.command()

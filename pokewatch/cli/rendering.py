@@ -11,13 +11,19 @@ from pokewatch.files import json_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pokewatch.formatting import Money
 
-def show(value: Any, as_json: bool, *people: Any, limit: int | None = 50) -> None:
+
+def show(
+    value: Any, as_json: bool, *people: Any, limit: int | None = 50, money: Money | None = None
+) -> None:
     """Print a result on stdout.
 
     value: plain values, or a frame, which as JSON is a list of records.
     people: what to print without --json, one after the other; default: ``value``. A frame becomes
     a table of at most ``limit`` rows, a dict a line a name, all else is text.
+    money: writes the amounts for people, where it is not plain; what is to be known of them goes to
+    stderr. JSON has the amounts as they are stored.
     """
     import pandas as pd
 
@@ -28,13 +34,16 @@ def show(value: Any, as_json: bool, *people: Any, limit: int | None = 50) -> Non
         return
     for part in people or (value,):
         if isinstance(part, pd.DataFrame):
-            show_table(part, limit)
+            show_table(part, limit, money)
         elif isinstance(part, dict):
             width = max(len(name) for name in part)
             for name, one in part.items():
-                sys.stdout.write(f"{name.ljust(width)}  {cell(one)}\n")
+                sys.stdout.write(f"{name.ljust(width)}  {amount(name, one, money)}\n")
         else:
             sys.stdout.write(f"{part}\n")
+    if money is not None and money.note:
+        sys.stdout.flush()
+        sys.stderr.write(f"{money.note}\n")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -45,7 +54,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def show_table(frame: pd.DataFrame, limit: int | None = None) -> None:
+def show_table(frame: pd.DataFrame, limit: int | None = None, money: Money | None = None) -> None:
     """Print a frame as a table: on a terminal as wide as that is, else at most 200 signs."""
     from pandas.api.types import is_numeric_dtype
     from rich.console import Console
@@ -58,10 +67,19 @@ def show_table(frame: pd.DataFrame, limit: int | None = None) -> None:
     for name, column in shown.items():
         table.add_column(str(name), justify="right" if is_numeric_dtype(column) else "left")
     for row in records(shown):
-        table.add_row(*map(cell, row.values()))
+        table.add_row(*(amount(name, value, money) for name, value in row.items()))
     console.print(table)
     if len(frame) > len(shown):
         console.print(f"... and {len(frame) - len(shown):,} more; --json lists all")
+
+
+def amount(name: str, value: Any, money: Money | None) -> str:
+    """Return a named value as people read it, an amount as ``money`` writes it."""
+    if money is None or money.plain or not isinstance(value, int | float):
+        return cell(value)
+    from pokewatch.formatting import AMOUNTS
+
+    return money(value) if name.partition(" (")[0] in AMOUNTS else cell(value)
 
 
 def cell(value: Any) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pokewatch.cards.catalog import Catalog
+    from pokewatch.formatting import Money
     from pokewatch.watchlist.entries import Entry
     from pokewatch.watchlist.importers import Imported
 
@@ -169,18 +170,22 @@ def list_(json: options.JsonFlag = False) -> None:
             total["realised gain ('pokewatch watch history')"] = total.pop("realised")
         if "graded" in total:
             total["graded copies, not valued"] = total.pop("graded")
-        show(None, json, table(held), total | {"prices": prices}, limit=None)
+        money = options.money()
+        people = (table(held, money), total | {"prices": prices})
+        show(None, json, *people, limit=None, money=money)
         for problem in held["problem"].dropna():
             sys.stderr.write(f"no value: {printable(problem)}\n")
 
 
-def table(held: pd.DataFrame) -> pd.DataFrame:
+def table(held: pd.DataFrame, money: Money) -> pd.DataFrame:
     """Return the rows for people: targets in words, stale prices marked, no empty columns."""
     import pandas as pd
 
+    written = "{:,.2f}".format if money.plain else money
+
     def targets(row: pd.Series) -> str | None:
         return ", ".join(
-            f"{side} {row[f'target_{side}']:,.2f}{' CROSSED' if row['crossed'] == side else ''}"
+            f"{side} {written(row[f'target_{side}'])}{' CROSSED' if row['crossed'] == side else ''}"
             for side in ("above", "below")
             if pd.notna(row[f"target_{side}"])
         )

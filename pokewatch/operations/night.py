@@ -23,6 +23,7 @@ from pokewatch.operations import notify, tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect, newest_day
 from pokewatch.settings import Settings
+from pokewatch.sources import ecb, home_of
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def collect_night(
     if counts.source == "tcgcsv" and on is None:
         fill_missed(settings, counts, jobs)
     counts.add(collect(settings, source, on=on, path=path))
+    ecb.refresh(home_of(counts.source, [], settings))
     return counts
 
 

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pokewatch.errors import PokewatchError
 from pokewatch.files import atomic_write
 from pokewatch.settings import Settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import alerts, entries
 from pokewatch.watchlist.alerts import Crossing
@@ -109,8 +110,9 @@ def _check_targets(settings: Settings, on: date | None) -> list[Crossing]:
     unsent = [one for one in unsent if one.key in there] + found
     _remember(settings, crossed, unsent)  # a night killed while it sends has lost nothing
     names = _names(settings, [one.card_id for one in unsent])
+    money = ecb.display(settings)
     for one in list(unsent):
-        text = alerts.message(one, names.get(one.card_id, one.card_id))
+        text = alerts.message(one, names.get(one.card_id, one.card_id), money)
         if one in found:
             log.info(text)
         left = [

@@ -11,6 +11,7 @@ from pokewatch.evaluation import gate, registry
 from pokewatch.models.panel import Panel
 from pokewatch.quality import completeness
 from pokewatch.settings import Settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 
 
@@ -72,15 +73,16 @@ def unpriced_since(
 ) -> date | None:
     """Return the newest day after the last prices for which services had cards without a price."""
     missing = quarantined["reason"].eq("price_missing")
-    missing &= quarantined["source"].ne(completeness.UNMEASURED)
+    missing &= ~quarantined["source"].isin(completeness.UNMEASURED)
     days = quarantined.loc[missing & quarantined["date"].gt(last), "date"]
     days = days[days <= today]
     return None if days.empty else days.max().date()
 
 
 def mark(settings: Settings) -> str:
-    """Return a text that changes with the data version, the known cards and the champion."""
+    """Return a text that changes with data version, known cards, champion and exchange rate."""
     store = Store.from_settings(settings)
     pointer = settings.models_dir / registry.CHAMPION
     champion = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
-    return f"{store.snapshot('prices').version} {store.snapshot('cards').version} {champion}"
+    rate = "".join(map(str, ecb.display(settings).about().values()))
+    return f"{store.snapshot('prices').version} {store.snapshot('cards').version} {champion}{rate}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pokewatch
 from pokewatch.settings import PROJECT, Settings
+from pokewatch.sources import ecb
 
 QUIET = {
     "ZENML_ANALYTICS_OPT_IN": "false",
@@ -72,13 +73,14 @@ def _key(path: Path) -> str:
 
 
 def recipe(settings: Settings) -> str:
-    """Return a digest of the settings, the watch list and the code that shape a night.
+    """Return a digest of settings, watch list, exchange rate and code that shape a night.
 
     Two nights with the same recipe and the same data version give the same model and report.
     """
     found = hashlib.sha256()
     shown = settings.model_dump(mode="json", exclude=IDLE) | {"store": settings.store_root}
     found.update(json.dumps(shown, sort_keys=True).encode())
+    found.update(ecb.display(settings).note.encode())  # a newer rate makes another report
     package = Path(pokewatch.__file__).parent
     templates = package / "report" / "templates"
     files = [

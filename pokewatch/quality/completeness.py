@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch.schema import Wanted
+from pokewatch.schema import HISTORY, Wanted
 from pokewatch.store.tables import Snapshot, Store
 
 COLUMNS = ["card_id", "date", "source"]  # of the observations that a day is measured by
 LOOK_BACK = 30  # days
-UNMEASURED = "file"  # files hold whatever a user has; only services are expected to be complete
+# Files hold whatever a user has, filled days a few cards; services are expected to be complete.
+UNMEASURED = ("file", HISTORY)
 PATIENCE = 6  # days in a row may be short; after them their level is the new normal
 
 
@@ -110,7 +111,7 @@ def of_day(store: Store, day: date, floor: float) -> Completeness:
 
 def measure(rows: pd.DataFrame, day: date, floor: float) -> Completeness:
     """Return how complete a day is, from observations (columns ``COLUMNS``) up to it."""
-    rows = rows[(rows["source"] != UNMEASURED) & (rows["date"] <= pd.Timestamp(day))]
+    rows = rows[~rows["source"].isin(UNMEASURED) & (rows["date"] <= pd.Timestamp(day))]
     card, ids = pd.factorize(rows["card_id"])
     *_, (_, reference, expected, present) = _walk(card, rows["date"], floor, until=day)
     missing = np.setdiff1d(expected, present)
@@ -123,7 +124,7 @@ def latest(
     store: Store, snapshot: Snapshot, floor: float, until: date | None = None
 ) -> Completeness | None:
     """Return how complete the last day with prices of a service is; None without one."""
-    day = store.last_day(until, [ds.field("source") != UNMEASURED], snapshot)
+    day = store.last_day(until, [~ds.field("source").isin(UNMEASURED)], snapshot)
     if day is None:
         return None
     since = day - timedelta(LOOK_BACK)
@@ -158,7 +159,7 @@ def _by_set(found: Completeness, cards: pd.DataFrame) -> pd.DataFrame:
 
 def short_days(rows: pd.DataFrame, floor: float) -> list[date]:
     """Return the days of observations (columns ``COLUMNS``) that lie below the floor."""
-    rows = rows[rows["source"] != UNMEASURED]
+    rows = rows[~rows["source"].isin(UNMEASURED)]
     days = _walk(pd.factorize(rows["card_id"])[0], rows["date"], floor)
     return [day for day, _, expected, present in days if _share(expected, present) < floor]
 

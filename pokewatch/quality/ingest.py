@@ -140,7 +140,7 @@ def collect(
             day = days.max().date() if len(days) else None
     if len(errors) > len(others):
         raise SourceError("; ".join(map(str, errors))) from errors[0]
-    if name != completeness.UNMEASURED:
+    if name not in completeness.UNMEASURED:
         found = completeness.of_day(store, day or today, floor)
         counts.incomplete = found.complaint or found.first_complaint(failed, unpriced)
         if counts.incomplete and errors:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pokewatch.quality.jumps import find_jumps
 from pokewatch.quality.shared_curves import shared_curves
-from pokewatch.schema import KEY, OPTIONAL_PRICES, VALUES, has_key, on_time, stack
+from pokewatch.schema import HISTORY, KEY, OPTIONAL_PRICES, VALUES, has_key, on_time, stack
 from pokewatch.settings import Settings
 
 REASONS = {
@@ -39,7 +39,7 @@ REASONS = {
     "shared_curve": "the same price curve on unrelated cards",
 }
 # Of two sources on one card and day the one further up counts; all that are not named come first.
-LESS_TRUSTED = ("tcgdex", "pokemontcg", "pokemonpricetracker")
+LESS_TRUSTED = ("tcgdex", "pokemontcg", "pokemonpricetracker", HISTORY)
 MAX_FLOAT = sys.float_info.max
 A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
 FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan

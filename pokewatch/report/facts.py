@@ -18,10 +18,12 @@ from pokewatch.evaluation import registry, track_record
 from pokewatch.evaluation.gate import RECENT
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
+from pokewatch.formatting import Money
 from pokewatch.models.panel import Panel, read_panel
 from pokewatch.quality.completeness import Completeness, latest
 from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import entries as watchlist
 
@@ -77,6 +79,11 @@ class Night:
     def repeated(self) -> list[pd.Timestamp]:
         """The days that are the day before again, as ``Panel.repeated_days`` finds them."""
         return self.panel.repeated_days()
+
+    @cached_property
+    def money(self) -> Money:
+        """How amounts are written."""
+        return ecb.display(self.settings)
 
     @property
     def simulated(self) -> bool:

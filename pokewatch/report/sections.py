@@ -22,7 +22,7 @@ from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
 from pokewatch.evaluation import track_record
 from pokewatch.evaluation.training import score_frame
-from pokewatch.formatting import is_known, usd
+from pokewatch.formatting import is_known
 from pokewatch.report import facts, model_health
 from pokewatch.report.facts import Night
 from pokewatch.report.templating import read_template, render
@@ -227,7 +227,8 @@ def footer(night: Night) -> HTML:
 
 
 def _render(section: str, **values: Any) -> HTML:
-    common = {"horizon": SIGNAL_HORIZON, "floor": MIN_PRICE}  # USD
+    money = values["night"].money
+    common = {"horizon": SIGNAL_HORIZON, "floor": MIN_PRICE, "money": money}
     return HTML(render(f"report_{section}.html", **common, **values))
 
 
@@ -255,16 +256,20 @@ def _card(night: Night, row: dict[str, Any], spark: bool = True) -> dict[str, An
         history = night.history(card_id)
         known_prices = history.dropna()
         first, last = known_prices.iloc[0], known_prices.iloc[-1]
-        label = f"price over {len(known_prices)} days, from {usd(first)} to {usd(last)}"
+        money = night.money
+        label = f"price over {len(known_prices)} days, from {money(first)} to {money(last)}"
         out["spark"] = _draw(night, sparkline, history, label)
     return out
 
 
 def _mover(night: Night, row: dict[str, Any], span: int) -> dict[str, Any]:
     out = _card(night, row, spark=False)
-    label = f"price, {usd(row['before'])} {span} days ago, {usd(row['price'])} now"
+    money = night.money
+    label = f"price, {money(row['before'])} {span} days ago, {money(row['price'])} now"
     history = night.history(row["card_id"])
-    return out | {"chart": _draw(night, sparkline, history, label, (2.9, 0.95), days=span)}
+    return out | {
+        "chart": _draw(night, sparkline, history, label, (2.9, 0.95), days=span, money=money)
+    }
 
 
 def _draw(

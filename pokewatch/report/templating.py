@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from pokewatch import formatting
-from pokewatch.formatting import DASH, is_known
+from pokewatch.formatting import DASH, is_known, usd
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -34,7 +34,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
-        "usd": formatting.usd,
+        "money": money,
         "percent": partial(share, digits=1, sign=True),
         "share": share,
         "number": formatting.number,
@@ -44,6 +44,13 @@ def _environment() -> jinja2.Environment:
     }
     environment.tests["known"] = is_known
     return environment
+
+
+@jinja2.pass_context
+def money(context: jinja2.runtime.Context, value: Any, **options: Any) -> str:
+    """Return an amount as the template's ``money`` writes it, in dollars where it has none."""
+    text: str = (context.get("money") or usd)(value, **options)
+    return text
 
 
 def share(value: Any, digits: int = 0, sign: bool = False) -> str:

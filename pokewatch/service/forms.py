@@ -11,6 +11,10 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from pokewatch.schema import SIGNAL_HORIZON
 
 BATCH = 1000
+DISPLAY = (
+    "with POKEWATCH_CURRENCY only: currency, rate for one of the stored amounts' and its date; "
+    "each amount stands in this currency beside the stored one, as display_market_price"
+)
 
 
 def _iso(value: Any) -> Any:
@@ -54,6 +58,7 @@ class FairPrice(BaseModel):
     model: str
     data_version: int
     track_record: dict[str, Any] | None
+    display: dict[str, Any] | None = Field(None, description=DISPLAY)
 
 
 class CardIds(BaseModel):
@@ -103,6 +108,7 @@ class Rows(BaseModel):
     rows: list[dict[str, Any]]
     data_version: int
     next: str | None = None
+    display: dict[str, Any] | None = Field(None, description=DISPLAY)
 
 
 class ProblemDetails(BaseModel):

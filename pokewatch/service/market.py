@@ -28,7 +28,9 @@ from pokewatch.report import facts
 from pokewatch.schema import CARD_COLUMNS, HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.service import metrics
 from pokewatch.service.problems import Problem
+from pokewatch.service.replies import shown_beside
 from pokewatch.settings import Settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Snapshot, Store
 from pokewatch.watchlist import entries
 
@@ -49,6 +51,7 @@ class Market:
         """Read it from the store; raises PokewatchError where that or the champion is damaged."""
         self.settings = settings
         self.mark = mark(settings)
+        self.money = ecb.display(settings)
         store = Store.from_settings(settings)
         self.snapshot = store.snapshot("prices")
         self.version = self.snapshot.version
@@ -147,7 +150,7 @@ class Market:
         names = ["lower", "upper", "horizon", "reason", "thin", "stale", "model", "data_version"]
         answer |= {name: row[name] for name in names}
         answer["track_record"] = self.walk_forward(horizon, row["signal"], row["model"])
-        return json_bytes(answer), row["signal"]
+        return json_bytes(shown_beside(answer, self.money)), row["signal"]
 
     def walk_forward(self, horizon: int, signal: str, model: str) -> dict[str, Any] | None:
         """Return how the model's forecasts, and calls such as this one, did out of sample."""

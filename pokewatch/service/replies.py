@@ -12,6 +12,7 @@ import pyarrow as pa
 from fastapi import Request, Response
 
 from pokewatch.files import json_bytes
+from pokewatch.formatting import AMOUNTS, Money, usd
 from pokewatch.operations.exports import no_formulas
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
@@ -30,9 +31,11 @@ class Reply:
     """One request's answer: its form, its strong ETag and how long it may be kept.
 
     Raises NotModified where the client's copy is the answer. tag: changes with all that is served.
+    money: adds amounts in another currency beside the stored ones.
     """
 
-    def __init__(self, request: Request, tag: str, rows: bool = True):
+    def __init__(self, request: Request, tag: str, rows: bool = True, money: Money = usd):
+        self.money = money
         self.media = accepted(request.headers.get("accept", ""), MEDIA if rows else [JSON])
         self.headers = {"Vary": "Accept, X-API-Key"}
         if request.method != "GET":  # the same address answers each body otherwise
@@ -49,13 +52,16 @@ class Reply:
 
     def value(self, value: Any) -> Response:
         """Return a value as JSON."""
-        return Response(json_bytes(value), headers=self.headers, media_type=JSON)
+        return Response(
+            json_bytes(shown_beside(value, self.money)), headers=self.headers, media_type=JSON
+        )
 
     def rows(self, frame: pd.DataFrame, links: dict[str, str] | None = None, **about: Any) -> Any:
         """Return a frame's rows; about: what stands beside them in JSON."""
         headers = self.headers | (links or {})
         days = frame.select_dtypes(["datetime"])
-        frame = frame.assign(**{name: days[name].dt.date for name in days})
+        frame = self.money.beside(frame.assign(**{name: days[name].dt.date for name in days}))
+        about |= self.money.about()
         if self.media == CSV:
             body = no_formulas(frame).to_csv(index=False).encode()
         elif self.media == ARROW:
@@ -67,6 +73,15 @@ class Reply:
         else:
             body = json_bytes({**about, "count": len(frame), "rows": frame.to_dict("records")})
         return Response(body, headers=headers, media_type=self.media)
+
+
+def shown_beside(values: dict[str, Any], money: Money) -> dict[str, Any]:
+    """Return named values with ``display_*`` beside the amounts, where money converts."""
+    if not money.converts:
+        return values
+    amounts = {name: one for name, one in values.items() if name in AMOUNTS and one is not None}
+    shown = {f"display_{name}": round(one * money.rate, 4) for name, one in amounts.items()}
+    return values | shown | money.about()
 
 
 def accepted(header: str, media: list[str]) -> str:

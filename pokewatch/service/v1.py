@@ -13,7 +13,7 @@ from pokewatch.schema import SIGNAL_HORIZON
 from pokewatch.service.forms import BatchRequest, CardText, Day, Rows
 from pokewatch.service.market import Market
 from pokewatch.service.problems import Problem
-from pokewatch.service.replies import ARROW, CSV, Reply
+from pokewatch.service.replies import ARROW, CSV, Reply, shown_beside
 from pokewatch.watchlist.entries import read
 
 router = APIRouter(prefix="/v1", tags=["v1"])
@@ -36,7 +36,7 @@ def cards(
 ) -> Response:
     """Search cards, page by page; `Link` leads to the next one."""
     market = _market(request)
-    reply = Reply(request, market.tag)
+    reply = Reply(request, market.tag, money=market.money)
     page, last = market.search(q, _after(cursor), limit)
     links, following = {}, None
     if last is not None:
@@ -58,7 +58,7 @@ def _after(cursor: str) -> str:
 def prices(request: Request, card: CardText, since: Moment = None, until: Moment = None) -> Any:
     """Return a card's accepted prices in USD."""
     market = _market(request)
-    reply = Reply(request, market.tag)
+    reply = Reply(request, market.tag, money=market.money)
     rows = market.prices(market.card(card), since, until)
     return reply.rows(rows, data_version=market.version)
 
@@ -72,7 +72,7 @@ def forecast(
 ) -> Any:
     """Return fair value, 80 % interval and signal of a card, a row a horizon."""
     market = _market(request)
-    reply = Reply(request, market.tag)
+    reply = Reply(request, market.tag, money=market.money)
     rows = market.every_horizon(card, horizon, date)
     return reply.rows(rows, data_version=market.version)
 
@@ -81,7 +81,7 @@ def forecast(
 def card(request: Request, card: CardText) -> dict[str, Any]:
     """Return what is known of a card, with its last price in USD."""
     market = _market(request)
-    reply = Reply(request, market.tag, rows=False)
+    reply = Reply(request, market.tag, rows=False, money=market.money)
     found = market.cards[market.cards["card_id"] == market.card(card)]
     return reply.value(market.described(found).to_dict("records")[0])  # type: ignore[return-value]
 
@@ -90,7 +90,7 @@ def card(request: Request, card: CardText) -> dict[str, Any]:
 def signals(request: Request, date: Moment = None, horizon: Horizon = SIGNAL_HORIZON) -> Any:
     """Return a day's BUY, then its SELL, each best first, with reasons."""
     market = _market(request)
-    reply = Reply(request, market.tag)
+    reply = Reply(request, market.tag, money=market.money)
     return reply.rows(market.signals(horizon, date), data_version=market.version)
 
 
@@ -98,7 +98,7 @@ def signals(request: Request, date: Moment = None, horizon: Horizon = SIGNAL_HOR
 def forecasts(request: Request, asked: BatchRequest) -> Any:
     """Forecast up to 1,000 cards, a row each in their order; an unknown one has an `error`."""
     market = _market(request)
-    reply = Reply(request, market.tag)
+    reply = Reply(request, market.tag, money=market.money)
     rows = market.batch(asked.cards, asked.horizon, asked.date)
     return reply.rows(rows, data_version=market.version)
 
@@ -107,8 +107,10 @@ def forecasts(request: Request, asked: BatchRequest) -> Any:
 def portfolio(request: Request) -> Any:
     """Return the watchlist's entries and their value in USD."""
     market = _market(request)
-    reply = Reply(request, f"{market.tag} {read(market.settings.watchlist)}")
+    tag = f"{market.tag} {read(market.settings.watchlist)}"
+    reply = Reply(request, tag, money=market.money)
     held, totals = market.portfolio()
+    totals = shown_beside(totals, market.money)
     return reply.rows(held, data_version=market.version, totals=totals)
 
 

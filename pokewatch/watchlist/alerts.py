@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from pokewatch.formatting import usd
+from pokewatch.formatting import Money, usd
 from pokewatch.watchlist.entries import Condition
 
 
@@ -63,12 +63,13 @@ def judge(
     return list(found.values()), now
 
 
-def message(crossing: Crossing, name: str) -> str:
-    """Return what the user is told, in one line."""
+def message(crossing: Crossing, name: str, money: Money = usd) -> str:
+    """Return what the user is told, in one line; money: how amounts are written."""
     text = (
-        f"{' '.join(name.split())} stood at {usd(crossing.price)} on {crossing.date}: "
-        f"at or {crossing.side} your target of {usd(crossing.target)}."
+        f"{' '.join(name.split())} stood at {money(crossing.price)} on {crossing.date}: "
+        f"at or {crossing.side} your target of {money(crossing.target)}."
     )
-    if crossing.condition == Condition.near_mint:
-        return text
-    return f"{text} This is the near-mint price; yours is {crossing.condition.replace('_', ' ')}."
+    if crossing.condition != Condition.near_mint:
+        worn = crossing.condition.replace("_", " ")
+        text += f" This is the near-mint price; yours is {worn}."
+    return f"{text} {money.note}".rstrip()

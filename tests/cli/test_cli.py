@@ -149,6 +149,9 @@ def test_the_quarantine_can_be_listed_released_and_dropped(tmp_path):
         (["train", "--data-version", "77"], 2, "data version 77"),
         (["predict", "--all", "--model", "nobody"], 2, "unknown model 'nobody'"),
         (["backfill", "--since", "2025-02-31"], 2, "no day of the calendar"),
+        (["backfill"], 2, "--since is missing: name the first day, or say --watchlist"),
+        (["backfill", "--watchlist", "--since", "2025-01-01"], 2, "--watchlist takes no --since"),
+        (["backfill", "--watchlist"], 2, "needs a key: set POKEWATCH_POKEMONPRICETRACKER_KEY"),
         (["nonsense"], 2, "No such command"),
         (["quarantine", "list", "--reason", "why"], 2, "unknown reason 'why'"),
     ],
@@ -224,6 +227,44 @@ def test_every_command_explains_itself():
         assert command.help, name
         for parameter in command.params:
             assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
+
+
+def test_people_read_amounts_in_their_currency_and_programs_in_dollars(home, tmp_path):
+    listed = tmp_path / "watchlist.yaml"
+    listed.write_text("- {card: '1:Normal', cost: 2, target_above: 9000}\n", encoding="utf-8")
+    kept = {"day": "2025-06-30", "asked": "2025-07-01T03:00:00+00:00", "rates": {"USD": 1.25}}
+    (home / "rates.json").write_text(json.dumps(kept), encoding="utf-8")
+    try:
+        watched = {"POKEWATCH_CURRENCY": "eur", "POKEWATCH_WATCHLIST": str(listed)}
+        commands = (["cards"], ["predict", "1:Normal"], ["watch", "list"])
+        for command in commands:
+            shown = run(home, *command, **watched)
+            assert "€" in shown.stdout
+            assert "1 USD = 0.8 EUR" in shown.stderr
+            known = run(home, *command, POKEWATCH_WATCHLIST=str(listed))
+            assert "€" not in known.stdout + known.stderr
+            assert "$" not in known.stdout
+            told = run(home, *command, "--json", **watched)
+            expected = run(home, *command, "--json", POKEWATCH_WATCHLIST=str(listed))
+            assert (told.stdout, told.stderr) == (expected.stdout, expected.stderr)
+        assert "€7,200.00" in run(home, "watch", "list", **watched).stdout
+        out = tmp_path / "out.csv"
+        assert run(home, "predict", "1:Normal", "--output", str(out), **watched).returncode == 0
+        assert out.read_text().startswith(",".join(PREDICTION_COLUMNS[:4]))
+        assert "€" not in out.read_text()
+    finally:
+        (home / "rates.json").unlink()
+    without = run(home, "cards", POKEWATCH_CURRENCY="EUR")
+    assert "€" not in without.stdout
+    assert "no rate of EUR is known yet" in without.stderr
+    wrong = run(home, "cards", POKEWATCH_CURRENCY="DOGE")
+    assert wrong.returncode == 2
+    assert "POKEWATCH_CURRENCY='DOGE'" in wrong.stderr
+    dead = run(
+        home, "rates", POKEWATCH_ECB_URL="http://127.0.0.1:9", POKEWATCH_REQUEST_ATTEMPTS="1"
+    )
+    assert dead.returncode == 1
+    assert "the connection failed" in dead.stderr
 
 
 def test_what_stops_a_command_is_one_line_and_an_exit_code(home):

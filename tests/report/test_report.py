@@ -251,6 +251,49 @@ def test_watchlist_is_valued(night: Night) -> None:
     assert entries.total_change(night.holdings, 7) == pytest.approx(worth / week_ago - 1)
 
 
+def in_currency(
+    night: Night, code: str, home: Path, day: str = f"{LAST}", rate: float = 2.0
+) -> Night:
+    """Return the night with amounts in a currency of which the USD is worth half as much."""
+    kept = {"day": day, "asked": f"{day}T01:00:00+00:00", "rates": {"USD": rate}}
+    (home / "rates.json").write_text(json.dumps(kept), encoding="utf-8")
+    changes = {"home": home, "currency": code}
+    return replace(night, settings=night.settings.model_copy(update=changes))
+
+
+SECTIONS = (sections.headline, sections.market, sections.portfolio, sections.movers, sections.sets)
+SECTIONS += (sections.signals, sections.every_card, sections.quarantine, sections.footer)
+
+
+def test_every_amount_is_in_the_currency_of_the_settings(night: Night, tmp_path: Path) -> None:
+    calls = night.calls.assign(signal="BUY")
+    called = replace(night, calls=calls, champion=night.scored)
+    euros = in_currency(called, "EUR", tmp_path)
+    dollars = [section(called).data for section in SECTIONS]
+    shown = [section(euros).data for section in SECTIONS]
+    assert sum(text.count("$") for text in dollars) > 100
+    assert [text.count("$") for text in shown] == [0] * len(SECTIONS)
+    assert [text.count("€") for text in shown[1:-1]] == [text.count("$") for text in dollars[1:-1]]
+    worth = night.holdings["value"].sum()
+    assert f"worth ${worth:,.2f}" in dollars[0]
+    assert f"worth €{worth / 2:,.2f}" in shown[0]
+    assert "EUR, rate of" in shown[0]
+    assert "cards at $1 and more" in dollars[1]
+    assert "cards at €0.50 and more" in shown[1]
+    assert "1 USD = 0.5 EUR" in shown[-1]
+
+
+def test_an_old_or_missing_rate_is_told_on_top(night: Night, tmp_path: Path) -> None:
+    old = sections.headline(in_currency(night, "EUR", tmp_path, "2020-01-01")).data
+    assert "CURRENCY." in old
+    assert "2020-01-01" in old
+    assert "€" in old
+    missing = sections.headline(in_currency(night, "JPY", tmp_path)).data
+    assert "no rate of JPY is known" in missing
+    assert "$" in missing
+    assert "CURRENCY." not in sections.headline(night).data
+
+
 def test_simulated_watchlist_on_real_prices_is_one_kind_line(
     settings: Settings, night: Night, tmp_path: Path
 ) -> None:

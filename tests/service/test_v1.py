@@ -164,3 +164,42 @@ def test_the_model_and_the_state_of_the_store(service):
     status = service.get("/v1/status").json()
     assert (status["cards"], status["last_date"], status["data_version"]) == (31, "2025-06-09", 1)
     assert str(service.settings.home) not in service.get("/v1/status").text
+
+
+def test_amounts_in_another_currency_stand_beside_the_stored_ones(serve):
+    dollars, euros = serve(), serve(copy=True, currency="EUR")
+    kept = {"day": "2025-06-30", "asked": "2025-07-01T03:00:00+00:00", "rates": {"USD": 1.25}}
+    plain = euros.get("/v1/signals").json()
+    assert "display" not in plain
+    (euros.settings.home / "rates.json").write_text(json.dumps(kept), encoding="utf-8")
+    euros.current.refresh()
+    display = {"currency": "EUR", "rate": 0.8, "date": "2025-06-30"}
+    for path in (
+        "/v1/signals",
+        "/v1/cards",
+        "/v1/cards/3:Normal/prices",
+        "/v1/cards/3:Normal/forecast",
+    ):
+        known, shown = dollars.get(path).json(), euros.get(path).json()
+        assert "display" not in known
+        assert shown.pop("display") == display
+        names = [name for name in shown["rows"][0] if name.startswith("display_")]
+        assert "display_currency" in names
+        assert len(names) > 1
+        for row in shown["rows"]:
+            told = {name: row.pop(name) for name in names}
+            assert told.pop("display_currency") == "EUR"
+            for name, value in told.items():
+                stored = row[name.removeprefix("display_")]
+                assert value == (None if stored is None else pytest.approx(0.8 * stored, abs=1e-4))
+        assert shown == known
+    card = euros.get("/v1/cards/3:Normal").json()
+    assert card["display"] == display
+    assert card["display_last_price"] == pytest.approx(0.8 * card["last_price"], abs=1e-4)
+    price = euros.post("/fair_price", {"card_id": "3:Normal"}).json()
+    assert price["display_fair_price"] == pytest.approx(0.8 * price["fair_price"], abs=1e-4)
+    assert "display" not in dollars.post("/fair_price", {"card_id": "3:Normal"}).json()
+    text = euros.get("/v1/signals", headers={"Accept": "text/csv"}).text
+    assert "display_currency" in text.splitlines()[0]
+    assert "display" not in euros.get("/v1/model").json()
+    assert dollars.get("/v1/cards").headers["ETag"] != euros.get("/v1/cards").headers["ETag"]

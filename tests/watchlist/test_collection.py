@@ -95,7 +95,7 @@ def test_a_log_of_sales(cli, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
     file.write_text(LOG, encoding="utf-8")
     arguments = ("import-sales", str(file), "--map", "card=Item")
-    code, out, err = cli(*arguments, "--dry-run")
+    code, out, _ = cli(*arguments, "--dry-run")
     assert (code, path.read_text()) == (0, OLD)
     assert cli(*arguments, "--strict")[0] == 2
     assert path.read_text() == OLD

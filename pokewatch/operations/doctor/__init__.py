@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pokewatch.errors import PokewatchError
-from pokewatch.operations.doctor.environment import check_packages, check_settings, check_source
+from pokewatch.operations.doctor.environment import (
+    check_currency,
+    check_packages,
+    check_settings,
+    check_source,
+)
 from pokewatch.operations.doctor.findings import Finding, bad, ok
 from pokewatch.operations.doctor.home import check_disk, check_home, check_leftovers
 from pokewatch.operations.doctor.models import check_databases, check_models
@@ -24,6 +29,7 @@ def examine(settings: Settings, deep: bool = False) -> list[Finding]:
         "tables": check_tables(settings, deep),
         "clock": check_clock(settings),
         "source": check_source(settings),
+        "currency": check_currency(settings),
         "packages": check_packages(),
         "databases": check_databases(settings),
         "models": check_models(settings),

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from pokewatch import sources
 from pokewatch.operations.doctor.findings import Finding, bad, chmod, ok, warn
 from pokewatch.settings import Settings
-from pokewatch.sources import SOURCES
+from pokewatch.sources import SOURCES, ecb
 
 SECRETS = ("KEY", "PASSWORD", "TOKEN", "SECRET", "NOTIFY", "CACHE_URL", "HEARTBEAT")
 
@@ -57,6 +57,22 @@ def check_source(settings: Settings) -> Iterator[Finding]:
             finding = bad if found.ends and datetime.now(UTC).date() >= found.ends else warn
             remedy = "set POKEWATCH_SOURCE or POKEWATCH_FALLBACK to tcgcsv or tcgdex"
             yield finding("source ends", f"'{one}' {notice}", remedy)
+
+
+def check_currency(settings: Settings) -> Iterator[Finding]:
+    """Whether the rate of the currency that amounts are shown in is known, and of these days."""
+    stored, wanted = ecb.stored_currency(settings), settings.currency
+    if wanted == stored:
+        return
+    kept = ecb.read(settings)
+    if kept is None or kept.of(wanted, stored) is None:
+        message = f"no rate of {wanted} is known: amounts are shown in {stored}"
+        yield warn("currency", message, "pokewatch rates")
+    elif kept.days_old > ecb.OLD:
+        message = f"the rate of {wanted} is {kept.days_old} days old, of {kept.day}"
+        yield warn("currency", message, "pokewatch rates")
+    else:
+        yield ok("currency", f"amounts are shown in {wanted} at the rate of {kept.day}")
 
 
 def check_packages() -> Iterator[Finding]:
