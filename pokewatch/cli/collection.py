@@ -106,7 +106,7 @@ def sell(
         grade,
         " ".join(note.split()),
     )
-    edit.write(path, before, now)
+    edit.write(path, before, have, now)
     sales = lots.lots([one for one in now[len(have) :] if one], catalog)
     table = sales[["card_id", "quantity", "lot", "price", "sale_fees", "received", "paid", "gain"]]
     show(table, json, table)
@@ -197,7 +197,7 @@ def import_sales(
     }
     again = sum((edit.card_of(one, catalog), one.price, one.date) in known for one in sales)
     reasons = report(found, file, strict, len(taken))
-    edit.write(path, before, now, dry=dry_run)
+    edit.write(path, before, have, now, dry=dry_run)
     table = lots.lots([one for one in now[len(have) :] if one], catalog)
     table = table[table["sold"].notna()]
     table = table[["sold", "card_id", "quantity", "lot", "price", "received", "paid", "gain"]]

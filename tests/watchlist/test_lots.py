@@ -94,7 +94,7 @@ def test_a_file_of_before_is_read_as_opening_lots_and_kept_to_the_letter(tmp_pat
     path.write_text(text)
     have = entries.parse(text, path.name)
     assert lots.transactions(lots.lots(have, EMPTY))["type"].tolist() == ["opening"] * 2
-    edit.write(path, text, lots.sell(have, EMPTY, "a", 1, 2.0, D1))
+    edit.write(path, text, have, lots.sell(have, EMPTY, "a", 1, 2.0, D1))
     changed = text.replace("quantity: 3", "quantity: 2")
     line = "- {sold: a, quantity: 1, price: 2.0, date: 2025-01-01, cost: 1.5, note: n}\n"
     assert path.read_text() == changed + line
@@ -205,7 +205,7 @@ def test_value_less_paid_plus_received_is_gain_to_the_cent(tmp_path_factory, tra
                 lots.sell(have, KNOWN, *ask)
             assert path.read_text() == before
             continue
-        edit.write(path, before, lots.sell(have, KNOWN, *ask))
+        edit.write(path, before, have, lots.sell(have, KNOWN, *ask))
         book.copies[card] -= quantity
         book.received += quantity * price - fees
     have = entries.parse(path.read_text(), path.name)
@@ -250,7 +250,7 @@ have = entries.parse(text, path.name)
 catalog = Catalog(empty_cards())
 now = lots.sell(have, catalog, "a", 2, 5.0, date(2025, 1, 1))
 sys.addaudithook(trace)
-edit.write(path, text, now)
+edit.write(path, text, have, now)
 """
 
 
