@@ -75,6 +75,12 @@ def test_more_than_was_held_on_that_day_is_refused() -> None:
         lots.sell(have, EMPTY, "z", 1, 1.0, D1)
 
 
+def test_errors_have_no_signs_that_a_terminal_acts_on() -> None:
+    with pytest.raises(UsageError) as caught:
+        lots.sell([Entry(card="a", grade="\x1b[2J")], EMPTY, "a", 2, 1.0, D1)
+    assert "\x1b" not in str(caught.value)
+
+
 def test_which_copies_are_meant_is_never_guessed() -> None:
     have = [Entry(card="a"), Entry(card="a", condition="LP"), Entry(card="a", grade="PSA 10")]
     with pytest.raises(UsageError, match="differ in condition: name it with --condition"):
@@ -120,6 +126,12 @@ def test_a_line_becomes_a_sale_by_hand(tmp_path: Path) -> None:
         ("{sold: a, price: 1.005, date: 2025-01-31}", "price=1.005: it has a part of a cent"),
         ("{sold: a, card: a, price: 1, date: 2025-01-31}", "unknown field 'card', known are sold,"),
         ("{card: a, price: 1}", "unknown field 'price', known are card,"),
+        ("{card: a, bought: 9999-01-01}", "bought='9999-01-01': it is still to come, or before"),
+        ("{card: a, bought: 0001-01-01}", "bought='0001-01-01': it is still to come, or before"),
+        (
+            "{sold: a, price: 1, date: 2025-01-31, bought: 2025-02-01}",
+            "sold on 2025-01-31, before it was bought on 2025-02-01",
+        ),
         ("{card: a, bought: yesterday}", "bought='yesterday': it is no date; write the day as"),
     ],
 )
