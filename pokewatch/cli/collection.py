@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,12 +35,9 @@ OutputOption = Annotated[
 ]
 
 
-def day_of(on: date | None) -> date:
-    """Return the day of a trade, today where none is named; UsageError for one to come."""
-    today = datetime.now(tz=UTC).date()
-    if on and on > today + timedelta(days=1):  # it may be tomorrow already where the user is
-        raise UsageError(f"--date '{on}' is still to come: write the day of the trade")
-    return on or today
+def today() -> date:
+    """Return the day of a trade for which none is named."""
+    return datetime.now(tz=UTC).date()
 
 
 @app.command()
@@ -61,7 +58,7 @@ def buy(
     path, catalog = settings().watchlist, known_cards()
     entries.exact_cents("--price", price)
     fields = {"card": catalog.resolve(card), "quantity": quantity, "cost": price}
-    fields |= {"bought": day_of(date), "buy_fees": fees, "condition": condition, "grade": grade}
+    fields |= {"bought": date or today(), "buy_fees": fees, "condition": condition, "grade": grade}
     new = entries.entry("this buy", fields | {"note": " ".join(note.split())})
     merged = edit.add(path, [new], catalog)
     table = lots.lots([new], catalog)[["card_id", "quantity", "lot", "paid"]]
@@ -99,14 +96,14 @@ def sell(
         card,
         quantity,
         price,
-        day_of(date),
+        date or today(),
         fees,
         lot,
         wanted.condition if condition else None,
         grade,
         " ".join(note.split()),
     )
-    edit.write(path, before, now)
+    edit.write(path, before, have, now)
     sales = lots.lots([one for one in now[len(have) :] if one], catalog)
     table = sales[["card_id", "quantity", "lot", "price", "sale_fees", "received", "paid", "gain"]]
     show(table, json, table)
@@ -197,7 +194,7 @@ def import_sales(
     }
     again = sum((edit.card_of(one, catalog), one.price, one.date) in known for one in sales)
     reasons = report(found, file, strict, len(taken))
-    edit.write(path, before, now, dry=dry_run)
+    edit.write(path, before, have, now, dry=dry_run)
     table = lots.lots([one for one in now[len(have) :] if one], catalog)
     table = table[table["sold"].notna()]
     table = table[["sold", "card_id", "quantity", "lot", "price", "received", "paid", "gain"]]

@@ -26,6 +26,7 @@ HEADER = "# Your cards; 'pokewatch watch --help' shows how to add, remove, list 
 BY_HAND = "the file is as it was: edit it by hand"
 UNEDITABLE = f"has a form that cannot be edited: {BY_HAND}"
 Lot = tuple[str, Condition, str, float | None, date | None]
+Edit = tuple[int, int, str]  # from, to, what is written there
 WRITTEN = "quantity price date sale_fees cost buy_fees bought condition grade"
 WRITTEN += " target_above target_below note"
 
@@ -111,7 +112,7 @@ def add(path: Path, entries: Iterable[Entry], catalog: Catalog, dry: bool = Fals
     before = read(path) if path.exists() else ""
     have = parse(before, path.name)
     now = joined(have, entries, catalog)
-    write(path, before, now, dry)
+    write(path, before, have, now, dry)
     return sum(old != new for old, new in zip(have, now, strict=False))
 
 
@@ -137,84 +138,91 @@ def remove(path: Path, numbers: Iterable[int]) -> None:
     """Remove entries, counted from 0, with the lines they stand on; other comments stay."""
     before, gone = read(path), set(numbers)
     have = parse(before, path.name)
-    write(path, before, [None if at in gone else one for at, one in enumerate(have)])
+    write(path, before, have, [None if at in gone else one for at, one in enumerate(have)])
 
 
-def write(path: Path, before: str, now: Sequence[Entry | None], dry: bool = False) -> None:
+def write(
+    path: Path,
+    before: str,
+    have: Sequence[Entry],
+    now: Sequence[Entry | None],
+    dry: bool = False,
+) -> None:
     """Give a watchlist other entries in one step; all that is not changed stays to the letter.
 
-    before: the file's text; now: for each of its entries what it becomes, None to remove it, and
-    then those to append. dry: check everything, write nothing. Raises UsageError for a file that
-    cannot be edited or was changed meanwhile.
+    before: the file's text; have: its entries; now: for each of them what it becomes, None to
+    remove it, and then those to append. dry: check everything, write nothing. Raises UsageError for
+    a file that cannot be edited or was changed meanwhile.
     """
-    have = parse(before, path.name)
-    pairs = list(zip(have, now, strict=False))
-    changes = {
-        number: {k: v for k, v in fields_of(new).items() if fields_of(old).get(k) != v}
-        for number, (old, new) in enumerate(pairs)
-        if new is not None and old != new
-    }
-    text = change(before or HEADER, changes)
-    text = cut(text, [number for number, (_, new) in enumerate(pairs) if new is None], path.name)
-    kept = [one for one in now if one is not None]
-    text = append(text, [one for one in now[len(have) :] if one is not None])
-    _check(text, path, kept)
+    text = before or HEADER
+    node, edits = _list(text), list[Edit]()
+    places = _places(text, node) if None in now[: len(have)] else []
+    if None in now[: len(have)] and len(places) != len(have):
+        raise UsageError(f"'{path.name}' {UNEDITABLE}")
+    for at, (old, new) in enumerate(zip(have, now, strict=False)):
+        if node and new is None:
+            edits.append((*places[at], ""))
+        elif node and new and old != new:
+            fields = {k: v for k, v in fields_of(new).items() if fields_of(old).get(k) != v}
+            edits += _changes(text, node.value[at], fields)
+    for first, last, written in sorted(edits, reverse=True):
+        text = text[:first] + written + text[last:]
+    text = append(text, [one for one in now[len(have) :] if one is not None], node)
+    _check(text, path, [one for one in now if one is not None])
     if not dry:
         save(path, before, text)
 
 
-def cut(text: str, numbers: Sequence[int], name: str) -> str:
-    """Return the text without the entries of these numbers; name: the file's."""
-    if not numbers:
-        return text
-    whole, items = text, node.value if (node := _list(text)) else []
-    indent = " " * (node.start_mark.column if node else 0)
-    dash = rf"(?<![^\n\ufeff]){indent}-(?!\S)"
-    starts = [found.start() for found in re.finditer(dash, whole)]
-    if len(starts) != len(items):
-        raise UsageError(f"'{name}' {UNEDITABLE}")
-    for number in sorted(numbers, reverse=True):
-        end = _end(items[number])
-        if text[end - 1] != "\n":  # a block scalar ends on the next line
-            end = text.find("\n", end) + 1 or len(text)
-        text = text[: starts[number]] + text[end:]
-    return text
+def append(text: str, entries: list[Entry], node: yaml.SequenceNode | None = None) -> str:
+    """Return the text with entries after its last line, indented as the others.
 
-
-def append(text: str, entries: list[Entry]) -> str:
-    """Return the text with entries after its last line, indented as the others."""
+    node: the list that the text began as.
+    """
     if not entries:
         return text
     indent, newline = "", _newline(text)
-    if node := _list(text):
+    if node and node.value:
         indent = " " * node.start_mark.column
-        if not node.value:  # an empty list is written as []
-            text, indent = text[: node.start_mark.index] + text[node.end_mark.index :], ""
+    elif node:  # an empty list is written as []
+        text = text[: node.start_mark.index] + text[node.end_mark.index :]
     if text and not text.endswith("\n"):
         text += newline
     return text + "".join(f"{indent}- {dump(fields_of(one))}{newline}" for one in entries)
 
 
-def change(text: str, changes: dict[int, dict[str, Any]]) -> str:
-    """Return the text with fields set: number of an entry, counted from 0 -> field -> value."""
-    node = _list(text)
+def _places(text: str, node: yaml.SequenceNode | None) -> list[tuple[int, int]]:
+    """Return from where to where each entry's own lines reach; comments between them are none's.
+
+    None of them where a text looks like the beginning of an entry.
+    """
     if node is None:
-        return text
-    edits: list[tuple[int, int, str]] = []
-    for number, fields in changes.items():
-        item = node.value[number]
-        there = {key.value: (key.start_mark, value.end_mark) for key, value in item.value}
-        start, end = there["sold" if "sold" in there else "card"]
-        gap = ", " if item.flow_style else _newline(text) + " " * start.column
-        for name, value in fields.items():
-            pair = dump({name: value})[1:-1]
-            if name in there:
-                edits.append((there[name][0].index, there[name][1].index, pair))
-            else:
-                edits.append((end.index, end.index, gap + pair))
-    for first, last, new in sorted(edits, reverse=True):
-        text = text[:first] + new + text[last:]
-    return text
+        return []
+    dash = rf"(?<![^\n\ufeff]){' ' * node.start_mark.column}-(?!\S)"
+    starts = [found.start() for found in re.finditer(dash, text)]
+    if len(starts) != len(node.value):
+        return []
+    out = []
+    for start, item in zip(starts, node.value, strict=True):
+        end = _end(item)
+        if text[end - 1] != "\n":  # a block scalar ends on the next line
+            end = text.find("\n", end) + 1 or len(text)
+        out.append((start, end))
+    return out
+
+
+def _changes(text: str, item: yaml.MappingNode, fields: dict[str, Any]) -> list[Edit]:
+    """Return what to write where for an entry to have these fields."""
+    there = {key.value: (key.start_mark, value.end_mark) for key, value in item.value}
+    start, end = there["sold" if "sold" in there else "card"]
+    gap = ", " if item.flow_style else _newline(text) + " " * start.column
+    edits = []
+    for name, value in fields.items():
+        pair = dump({name: value})[1:-1]
+        if name in there:
+            edits.append((there[name][0].index, there[name][1].index, pair))
+        else:
+            edits.append((end.index, end.index, gap + pair))
+    return edits
 
 
 def save(path: Path, before: str, after: str) -> None:

@@ -63,6 +63,7 @@ ADVICE = {
     "date": "write the day of the sale as 2025-01-31",
     "sale_fees": "write USD as 12.50",
 }
+FIRST_DAY = datetime.date(1996, 1, 1)  # of the year of the first cards
 AMOUNTS = ("cost", "target_above", "target_below", "buy_fees")
 
 
@@ -121,6 +122,14 @@ class Entry(BaseModel):
             raise ValueError("it is no date")  # a number would be taken for seconds since 1970
         return value
 
+    @field_validator("bought", "date", check_fields=False)
+    @classmethod
+    def _past(cls, value: datetime.date | None) -> datetime.date | None:
+        now = datetime.datetime.now(tz=datetime.UTC).date()
+        if value and not FIRST_DAY <= value <= now + datetime.timedelta(days=1):  # time zones
+            raise ValueError(f"it is still to come, or before {FIRST_DAY:%Y}")
+        return value
+
     @field_validator("price", "buy_fees", "sale_fees", check_fields=False)
     @classmethod
     def _to_the_cent(cls, value: float | None) -> float | None:
@@ -161,6 +170,14 @@ class Sale(Entry):
     price: float = Field(ge=0)
     date: datetime.date
     sale_fees: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _bought_before(self) -> Sale:
+        if self.bought and self.bought > self.date:
+            raise ValueError(
+                f"sold on {self.date}, before it was bought on {self.bought}: mend one"
+            )
+        return self
 
 
 FIELDS = list(Entry.model_fields)

@@ -304,7 +304,7 @@ class _Reader:
             raise UsageError(f"type {row['type']!r} is neither buy nor sell")
         price, converted = self._cost(row | {"cost": row["price"]}, free=True)
         if price is None:
-            raise UsageError(converted.replace("taken without its cost", "left out: its price is"))
+            raise UsageError(converted.replace("taken without its cost", "its price is"))
         fees = row.get("sale_fees", "").lstrip("-").casefold()
         paid = None if fees in BLANK else self._cost(row | {"cost": fees}, free=True)[0]
         fields: dict[str, Any] = {"card": one.card, "quantity": one.quantity, "note": one.note}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pokewatch.cards.catalog import Catalog
-from pokewatch.cards.spelling import plain
+from pokewatch.cards.spelling import plain, printable
 from pokewatch.errors import UsageError
 from pokewatch.schema import typed
 from pokewatch.watchlist import edit
@@ -47,7 +47,7 @@ def lot_id(one: Entry) -> str:
 def described(one: Entry) -> str:
     """Return an entry's copies in a few words."""
     grade = one.grade or one.condition.replace("_", " ")
-    return f"{one.quantity} x {one.card} ({grade}, lot {lot_id(one)})"
+    return printable(f"{one.quantity} x {one.card} ({grade}, lot {lot_id(one)})")
 
 
 def sell(

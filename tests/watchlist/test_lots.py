@@ -75,6 +75,12 @@ def test_more_than_was_held_on_that_day_is_refused() -> None:
         lots.sell(have, EMPTY, "z", 1, 1.0, D1)
 
 
+def test_errors_have_no_signs_that_a_terminal_acts_on() -> None:
+    with pytest.raises(UsageError) as caught:
+        lots.sell([Entry(card="a", grade="\x1b[2J")], EMPTY, "a", 2, 1.0, D1)
+    assert "\x1b" not in str(caught.value)
+
+
 def test_which_copies_are_meant_is_never_guessed() -> None:
     have = [Entry(card="a"), Entry(card="a", condition="LP"), Entry(card="a", grade="PSA 10")]
     with pytest.raises(UsageError, match="differ in condition: name it with --condition"):
@@ -94,7 +100,7 @@ def test_a_file_of_before_is_read_as_opening_lots_and_kept_to_the_letter(tmp_pat
     path.write_text(text)
     have = entries.parse(text, path.name)
     assert lots.transactions(lots.lots(have, EMPTY))["type"].tolist() == ["opening"] * 2
-    edit.write(path, text, lots.sell(have, EMPTY, "a", 1, 2.0, D1))
+    edit.write(path, text, have, lots.sell(have, EMPTY, "a", 1, 2.0, D1))
     changed = text.replace("quantity: 3", "quantity: 2")
     line = "- {sold: a, quantity: 1, price: 2.0, date: 2025-01-01, cost: 1.5, note: n}\n"
     assert path.read_text() == changed + line
@@ -120,6 +126,12 @@ def test_a_line_becomes_a_sale_by_hand(tmp_path: Path) -> None:
         ("{sold: a, price: 1.005, date: 2025-01-31}", "price=1.005: it has a part of a cent"),
         ("{sold: a, card: a, price: 1, date: 2025-01-31}", "unknown field 'card', known are sold,"),
         ("{card: a, price: 1}", "unknown field 'price', known are card,"),
+        ("{card: a, bought: 9999-01-01}", "bought='9999-01-01': it is still to come, or before"),
+        ("{card: a, bought: 0001-01-01}", "bought='0001-01-01': it is still to come, or before"),
+        (
+            "{sold: a, price: 1, date: 2025-01-31, bought: 2025-02-01}",
+            "sold on 2025-01-31, before it was bought on 2025-02-01",
+        ),
         ("{card: a, bought: yesterday}", "bought='yesterday': it is no date; write the day as"),
     ],
 )
@@ -205,7 +217,7 @@ def test_value_less_paid_plus_received_is_gain_to_the_cent(tmp_path_factory, tra
                 lots.sell(have, KNOWN, *ask)
             assert path.read_text() == before
             continue
-        edit.write(path, before, lots.sell(have, KNOWN, *ask))
+        edit.write(path, before, have, lots.sell(have, KNOWN, *ask))
         book.copies[card] -= quantity
         book.received += quantity * price - fees
     have = entries.parse(path.read_text(), path.name)
@@ -250,7 +262,7 @@ have = entries.parse(text, path.name)
 catalog = Catalog(empty_cards())
 now = lots.sell(have, catalog, "a", 2, 5.0, date(2025, 1, 1))
 sys.addaudithook(trace)
-edit.write(path, text, now)
+edit.write(path, text, have, now)
 """
 
 
