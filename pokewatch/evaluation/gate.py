@@ -17,7 +17,6 @@ from pokewatch.schema import MODEL
 GATE_HORIZON = 7
 MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof by dates alone
 MIN_SETS = 30  # for a proof by sets, in a market younger than that
-YOUNG_WINDOWS = 2
 RECENT = 90  # days on which champion and challenger are compared, and the live record judged
 FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_DATES) / (1 - FIRST))  # days of prices
 
@@ -75,7 +74,7 @@ def by_sets(own: pd.DataFrame, panel: Panel, windows: int) -> tuple[bool, str]:
     number = sets[sets != ""].nunique()
     seen = f"{windows} window{'s' * (windows != 1)} of {GATE_HORIZON} days"
     needed = f"a proof needs {MIN_WINDOWS}, about {days_for(MIN_WINDOWS)} days of prices"
-    if windows < YOUNG_WINDOWS or number < MIN_SETS:
+    if number < MIN_SETS:
         return False, f"{seen}: {needed}"
     kept, least = metrics.share_come_true(own, sets, windows)
     came = f"{seen} and {number} sets: {percent(kept, 0)} of the changes it forecast came true"

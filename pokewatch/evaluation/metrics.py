@@ -30,7 +30,7 @@ RESAMPLES = 1000  # of the dates, for an interval of the timing gain
 MIN_DATES = 5  # with a forecast, for an interval
 MIN_WINDOWS = 5  # that do not overlap, for an interval
 WINDOW_SPREAD = 0.15  # of the share that came true, between windows of long records (0.12 there)
-REACH = 2.5  # standard errors; 1 in 28 skill-less models is ever below, from 2 windows to 20
+REACH = 2.5  # standard errors; 1 of 26 skill-less models ever passes, from 1 window to 20
 MIXTURE = 2.6  # windows; makes an interval for every night narrowest at about 25 of them
 
 

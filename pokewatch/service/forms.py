@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
-from pokewatch.schema import SIGNAL_HORIZON
+from pokewatch.schema import HORIZONS, SIGNAL_HORIZON
 
 BATCH = 1000
 DISPLAY = (
@@ -29,13 +29,17 @@ def _iso(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_iso)]
 CardText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
+FORECAST: Any = {"enum": list(HORIZONS)}  # another horizon is answered with 400
+
 
 class PriceRequest(BaseModel):
     """Which card is asked for: an id or alias, and the day (default: the newest)."""
 
     card_id: CardText = Field(examples=["sv4pt5-1"])
     date: Day | None = None
-    horizon: int = Field(SIGNAL_HORIZON, ge=1, le=365, description="days ahead")
+    horizon: int = Field(
+        SIGNAL_HORIZON, ge=1, le=365, description="days ahead", json_schema_extra=FORECAST
+    )
 
 
 class FairPrice(BaseModel):
@@ -98,7 +102,9 @@ class BatchRequest(BaseModel):
 
     cards: list[CardText] = Field(min_length=1, max_length=BATCH)
     date: Day | None = None
-    horizon: int = Field(SIGNAL_HORIZON, ge=1, le=365, description="days ahead")
+    horizon: int = Field(
+        SIGNAL_HORIZON, ge=1, le=365, description="days ahead", json_schema_extra=FORECAST
+    )
 
 
 class Rows(BaseModel):

@@ -7,10 +7,11 @@ import binascii
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from pokewatch.files import json_bytes
 from pokewatch.schema import SIGNAL_HORIZON
-from pokewatch.service.forms import BatchRequest, CardText, Day, Rows
+from pokewatch.service.forms import FORECAST, BatchRequest, CardText, Day, Rows
 from pokewatch.service.market import Market
 from pokewatch.service.problems import Problem
 from pokewatch.service.replies import ARROW, CSV, Reply, shown_beside
@@ -19,7 +20,8 @@ from pokewatch.watchlist.entries import read
 router = APIRouter(prefix="/v1", tags=["v1"])
 
 TABLES: Any = {200: {"model": Rows, "content": {CSV: {}, ARROW: {}}}}
-Horizon = Annotated[int, Query(ge=1, le=365, description="days ahead")]
+Horizon = Annotated[int, Query(ge=1, le=365, description="days ahead", json_schema_extra=FORECAST)]
+Listed = Annotated[int, Field(json_schema_extra=FORECAST)]
 Moment = Annotated[Day | None, Query(description="YYYY-MM-DD; default: the newest")]
 
 
@@ -67,7 +69,7 @@ def prices(request: Request, card: CardText, since: Moment = None, until: Moment
 def forecast(
     request: Request,
     card: CardText,
-    horizon: Annotated[list[int] | None, Query(description="days ahead; default: all")] = None,
+    horizon: Annotated[list[Listed] | None, Query(description="days ahead; default: all")] = None,
     date: Moment = None,
 ) -> Any:
     """Return fair value, 80 % interval and signal of a card, a row a horizon."""
