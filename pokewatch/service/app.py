@@ -42,12 +42,17 @@ ERRORS = {
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the service over a data home; its market is read in the background at start."""
+    """Return the service over a data home.
+
+    Its market is read before the first request is taken, so that a worker in place of one that died
+    fails none; what cannot be read is looked for again, and answered with 503 until then.
+    """
     settings = settings or get_settings()
     current, keys = Current(settings), Keys(settings)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(current.refresh)
         current.start(keys.note_used)
         yield
         current.stop()

@@ -306,7 +306,6 @@ class Current:
                 self.problem = "the prices or the champion cannot be read; the log says why"
 
     def _look(self, meanwhile: Callable[[], object]) -> None:
-        self.refresh()
         while not self._end.wait(LOOK_EVERY):
             self.refresh()
             with suppress(PokewatchError):

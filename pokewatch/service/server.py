@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from typing import Any
 
 import uvicorn
@@ -112,13 +113,19 @@ def run(
         )
     if "*" in (proxies or []):
         raise UsageError("--proxy '*' would believe anyone: name the proxy's address")
-    if workers > 1:
-        # Where workers count together; to be set before prometheus_client is imported.
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="pokewatch-"))
-    if metrics_port is not None:
-        from pokewatch.service import metrics
+    with ExitStack() as stack:
+        if workers > 1:
+            # Where workers count together; to be set before prometheus_client is imported.
+            counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="pokewatch-"))
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", counts)
+        if metrics_port is not None:
+            from pokewatch.service import metrics
 
-        metrics.serve(metrics_port)
+            metrics.serve(metrics_port)
+        _run(host, port, workers, proxies)
+
+
+def _run(host: str, port: int, workers: int, proxies: list[str] | None) -> None:
     uvicorn.run(
         "pokewatch.service.server:application",
         factory=True,
