@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 from builders import small_models
-from chromium import SECONDS, Browser
+from chromium import Browser
 from evil_market import Served, fill
 
 from pokewatch.settings import PROJECT, Settings, load_settings
 
+START_SECONDS = 240.0  # on a busy machine the imports alone take a minute
 WATCHED = """
 - card: 1:Normal
   quantity: 3
@@ -50,14 +51,16 @@ def served(filled: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     command = [sys.executable, "-c", code, "browse", "--port", str(port)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=env, stderr=log, stdout=log)
-        end = time.monotonic() + 2 * SECONDS
-        while "pages on" not in (text := (folder / "log").read_text(encoding="utf-8")):
-            assert process.poll() is None, text
-            assert time.monotonic() < end, text
-            time.sleep(0.1)
-        yield Served(f"http://127.0.0.1:{port}", settings, folder / "log")
-        process.terminate()
-        process.wait()
+        end = time.monotonic() + START_SECONDS
+        try:
+            while "pages on" not in (text := (folder / "log").read_text(encoding="utf-8")):
+                assert process.poll() is None, text
+                assert time.monotonic() < end, text
+                time.sleep(0.1)
+            yield Served(f"http://127.0.0.1:{port}", settings, folder / "log")
+        finally:
+            process.terminate()
+            process.wait()
 
 
 @pytest.fixture(scope="session")
