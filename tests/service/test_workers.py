@@ -78,7 +78,8 @@ def test_a_killed_worker_is_replaced_and_no_request_is_lost(filled: Path, tmp_pa
         assert not list(tmp_path.glob("pokewatch-*"))
     finally:
         if server.poll() is None:
-            for child in workers(server):
+            left = workers(server)
+            server.kill()  # first: it replaces whom it loses
+            for child in left:
                 child.kill()
-            server.kill()
         log.close()
