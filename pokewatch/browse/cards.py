@@ -123,7 +123,11 @@ class Cards(Page):
 def calls_of(now: Current, card: Card) -> pd.DataFrame:
     """Return a card's past calls, the newest first."""
     rows = now.past_calls
-    return rows[rows["card_id"] == card.card_id].drop(columns="card_id").reset_index(drop=True)
+    return (
+        rows[rows["card_id"] == card.card_id]
+        .drop(columns=["card_id", "gain"])
+        .reset_index(drop=True)
+    )
 
 
 def histories(now: Current, card: Card) -> dict[str, pd.DataFrame]:

@@ -30,7 +30,7 @@ WIDE: Final = "stretch_width"
 PRICE = NumberFormatter(format="$0,0.00", text_align="right", nan_format="–")
 SHARE = NumberFormatter(format="0.0%", text_align="right", nan_format="–")
 CHANGE = NumberFormatter(format="+0.0%", text_align="right", nan_format="–")
-DOLLARS = {"low", "mid", "cost", "paid", "unrealised", "realised", "received", "gain", "net"}
+DOLLARS = {"low", "mid", "cost", "paid", "unrealised", "realised", "received", "total_gain", "net"}
 DOLLARS |= {"fees", "shipping", "amount"}
 CHANGES = {"expected", "week", "month", "contribution"}
 FORMATS = dict.fromkeys(SHARES, SHARE) | dict.fromkeys(SIGNED | CHANGES, CHANGE)

@@ -46,10 +46,11 @@ def totals(mine: Portfolio) -> str:
 
 def tables(mine: Portfolio) -> dict[str, pd.DataFrame]:
     """Return a collection's tables by their headings."""
+    # A gain is a share of the price elsewhere, and USD here.
     return {
-        "What each card brought": mine.cards,
+        "What each card brought": mine.cards.rename(columns={"gain": "total_gain"}),
         "What a sale would bring, net of fees and shipping": mine.proceeds(),
-        "Buys and sales": mine.transactions,
+        "Buys and sales": mine.transactions.rename(columns={"gain": "realised"}),
     }
 
 

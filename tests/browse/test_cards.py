@@ -63,6 +63,8 @@ def test_a_notebook_shows_figures_with_names_as_text(home):
     mine = portfolio(top=5).servable()._repr_html_()
     assert "<img" not in mine
     assert "Insurance list" in mine
+    assert re.search(r"<th>total gain</th>", mine)
+    assert "<td>4.10</td>" in mine  # USD, no percentage
 
 
 def test_a_page_says_what_it_cannot_open(home):
