@@ -234,7 +234,9 @@ def brier_skill(rows: pd.DataFrame, chance: str, came: pd.Series) -> float:
     1 less the ratio of the mean squared errors (Brier 1950) over the forecasts that have a chance;
     came: whether it came true.
     """
-    known = rows[chance].notna() if chance in rows else pd.Series(False, index=rows.index)
+    if chance not in rows:
+        return float("nan")
+    known = rows[chance].notna()
     right = came[known].astype(float)
     usual = float(((right - right.mean()) ** 2).mean())
     return float(1 - ((rows[chance][known] - right) ** 2).mean() / usual) if usual else float("nan")

@@ -15,7 +15,7 @@ from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import json_bytes
 from pokewatch.models import features
 from pokewatch.models.intervals import COVERAGE, PRICES, ConformalIntervals
-from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture
+from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture, Moves
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import SHORT_HISTORY
 from pokewatch.rounding import log, on_grid
@@ -74,7 +74,8 @@ class HorizonFit:
     """What was learnt for one horizon; log returns throughout.
 
     coef, center, scale: the damped trend on standardised features. boosting: its weight against
-    the trend. spread: quantiles of log sizes of falls and rises about their usual size. trust:
+    the trend. spread: quantiles of log sizes of falls and rises about their usual size. good_move:
+    the rise or fall, a share of the price, whose chances are forecast. trust:
     false where the past says that naive is better. rows: training rows, 0 where nothing could be
     fitted.
     """
@@ -85,6 +86,7 @@ class HorizonFit:
     scale: list[float] = field(default_factory=list)
     boosting: float = 0.0
     spread: dict[str, list[float]] = field(default_factory=dict)
+    good_move: float = GOOD_MOVE
     trust: bool = True
     rows: int = 0
 
@@ -146,7 +148,7 @@ class FairValueModel:
         self.names = features.names()
         self.trees = {}
         for horizon in self.horizons:
-            fit = self.fits[horizon] = HorizonFit(horizon)
+            fit = self.fits[horizon] = HorizonFit(horizon, good_move=self.good_move)
             if (sample := used.get(horizon)) is None:
                 continue
             fit.rows = sample.known
@@ -209,6 +211,22 @@ class FairValueModel:
     def _linear(self) -> list[int]:
         return [number for number, name in enumerate(self.names) if name.startswith(LINEAR)]
 
+    def center(self, horizon: int, x: np.ndarray, moves: Moves | None = None) -> np.ndarray:
+        """Return the forecast log price changes of cases with features ``x``.
+
+        moves: their distributions, where the caller has them.
+        """
+        fit = self.fits[horizon]
+        if not fit.rows or not fit.trust:
+            return np.zeros(len(x))
+        moves = moves or self.mixture(horizon).moves(x)
+        z = (x[:, self._linear()] - np.array(fit.center)) / np.array(fit.scale)
+        trend = np.clip(z, -FAR, FAR) @ np.array(fit.coef)
+        median = self.trees[f"{MEDIAN}_{horizon}"].predict(x)
+        center = (1 - MEAN_SHARE) * moves.quantile(0.5) + MEAN_SHARE * moves.mean()
+        boosted = MEDIAN_SHARE * median + (1 - MEDIAN_SHARE) * center
+        return on_grid(fit.boosting * boosted + (1 - fit.boosting) * trend)
+
     def ahead(self, horizon: int, x: np.ndarray) -> np.ndarray:
         """Return what lies ahead of cases with features ``x``, shape (cases, ``AHEAD``).
 
@@ -217,22 +235,13 @@ class FairValueModel:
         NaN where nothing was learnt.
         """
         fit = self.fits[horizon]
-        out = np.full((len(x), len(AHEAD)), np.nan)
-        out[:, 0] = 0.0
         if not fit.rows or not fit.trust:
-            return out
-        z = (x[:, self._linear()] - np.array(fit.center)) / np.array(fit.scale)
-        trend = np.clip(z, -FAR, FAR) @ np.array(fit.coef)
-        moves = self.mixture(horizon).moves(x)
-        median = self.trees[f"{MEDIAN}_{horizon}"].predict(x)
-        center = (1 - MEAN_SHARE) * moves.quantile(0.5) + MEAN_SHARE * moves.mean()
-        boosted = MEDIAN_SHARE * median + (1 - MEDIAN_SHARE) * center
-        out[:, 0] = on_grid(fit.boosting * boosted + (1 - fit.boosting) * trend)
-        for column, side in enumerate(SIDES, 1):
-            out[:, column] = moves.odds(side, self.good_move)
-        tail = (1 - COVERAGE) / 2
-        out[:, 3] = on_grid((moves.quantile(1 - tail) - moves.quantile(tail)) / 2)
-        return out
+            unknown = np.full((len(x), len(AHEAD) - 1), np.nan)
+            return np.column_stack([self.center(horizon, x), unknown])
+        moves, tail = self.mixture(horizon).moves(x), (1 - COVERAGE) / 2
+        odds = [moves.odds(side, fit.good_move) for side in SIDES]
+        width = on_grid((moves.quantile(1 - tail) - moves.quantile(tail)) / 2)
+        return np.column_stack([self.center(horizon, x, moves), *odds, width])
 
     def predict(
         self, panel: Panel, on: pd.Timestamp | None = None, horizons: Sequence[int] | None = None
@@ -290,7 +299,6 @@ class FairValueModel:
             "format": FORMAT,
             "kind": type(self).__name__,
             "seed": self.seed,
-            "good_move": self.good_move,
             "horizons": self.horizons,
             "names": self.names,
             "trees": sorted(self.trees),
@@ -314,7 +322,7 @@ class FairValueModel:
             raise ValueError("its horizons were not all fitted")
         size = len(self._linear())
         for fit in fitted:
-            numbers = [*fit.coef, *fit.center, *fit.scale, fit.boosting]
+            numbers = [*fit.coef, *fit.center, *fit.scale, fit.boosting, fit.good_move]
             sizes = {len(fit.coef), len(fit.center), len(fit.scale)}
             if sizes != {size} or not np.isfinite(numbers).all():
                 raise ValueError(f"its trend for {fit.horizon} days is no trend")
@@ -347,7 +355,7 @@ class FairValueModel:
                 f"model '{folder}' has format {version!r}, this version reads {FORMAT}: {again}"
             )
         try:
-            model = cls(about["horizons"], int(about["seed"]), good_move=float(about["good_move"]))
+            model = cls(about["horizons"], int(about["seed"]))
             model.names = [str(name) for name in about["names"]]
             fits = [HorizonFit(**fit | {"trust": bool(fit["trust"])}) for fit in about["fits"]]
             model.fits = {int(fit.horizon): fit for fit in fits}

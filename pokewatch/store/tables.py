@@ -622,6 +622,7 @@ def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table
     if isinstance(rows, pa.Table):
         return rows.cast(table_schema)
     given = pa.schema([field for field in table_schema if field.name != "month"])
+    rows = rows.assign(**dict.fromkeys(schema.ADDED.intersection(given.names) - set(rows.columns)))
     table = pa.Table.from_pandas(rows[given.names], schema=given, preserve_index=False)
     if "month" in table_schema.names:
         day = table["date"].combine_chunks().dictionary_encode()  # few days, many rows
