@@ -527,7 +527,7 @@ def forecasts(night: Night, model: str, day: pd.Timestamp, truth: float) -> pd.D
     values = {"market_price": price, "fair_value": fair, "lower": fair * 0.99, "upper": later}
     flags = {"thin": False, "stale": False, "model": model, "data_version": 0}
     rows = rows.assign(**values, deviation=0.0, signal="HOLD", reason="", **flags)
-    return rows[PREDICTION_COLUMNS]
+    return rows.reindex(columns=PREDICTION_COLUMNS)
 
 
 def test_own_record_counts_what_past_nights_said_without_hindsight(
