@@ -67,12 +67,26 @@ class Money:
         if not is_known(value):
             return unknown
         value = value * self.rate
-        before = "−" if value < 0 else "+" if sign and value > 0 else ""
-        whole = self.currency in WHOLE or (short and abs(value) >= 1000)
-        amount = f"{abs(value):,.{0 if whole else 2}f}"
+        plus = "−" if value < 0 else "+" if sign and value > 0 else ""
+        before, behind = self.around
+        digits = 0 if short and abs(value) >= 1000 else self.digits
+        return f"{plus}{before}{abs(value):,.{digits}f}{behind}"
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point."""
+        return 0 if self.currency in WHOLE else 2
+
+    @property
+    def around(self) -> tuple[str, str]:
+        """What stands before an amount and behind it."""
         if self.currency in BEHIND:
-            return f"{before}{amount} {BEHIND[self.currency]}"
-        return f"{before}{SIGNS.get(self.currency, f'{self.currency} ')}{amount}"
+            return "", f" {BEHIND[self.currency]}"
+        return SIGNS.get(self.currency, f"{self.currency} "), ""
+
+    def rounded(self, amounts: pd.Series) -> pd.Series:
+        """Return amounts in ``currency``, as exact as they are written."""
+        return (amounts * self.rate).round(self.digits)
 
     @property
     def name(self) -> str:

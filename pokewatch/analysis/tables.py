@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 from IPython.display import HTML
 
-from pokewatch.formatting import duration, percent
+from pokewatch.formatting import Money, duration, percent
 from pokewatch.schema import MODEL
 from pokewatch.settings import get_settings
 from pokewatch.sources import ecb
@@ -28,10 +28,20 @@ WRITERS: dict[str, Callable[..., str]] = {
 }
 
 
-def show(frame: pd.DataFrame, top: int | None = None, drop: Iterable[str] = ()) -> HTML:
-    """Return a frame's first ``top`` rows (default: all) as an HTML table; names are escaped."""
-    money = partial(ecb.display(get_settings()), short=True, unknown="")
-    writers = WRITERS | dict.fromkeys(MONEY, money)
+def show(
+    frame: pd.DataFrame,
+    top: int | None = None,
+    drop: Iterable[str] = (),
+    money: Money | None = None,
+    amounts: Iterable[str] = (),
+) -> HTML:
+    """Return a frame's first ``top`` rows (default: all) as an HTML table; names are escaped.
+
+    money: how amounts are written, default as the settings say; amounts: columns of them, besides
+    those whose name says so.
+    """
+    write = partial(money or ecb.display(get_settings()), short=True, unknown="")
+    writers = WRITERS | dict.fromkeys([*MONEY, *amounts], write)
     shown = frame.drop(columns=[*drop]).head(len(frame) if top is None else top).copy()
     for name, column in shown.items():
         if name in writers:

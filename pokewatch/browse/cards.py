@@ -11,8 +11,7 @@ import pandas as pd
 import panel as pn
 
 from pokewatch.analysis import card_history
-from pokewatch.analysis.market import KINDS, Card
-from pokewatch.analysis.tables import show
+from pokewatch.analysis.market import KINDS, MIN_PRICE, Card
 from pokewatch.browse import figures
 from pokewatch.browse.current import Current, current
 from pokewatch.browse.layout import (
@@ -24,13 +23,13 @@ from pokewatch.browse.layout import (
     buttons,
     change,
     facts,
+    html,
     text,
 )
 from pokewatch.charts import market as charts
 from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
 from pokewatch.formatting import days as days_of
-from pokewatch.formatting import usd
 from pokewatch.schema import SIGNAL_HORIZON
 
 HITS = 200  # cards listed of a search
@@ -63,16 +62,16 @@ def label(row: Any) -> str:
 
 def about(now: Current, card: Card) -> str:
     """Return what a card is, what it costs and what is expected of it, as HTML."""
-    info = card.info
+    info, money = card.info, now.money
     where = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
     also = f" · also {escape(', '.join(info['aliases'][:6]))}" if info["aliases"] else ""
     head = f"<h2>{escape(card.title)}</h2><p class='soft'>{escape(' · '.join(map(str, where)))}"
     head += f" · <code>{escape(card.card_id)}</code>{also}{' · <em>simulated</em>' * now.simulated}"
     seen = f"{info['last_date']:%Y-%m-%d}"
-    pairs = [(f"price on {seen}", usd(info["last_price"]))]
+    pairs = [(f"price on {seen}", money(info["last_price"]))]
     row = now.rows.loc[card.card_id]
-    pairs.append((f"fair value in {days_of(SIGNAL_HORIZON)}", usd(row["fair_value"])))
-    pairs.append(("with 80 % chance between", f"{usd(row['lower'])} – {usd(row['upper'])}"))
+    pairs.append((f"fair value in {days_of(SIGNAL_HORIZON)}", money(row["fair_value"])))
+    pairs.append(("with 80 % chance between", f"{money(row['lower'])} – {money(row['upper'])}"))
     moved = f"<p>{change(row['week'])} in 7 days, {change(row['month'])} in 30 days</p>"
     signal, reason = row["signal"], escape(row["reason"])
     why = {
@@ -103,17 +102,18 @@ class Cards(Page):
 
     def parts(self) -> Iterable[tuple[str, str]]:
         """Return the card, then the market."""
-        now, card, top = self.now, self.card, self.top
+        now, card, top, money = self.now, self.card, self.top, self.now.money
         prices, forecast = card.prices.tail(self.days), now.forecast(card.card_id)
-        chart = svg(charts.price, prices, "prices and fair value", (8, 3.2), forecast=forecast)
+        options = {"forecast": forecast, "money": money}
+        chart = svg(charts.price, prices, "prices and fair value", (8, 3.2), **options)
         yield "One card", about(now, card) + chart
         for title, frame in histories(now, card).items():
-            yield title, show(frame, top).data
+            yield title, html(frame, money, top)
         yield "Index", svg(charts.market, now.market.index(), "the market's index", (8, 3.2))
-        yield "Sets: one of each card, change in 30 days", show(now.market.by_set(), top).data
-        yield "Movers of a week", show(now.market.movers(top=top)).data
+        yield "Sets: one of each card, change in 30 days", html(now.market.by_set(), money, top)
+        yield "Movers of a week", html(now.market.movers(top=top), money)
         called = now.signals[now.signals["signal"] != "HOLD"]
-        yield "Signals a week ahead", show(called[LISTED], top, ["reason", "card_id"]).data
+        yield "Signals a week ahead", html(called[LISTED], money, top, ["reason", "card_id"])
 
     def app(self) -> CardsApp:
         """Return the page with its widgets."""
@@ -212,8 +212,8 @@ class CardsApp(App):
             "set": choice("Set", {"all sets": ""} | {name: name for name in sets}, width=230),
             "kind": choice("Kind", ["any", *KINDS]),
             "flag": choice("Flags", FLAGS),
-            "from": amount("Price from, USD"),
-            "to": amount("Price to, USD"),
+            "from": amount("Price from"),
+            "to": amount("Price to"),
             "span": choice("Movers over", spans, value=7),
         }
 
@@ -246,9 +246,9 @@ class CardsApp(App):
         self.card = opened(self.now, self.open.value or "")
         self.head.object = about(self.now, self.card)
         self._draw()
-        file = re.sub(r"[^\w-]+", "-", self.card.card_id)
+        at, money = re.sub(r"[^\w-]+", "-", self.card.card_id), self.now.money
         self.tables.objects = [
-            Table(rows, title, f"{file}-{title.split()[0].lower()}.csv", 10, self._open).layout
+            Table(rows, title, f"{at}-{title.split()[0].lower()}.csv", money, 10, self._open).layout
             for title, rows in histories(self.now, self.card).items()
         ]
 
@@ -272,20 +272,23 @@ class CardsApp(App):
             others,
             calls if "calls" in asked else calls.iloc[:0],
             refused,
+            self.now.money,
         )
         self.chart.objects = [figures.pane(chart)]
 
     def _market(self) -> list[Any]:
-        where = self.now.market
+        where, money = self.now.market, self.now.money
+        for name in ("from", "to"):
+            self.filters[name].name = f"Price {name}, {money.currency}"
         index = figures.pane(figures.lines({"index, 100 on the first day": where.index()}))
         *chosen, span = self.filters.values()
         self.signals = Table(
-            self._asked(), "Signals a week ahead", "signals.csv", 15, self._open, chosen
+            self._asked(), "Signals a week ahead", "signals.csv", money, 15, self._open, chosen
         )
-        self.movers = Table(
-            self._moved(), "Movers of $1 and more", "movers.csv", 10, self._open, [span]
-        )
-        sets = Table(where.by_set(), "Sets: one of each card, change in 30 days", "sets.csv")
+        title = f"Movers of {money(MIN_PRICE).removesuffix('.00')} and more"
+        self.movers = Table(self._moved(), title, "movers.csv", money, 10, self._open, [span])
+        title = "Sets: one of each card, change in 30 days"
+        sets = Table(where.by_set(), title, "sets.csv", money)
         parts = [one.layout for one in (self.signals, self.movers, sets)]
         return [text("<h3>Index</h3>"), index, *parts]
 
@@ -309,10 +312,11 @@ class CardsApp(App):
             keep &= rows["signal"].isin(asked["signal"].split(" or "))
         flag = {"thin": rows["thin"], "liquid": ~rows["thin"], "solo": rows["solo"]}
         keep &= flag.get(asked["flag"], True)
+        price = self.now.money.rounded(rows["market_price"])
         if asked["from"] is not None:
-            keep &= rows["market_price"] >= asked["from"]
+            keep &= price >= asked["from"]
         if asked["to"] is not None:
-            keep &= rows["market_price"] <= asked["to"]
+            keep &= price <= asked["to"]
         return rows.loc[keep, LISTED]
 
 

@@ -17,6 +17,7 @@ from pokewatch.operations.status import mark
 from pokewatch.report import facts
 from pokewatch.schema import SIGNAL_HORIZON
 from pokewatch.settings import Settings, get_settings
+from pokewatch.sources import ecb
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Current:
         self.forecasts = predict_panel(settings, panel, version, self.trained)
         self.catalog = Catalog(self.market.known)
         self.simulated = self.market.simulated
+        self.money = ecb.display(settings)
 
     @cached_property
     def _by_card(self) -> dict[str, list[int]]:

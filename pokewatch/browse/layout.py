@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -13,12 +14,13 @@ from urllib.parse import parse_qs, urlencode
 
 import pandas as pd
 import panel as pn
-from bokeh.models.widgets.tables import NumberFormatter
+from bokeh.models.widgets.tables import HTMLTemplateFormatter, NumberFormatter
 
 from pokewatch.analysis.tables import MONEY, NAMES, SHARES, SIGNED
+from pokewatch.analysis.tables import show as as_html
 from pokewatch.browse.current import Current, current
 from pokewatch.errors import PokewatchError
-from pokewatch.formatting import percent
+from pokewatch.formatting import Money, percent
 from pokewatch.operations.exports import no_formulas
 
 log = logging.getLogger(__name__)
@@ -27,14 +29,12 @@ FOLDER = Path(__file__).parent / "templates"
 PAGES = {"06_cards": "Cards and market", "07_portfolio": "Portfolio"}
 LOOK_SECONDS = 3.0  # between two questions of an open page whether there are newer prices
 WIDE: Final = "stretch_width"
-PRICE = NumberFormatter(format="$0,0.00", text_align="right", nan_format="–")
 SHARE = NumberFormatter(format="0.0%", text_align="right", nan_format="–")
 CHANGE = NumberFormatter(format="+0.0%", text_align="right", nan_format="–")
-DOLLARS = {"low", "mid", "cost", "paid", "unrealised", "realised", "received", "total_gain", "net"}
-DOLLARS |= {"fees", "shipping", "amount"}
+AMOUNTS = MONEY | {"low", "mid", "cost", "paid", "unrealised", "realised", "received", "net"}
+AMOUNTS |= {"total_gain", "fees", "shipping", "amount"}
 CHANGES = {"expected", "week", "month", "contribution"}
 FORMATS = dict.fromkeys(SHARES, SHARE) | dict.fromkeys(SIGNED | CHANGES, CHANGE)
-FORMATS |= dict.fromkeys(MONEY | DOLLARS, PRICE)
 SIMULATED = (
     '<p class="banner" role="note"><strong>SIMULATED MARKET.</strong> '
     "These cards and prices are invented.</p>"
@@ -63,6 +63,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(parts)}</dl>"
 
 
+def noted(money: Money) -> str:
+    """Return what a reader should know of the currency as HTML, "" where that is nothing."""
+    look = "banner" if money.doubtful else "soft"
+    return f"<p class='{look}' role='note'>{escape(money.note)}</p>" if money.note else ""
+
+
 def change(value: Any) -> str:
     """Return a change as coloured HTML text."""
     side = "up" if value > 0 else "down" if value < 0 else ""
@@ -82,11 +88,31 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index(drop=True)
 
 
+def amounts(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that hold amounts."""
+    return [name for name in frame.select_dtypes("number") if name in AMOUNTS]
+
+
+def script(money: Money) -> str:
+    """Return JavaScript that writes ``value``, an amount in the currency, as ``money`` does."""
+    before, behind = map(json.dumps, money.around)
+    options = f"{{minimumFractionDigits: {money.digits}, maximumFractionDigits: {money.digits}}}"
+    number = f"Math.abs(value).toLocaleString('en-US', {options})"
+    return f"(value < 0 ? '−' : '') + {before} + {number} + {behind}"
+
+
+def html(
+    frame: pd.DataFrame, money: Money, top: int | None = None, drop: Iterable[str] = ()
+) -> str:
+    """Return a frame as a table of HTML, for readers without a server."""
+    return str(as_html(frame, top, drop, money, amounts(frame)).data)
+
+
 class Table:
     """A table that sorts, filters, pages and exports what it shows.
 
-    label: its heading; file: name of its export; opens: called with a row's card_id on a click;
-    controls: widgets between heading and table.
+    label: its heading; file: name of its export; money: how amounts are written; opens: called with
+    a row's card_id on a click; controls: widgets between heading and table.
     """
 
     def __init__(
@@ -94,11 +120,15 @@ class Table:
         frame: pd.DataFrame,
         label: str,
         file: str,
+        money: Money,
         size: int = 10,
         opens: Callable[[str], None] | None = None,
         controls: Iterable[pn.widgets.Widget] = (),
     ):
-        shown = plain(frame)
+        self.money = money
+        shown = self._shown(frame)
+        prices = amounts(shown)
+        price = f"<%= isNaN(value) ? '–' : {script(money)} %>"
         words = [name for name in shown if not pd.api.types.is_numeric_dtype(shown[name])]
         filters: dict[str, Any] = {
             name: {"type": "input", "placeholder": "filter"} for name in words
@@ -106,12 +136,14 @@ class Table:
         numbers = {"type": "number", "func": ">=", "placeholder": "at least"}
         filters |= {name: numbers for name in shown if name not in words}
         formats: dict[str, Any] = {name: FORMATS[name] for name in shown if name in FORMATS}
+        formats |= {name: HTMLTemplateFormatter(template=price) for name in prices}
         formats |= {name: {"type": "plaintext"} for name in words}  # names are no HTML
         self.grid = pn.widgets.Tabulator(
             shown,
             titles={name: NAMES.get(name, str(name).replace("_", " ")) for name in shown},
             formatters=formats,
             header_filters=filters,
+            text_align=dict.fromkeys(prices, "right"),
             hidden_columns=["index"],
             show_index=False,
             disabled=True,
@@ -130,11 +162,23 @@ class Table:
 
     def show(self, frame: pd.DataFrame) -> None:
         """Show another frame of the same columns."""
-        self.grid.value = plain(frame)
+        self.grid.value = self._shown(frame)
+
+    def _shown(self, frame: pd.DataFrame) -> pd.DataFrame:
+        self.stored = shown = plain(frame)
+        if self.money.converts:
+            rounded = {name: self.money.rounded(shown[name]) for name in amounts(shown)}
+            shown = shown.assign(**rounded)
+        return shown
 
     def export(self) -> io.BytesIO:
-        """Return what is shown, filtered and sorted, as CSV."""
-        csv = no_formulas(self.grid.current_view).to_csv(index=False)
+        """Return what is shown, filtered and sorted, as CSV; amounts as stored, then as shown."""
+        shown = self.grid.current_view
+        rows = self.stored.loc[shown.index]
+        if self.money.converts:
+            converted = shown[amounts(shown)].add_prefix("display_")
+            rows = rows.assign(display_currency=self.money.currency, **converted)
+        csv = no_formulas(rows).to_csv(index=False)
         return io.BytesIO(csv.encode("utf-8-sig"))
 
     @property
@@ -260,7 +304,8 @@ class Page:
 
     def _repr_html_(self) -> str:
         drawn = "".join(f"<h3>{escape(title)}</h3>{part}" for title, part in self.parts())
-        return f"<div class='mathjax_ignore'>{SIMULATED * self.now.simulated}{drawn}</div>"
+        above = SIMULATED * self.now.simulated + noted(self.now.money)
+        return f"<div class='mathjax_ignore'>{above}{drawn}</div>"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of data version {self.now.market.data_version}"
@@ -333,7 +378,7 @@ class App:
         said = f"{len(where.cards):,} cards, prices from {where.dates[0]:%Y-%m-%d} to "
         said += f"{where.dates[-1]:%Y-%m-%d}, data version {where.data_version}, model {model}"
         heading = f"<h1>{escape(PAGES[self.here])}</h1><p class='soft'>{escape(said)}</p>"
-        self.intro.object = heading + SIMULATED * self.now.simulated
+        self.intro.object = heading + SIMULATED * self.now.simulated + noted(self.now.money)
 
     def _follow(self) -> None:
         newest = current()

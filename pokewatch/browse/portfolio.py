@@ -11,29 +11,28 @@ import panel as pn
 
 from pokewatch.analysis.collection import Portfolio, complete_set
 from pokewatch.analysis.collection import portfolio as collection
-from pokewatch.analysis.tables import show
 from pokewatch.browse import figures
 from pokewatch.browse.current import Current, current
-from pokewatch.browse.layout import STYLE, App, Page, Table, facts, text
+from pokewatch.browse.layout import STYLE, App, Page, Table, facts, html, text
 from pokewatch.charts.market import value
 from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
-from pokewatch.formatting import percent, usd
+from pokewatch.formatting import Money, percent
 from pokewatch.schema import SIGNAL_HORIZON
 
 VIEWS = {"Value": "value", "Insurance list": "insurance", "Set completion": "sets"}
 CURVES = {"growth": "this collection, time-weighted", "market": "the market's index"}
 
 
-def totals(mine: Portfolio) -> str:
+def totals(mine: Portfolio, money: Money) -> str:
     """Return a collection's sums as HTML."""
     sums, fall = mine.totals, mine.drawdown
     days = f", {fall['peak']:%b %Y} to {fall['low']:%b %Y}" if fall["peak"] is not None else ""
     pairs = {
-        f"value on {sums['date']:%Y-%m-%d}": usd(sums["value"]),
-        "paid for it": usd(sums["paid"]),
-        "unrealised gain": usd(sums["unrealised"], sign=True),
-        "realised gain": usd(sums["realised"], sign=True),
+        f"value on {sums['date']:%Y-%m-%d}": money(sums["value"]),
+        "paid for it": money(sums["paid"]),
+        "unrealised gain": money(sums["unrealised"], sign=True),
+        "realised gain": money(sums["realised"], sign=True),
         "gain of all that was paid": percent(sums["gain_share"], sign=True),
         "time-weighted return": percent(sums["growth"], sign=True),
         "the market's index": percent(sums["market_growth"], sign=True),
@@ -54,13 +53,14 @@ def tables(mine: Portfolio) -> dict[str, pd.DataFrame]:
     }
 
 
-def listed(mine: Portfolio) -> str:
+def listed(mine: Portfolio, money: Money) -> str:
     """Return the insurance list as HTML to print, with its day and sum."""
     sums, rows = mine.totals, mine.insurance()
-    about = f"{sums['copies']:,} copies, market prices of {sums['date']:%Y-%m-%d} in US dollars"
+    currency = "US dollars" if money.currency == "USD" else money.currency
+    about = f"{sums['copies']:,} copies, market prices of {sums['date']:%Y-%m-%d} in {currency}"
     head = f"<h2>Insurance list</h2><p class='soft'>{escape(about)}"
     head += f"{', simulated' * mine.market.simulated}.</p>"
-    return f"{head}{show(rows).data}<p><strong>Total {usd(sums['value'])}</strong></p>"
+    return f"{head}{html(rows, money)}<p><strong>Total {money(sums['value'])}</strong></p>"
 
 
 class Collection(Page):
@@ -72,12 +72,13 @@ class Collection(Page):
 
     def parts(self) -> Iterable[tuple[str, str]]:
         """Return sums, value over time, tables and the insurance list."""
-        mine = collection(self.now.market)
-        yield "Sums", totals(mine)
-        yield "Value, and what was paid", svg(value, mine.timeline, "value over time", (8, 3.2))
+        mine, money = collection(self.now.market), self.now.money
+        yield "Sums", totals(mine, money)
+        chart = svg(value, mine.timeline, "value over time", (8, 3.2), money=money)
+        yield "Value, and what was paid", chart
         for title, frame in tables(mine).items():
-            yield title, show(frame, self.top).data
-        yield "", listed(mine)
+            yield title, html(frame, money, self.top)
+        yield "", listed(mine, money)
 
     def app(self) -> CollectionApp:
         """Return the page with its widgets."""
@@ -121,37 +122,39 @@ class CollectionApp(App):
         self.body.objects = getattr(self, f"_{self.view.value}")()
 
     def _value(self) -> list[Any]:
-        mine = collection(self.now.market)
+        mine, money = collection(self.now.market), self.now.money
         days = mine.timeline
         worth = {"value": days["value"], "paid for it": days["paid"]}
         curves = {label: days[name] for name, label in CURVES.items()}
         return [
-            text(totals(mine)),
+            text(totals(mine, money)),
             text("<h3>Value, and what was paid</h3>"),
-            figures.pane(figures.lines(worth, money=True)),
+            figures.pane(figures.lines(worth, money=money)),
             text("<h3>Beside the market: 100 on the first day</h3>"),
             figures.pane(figures.lines(curves, 240)),
             *(
-                Table(rows, title, f"{title.split(',')[0].lower().replace(' ', '-')}.csv").layout
+                Table(
+                    rows, title, f"{title.split(',')[0].lower().replace(' ', '-')}.csv", money
+                ).layout
                 for title, rows in tables(mine).items()
             ),
         ]
 
     def _insurance(self) -> list[Any]:
-        mine = collection(self.now.market)
+        mine, money = collection(self.now.market), self.now.money
         button = pn.widgets.Button(name="Print this list", width=300, margin=(0, 0, 8, 0), **STYLE)
         button.js_on_click(code="window.print()")
-        rows = Table(mine.insurance(), "As a table", "insurance.csv", 20)
-        return [text(listed(mine)), button, rows.layout]
+        rows = Table(mine.insurance(), "As a table", "insurance.csv", money, 20)
+        return [text(listed(mine, money)), button, rows.layout]
 
     def _sets(self) -> list[Any]:
         rows = complete_set(self.now.market.settings, self.set.value, SIGNAL_HORIZON)
-        sums = rows.attrs
+        sums, money = rows.attrs, self.now.money
         said = f"You have {sums['have']:,} of {sums['printings']:,} printings; the other "
-        said += f"{sums['lack']:,} cost {usd(sums['cost'])} today. Expected to fall, so wait: "
+        said += f"{sums['lack']:,} cost {money(sums['cost'])} today. Expected to fall, so wait: "
         said += f"{sums['wait']:,}; to rise, so buy now: {sums['buy_now']:,}."
         file = "set-completion.csv"
-        done = Table(rows, f"{self.set.value}: the cheapest lacking first", file, 20)
+        done = Table(rows, f"{self.set.value}: the cheapest lacking first", file, money, 20)
         return [self.set, text(f"<p>{escape(said)}</p>"), done.layout]
 
 

@@ -102,8 +102,10 @@ def market(index: pd.Series, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def value(timeline: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def value(timeline: pd.DataFrame, ax: Axes | None = None, money: Money = usd) -> Axes:
     """Draw a collection's value beside what was paid; timeline: as ``portfolio.timeline``.
+
+    money: how amounts are written.
 
     >>> import pokewatch as pw
     >>> from pokewatch.charts import market
@@ -114,7 +116,7 @@ def value(timeline: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for name, color in (("value", ACCENT), ("paid", INK)):
         axes.plot(timeline.index, timeline[name].to_numpy(), color=color, linewidth=1.6, label=name)
     style.dated(axes)
-    style.ticks(axes.yaxis, usd, short=True)
+    style.ticks(axes.yaxis, money, short=True)
     style.legend(axes)
     return axes
 

@@ -22,7 +22,8 @@ from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
 
 FORMAT = 3
-MAX_ROWS = 60_000  # training rows a horizon; overlapping targets beyond that add little
+MAX_ROWS = 24_000  # training rows a horizon; overlapping targets beyond that add little
+A_CARD, LARGE_ROWS = 2, 60_000  # of a market with many cards: so many a card, up to that
 MIN_ROWS = 200
 MIN_DAYS = 5  # days with a known target without which a horizon is not fitted
 MIN_CARDS = 5  # a handful of cards says nothing about cards
@@ -36,10 +37,10 @@ MEDIAN_SHARE = 0.5  # of the boosted median beside the distribution's centre
 GOOD_MOVE = 0.05  # share of the price whose chance is forecast, where no other is asked for
 FAR = 4.0  # standard deviations beyond which the trend takes a feature for this far
 BOOSTING = {
-    "max_iter": 60,
-    "learning_rate": 0.12,
-    "max_leaf_nodes": 24,
-    "min_samples_leaf": 40,
+    "max_iter": 30,
+    "learning_rate": 0.15,
+    "max_leaf_nodes": 12,
+    "min_samples_leaf": 100,
     "l2_regularization": 1.0,
     "max_features": 0.4,
     "max_bins": 63,
@@ -371,9 +372,10 @@ class FairValueModel:
 
 
 def cases_at(panel: Panel, horizon: int, origins: Sequence[int], seed: int) -> list[Cases | None]:
-    """Return for each origin at most ``MAX_ROWS`` cases whose end was known by then, drawn anew.
+    """Return for each origin some cases whose end was known by then, drawn anew.
 
-    None where there are too few to learn from.
+    At most ``MAX_ROWS``, of many cards up to ``LARGE_ROWS``; None where there are too few to learn
+    from.
     """
     if horizon >= len(panel.dates):
         return [None] * len(origins)
@@ -396,9 +398,10 @@ def cases_at(panel: Panel, horizon: int, origins: Sequence[int], seed: int) -> l
             out.append(None)
             continue
         chosen = np.arange(size)
-        if size > MAX_ROWS:
+        most = max(MAX_ROWS, min(A_CARD * cards, LARGE_ROWS))
+        if size > most:
             rng = np.random.default_rng([seed, horizon])
-            chosen = np.sort(rng.choice(size, MAX_ROWS, replace=False))
+            chosen = np.sort(rng.choice(size, most, replace=False))
         day = np.searchsorted(upto, chosen, side="right")
         place = chosen - (upto[day] - a_day[day])
         card = np.empty(len(day), dtype=np.int64)

@@ -64,7 +64,7 @@ def test_a_notebook_shows_figures_with_names_as_text(home):
     assert "<img" not in mine
     assert "Insurance list" in mine
     assert re.search(r"<th>total gain</th>", mine)
-    assert "<td>4.10</td>" in mine  # USD, no percentage
+    assert "<td>$4.10</td>" in mine  # no percentage
 
 
 def test_a_page_says_what_it_cannot_open(home):
