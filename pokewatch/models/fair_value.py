@@ -46,7 +46,8 @@ BOOSTING = {
     "max_bins": 63,
     "early_stopping": False,
 }
-SMALL = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_features": 0.5}
+SMALL = {"max_iter": 40, "learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 40}
+SMALL |= {"max_features": 0.5}
 SMALL_ROWS = 15_000
 AHEAD = ("center", *SIDES, "half_width")  # what ``FairValueModel.ahead`` returns
 VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
