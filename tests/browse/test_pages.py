@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pandas as pd
@@ -24,7 +23,6 @@ ACTIVE = (
     " while (one?.shadowRoot) one = one.shadowRoot.activeElement; return one })()"
 )
 OPEN = "Past calls and what came of them"
-NOTICED = 10.0  # seconds after which newer prices show
 
 
 @pytest.fixture
@@ -197,7 +195,5 @@ def test_new_prices_show_by_themselves(cards, served):
     row = curve("1:Normal", [prices.iloc[-1]], start=f"{day:%Y-%m-%d}")
     more = delivery(row.assign(collected_at=row["date"].dt.tz_localize("UTC")))
     ingest(Store.from_settings(served.settings), more, served.settings)
-    stored = time.monotonic()
     cards.until(f"said().includes('data version {int(before) + 1},')")
     cards.until("said().includes('New prices')")
-    assert time.monotonic() - stored < 2 * NOTICED  # a machine that tests is busy
