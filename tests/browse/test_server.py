@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from pokewatch.browse import layout, server
 from pokewatch.charts import style
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.formatting import usd
 from pokewatch.report.templating import read_template
 from pokewatch.settings import load_settings
 
@@ -162,7 +163,7 @@ def test_a_table_s_export_runs_no_formula():
     import pandas as pd
 
     table = layout.Table(
-        pd.DataFrame({"name": ["=1+1", "Mew"], "price": [1.0, 2.5]}), "Cards", "a.csv"
+        pd.DataFrame({"name": ["=1+1", "Mew"], "price": [1.0, 2.5]}), "Cards", "a.csv", usd
     )
     text = table.export().read().decode("utf-8-sig")
     assert text == "name,price\n'=1+1,1.0\nMew,2.5\n"
