@@ -27,6 +27,7 @@ CARD_COLUMNS = [
     "release_date",
     "aliases",
 ]
+CHANCES = ("p_rise", "p_fall")  # of a good move; null where no past tells
 PREDICTION_COLUMNS = [
     "card_id",
     "date",
@@ -42,8 +43,7 @@ PREDICTION_COLUMNS = [
     "stale",
     "model",
     "data_version",
-    "p_rise",
-    "p_fall",
+    *CHANCES,
 ]
 HORIZONS = (1, 7, 14, 30)
 SIGNAL_HORIZON = 7  # days ahead of the signals that a report shows
@@ -65,7 +65,7 @@ _observation = [
 ]
 
 # Columns that earlier versions did not have: a table or file without them reads as null.
-ADDED = frozenset({"accepted_at", "made_at", "p_rise", "p_fall"})
+ADDED = frozenset({"accepted_at", "made_at", *CHANCES})
 # When a price became known, see ``on_time``.
 _accepted = ("accepted_at", _utc)
 
@@ -114,8 +114,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("model", pa.string()),
         ("data_version", pa.int64()),
         ("made_at", _utc),
-        ("p_rise", pa.float64()),
-        ("p_fall", pa.float64()),
+        *((name, pa.float64()) for name in CHANCES),
     ]
 )
 

@@ -29,7 +29,7 @@ from pokewatch.models.fair_value import (
 )
 from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel, outcome_age
-from pokewatch.schema import HORIZONS, MODEL, typed
+from pokewatch.schema import CHANCES, HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
 
 STEP = 14  # days between two fits
@@ -59,7 +59,7 @@ FORECASTS: dict[str, str] = {
     **{"card_id": "object", "date": "datetime64[us]", "horizon": "int64"},
     **{"origin": "datetime64[us]", "model": "object", "signal": "object", "strength": "float64"},
     **{"candidate": "object", "candidate_strength": "float64"},
-    **dict.fromkeys(signals.CHANCES, "float64"),
+    **dict.fromkeys(CHANCES, "float64"),
 }
 SCORE_TABLE = {
     **{"horizon": "int64", "model": "object"},
@@ -291,7 +291,7 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     none |= {
         "candidate": "HOLD",
         "candidate_strength": np.nan,
-        **dict.fromkeys([*AHEAD[1:], *signals.CHANCES], np.nan),
+        **dict.fromkeys([*AHEAD[1:], *CHANCES], np.nan),
     }
     others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
     frames = [

@@ -11,7 +11,7 @@ import pandas as pd
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.panel import Panel
-from pokewatch.schema import typed
+from pokewatch.schema import CHANCES, typed
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -21,9 +21,9 @@ MIN_FORECASTS = 50  # of a month, or of the last nights, to be judged
 NO_MONTHS = typed([], backtest.BREAKDOWN)
 OF_FORECAST = {"volatility", *backtest.AHEAD}  # which predictions do not carry
 LIVE = {name: backtest.FORECASTS[name] for name in backtest.COLUMNS if name not in OF_FORECAST}
-LIVE |= {"model": "object", "signal": "object"}
+LIVE |= {"model": "object", "signal": "object", **dict.fromkeys(CHANCES, "float64")}
 SAID = ["card_id", "date", "horizon", "market_price", "fair_value", "lower", "upper", "signal"]
-SAID += ["model"]
+SAID += ["model", *CHANCES]
 IN_RECORD = ["rmae", "rmae_low", "rmae_high", "coverage", *metrics.SIGNAL_SCORES]
 RECORD = {"kind": "object", "month": "object", "nights": "int64", "n": "int64"}
 RECORD |= dict.fromkeys(IN_RECORD, "float64")
@@ -57,6 +57,9 @@ def live_rows(predictions: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     day = panel.dates.get_indexer(pd.DatetimeIndex(rows["date"]))
     age = panel.age[day, ids.get_indexer(rows["card_id"])]
     ended = backtest.with_truth(rows.assign(age=age), panel)
+    ended = ended.assign(
+        **ended.reindex(columns=[*CHANCES]).astype(float)
+    )  # older nights have none
     return typed(ended.loc[backtest.has_truth(ended), list(LIVE)], LIVE).reset_index(drop=True)
 
 

@@ -46,10 +46,16 @@ BOOSTING = {
     "max_bins": 63,
     "early_stopping": False,
 }
-SMALL = {"max_iter": 40, "learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 40}
-SMALL |= {"max_features": 0.5}
+SMALL = {
+    "max_iter": 40,
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 8,
+    "min_samples_leaf": 40,
+    "max_features": 0.5,
+}
 SMALL_ROWS = 15_000
 AHEAD = ("center", *SIDES, "half_width")  # what ``FairValueModel.ahead`` returns
+NOTHING = (0.0, *[np.nan] * (len(AHEAD) - 1))  # the same of a case of which nothing is known
 VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
 CLIPPED = 0.998  # quantile of absolute changes at which those of the median are clipped
 MEDIAN = "median"
@@ -199,15 +205,15 @@ class FairValueModel:
             loss="absolute_error", random_state=self.seed, **options
         )
         mixture = MoveMixture(options, self.seed).fit(x, y)
-        fit.spread = mixture.spread
-        grown = {MEDIAN: median.fit(x, np.clip(y, -limit, limit))} | mixture.trees
+        fit.spread = mixture.spread_
+        grown = {MEDIAN: median.fit(x, np.clip(y, -limit, limit))} | mixture.trees_
         self.trees |= {f"{part}_{fit.horizon}": trees for part, trees in grown.items()}
 
     def mixture(self, horizon: int) -> MoveMixture:
         """Return the distribution that was learnt for a horizon."""
         mixture = MoveMixture(BOOSTING, self.seed)
-        mixture.trees = {part: self.trees[f"{part}_{horizon}"] for part in PARTS}
-        mixture.spread = self.fits[horizon].spread
+        mixture.trees_ = {part: self.trees[f"{part}_{horizon}"] for part in PARTS}
+        mixture.spread_ = self.fits[horizon].spread
         return mixture
 
     def _linear(self) -> list[int]:
@@ -238,8 +244,7 @@ class FairValueModel:
         """
         fit = self.fits[horizon]
         if not fit.rows or not fit.trust:
-            unknown = np.full((len(x), len(AHEAD) - 1), np.nan)
-            return np.column_stack([self.center(horizon, x), unknown])
+            return np.tile(NOTHING, (len(x), 1))
         moves, tail = self.mixture(horizon).moves(x), (1 - COVERAGE) / 2
         odds = [moves.odds(side, fit.good_move) for side in SIDES]
         width = on_grid((moves.quantile(1 - tail) - moves.quantile(tail)) / 2)
@@ -437,7 +442,7 @@ def forecast_frame(
     young = shared["history_days"] < SHORT_HISTORY
     frames = []
     for horizon, found in ahead.items():
-        center, *others = np.where(young[:, None], [0.0, np.nan, np.nan, np.nan], found).T
+        center, *others = np.where(young[:, None], NOTHING, found).T
         fair_value = np.where(center == 0, price, price * np.exp(center))
         rest = dict(zip(AHEAD[1:], others, strict=True))
         frames.append(

@@ -233,9 +233,10 @@ def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, 
     before = log(np.take_along_axis(panel.price, np.maximum(last - 1, 0), axis=0))
     yield "last_change", clip(log(np.take_along_axis(panel.price, last, axis=0)) - before)
     for name, quote in (("low", panel.low), ("mid", panel.mid)):
-        listed = log(np.maximum(quote[: rows[-1] + 1], 0.01))
-        yield f"{name}_since_change", clip(listed[rows] - np.take_along_axis(listed, last, axis=0))
-        yield f"{name}_raw_gap", np.clip(listed[rows] - now, -2, 2)
+        listed = log(np.maximum(at(quote, rows), 0.01))
+        then = log(np.maximum(np.take_along_axis(quote, last, axis=0), 0.01))
+        yield f"{name}_since_change", clip(listed - then)
+        yield f"{name}_raw_gap", np.clip(listed - now, -2, 2)
     spans = (14, 30, 60, LOOK_BACK)
     highest, lowest = extremes(log_price, spans, np.fmax), extremes(log_price, spans, np.fmin)
     for span in spans:

@@ -72,17 +72,17 @@ class MoveMixture(RegressorMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> MoveMixture:  # noqa: N803
         """Learn from features (cases, features) and their log price changes; returns itself."""
-        self.trees: dict[str, HistGradientBoostingRegressor] = {}
-        self.spread: dict[str, list[float]] = {}
+        self.trees_: dict[str, HistGradientBoostingRegressor] = {}
+        self.spread_: dict[str, list[float]] = {}
         for side, sign in SIDES.items():
             moved = sign * y > 0
-            self.trees[f"chance_{side}"] = self._boosted(X, moved.astype(float))
+            self.trees_[f"chance_{side}"] = self._boosted(X, moved.astype(float))
             some = moved if moved.any() else np.ones_like(moved)  # then its chance is 0
             size = log(np.maximum(np.abs(y[some]), GRID))
             size = np.clip(size, *np.quantile(size, (0.001, 0.999)))
-            grown = self.trees[f"size_{side}"] = self._boosted(X[some], size)
+            grown = self.trees_[f"size_{side}"] = self._boosted(X[some], size)
             left = size - on_grid(grown.predict(X[some]))
-            self.spread[side] = np.quantile(left, LEVELS).tolist()
+            self.spread_[side] = np.quantile(left, LEVELS).tolist()
         return self
 
     def _boosted(self, x: np.ndarray, y: np.ndarray) -> HistGradientBoostingRegressor:
@@ -91,11 +91,11 @@ class MoveMixture(RegressorMixin, BaseEstimator):
 
     def moves(self, X: np.ndarray) -> Moves:  # noqa: N803
         """Return the distributions of cases with features ``X``."""
-        found = {part: on_grid(trees.predict(X)) for part, trees in self.trees.items()}
+        found = {part: on_grid(trees.predict(X)) for part, trees in self.trees_.items()}
         chance = {side: np.clip(found[f"chance_{side}"], 0.0, 1.0) for side in SIDES}
         both = np.maximum(chance["fall"] + chance["rise"], 1.0)
         size = {side: found[f"size_{side}"] for side in SIDES}
-        return Moves({side: one / both for side, one in chance.items()}, size, self.spread)
+        return Moves({side: one / both for side, one in chance.items()}, size, self.spread_)
 
     def predict(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
         """Return the medians, log price changes."""

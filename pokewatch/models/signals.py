@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
+from pokewatch import schema
 from pokewatch.models.intervals import spread
 from pokewatch.rounding import log, on_grid
 from pokewatch.settings import Settings
@@ -27,7 +28,7 @@ SHORT_HISTORY = 7  # days of history below which a card keeps its price as fair 
 STRENGTHS = (1.0, 1.25, 1.6)  # score over threshold; calls are recorded by these classes
 SIGNS = {"BUY": 1, "SELL": -1}
 ODDS = {"BUY": "rise", "SELL": "fall"}  # columns of a forecast
-CHANCES = {"p_rise": "BUY", "p_fall": "SELL"}  # columns of a prediction
+CHANCES = dict(zip(schema.CHANCES, SIGNS, strict=True))
 LONG_ODDS = 0.002  # chances below count as this
 
 

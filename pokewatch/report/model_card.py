@@ -171,12 +171,8 @@ def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 def _timing(row: dict[str, Any], side: str) -> str:
     gain, low, high = (row.get(f"{side}_{name}") for name in TIMING)
-    if gain is None:
-        return ""
-    text = percent(gain, sign=True)
-    return (
-        text if low is None else f"{text} ({percent(low, sign=True)} to {percent(high, sign=True)})"
-    )
+    between = f" ({percent(low, sign=True)} to {percent(high, sign=True)})" if is_known(low) else ""
+    return percent(gain, sign=True) + between
 
 
 def _between(low: float | None, high: float | None) -> str:

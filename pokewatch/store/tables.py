@@ -479,7 +479,8 @@ class Store:
         where = ds.field("date").isin(pa.array(days, pa.date32())) & ds.field("horizon").isin(
             pa.array(horizons, pa.int32())
         )
-        made = predictions.assign(made_at=now or pd.Timestamp.now(tz="UTC"))
+        unknown = dict.fromkeys(set(schema.CHANCES) - set(predictions.columns))
+        made = predictions.assign(**unknown, made_at=now or pd.Timestamp.now(tz="UTC"))
         new = to_table(made, schema.PREDICTIONS_SCHEMA)
 
         def attempt() -> bool:
@@ -622,7 +623,6 @@ def to_table(rows: pd.DataFrame | pa.Table, table_schema: pa.Schema) -> pa.Table
     if isinstance(rows, pa.Table):
         return rows.cast(table_schema)
     given = pa.schema([field for field in table_schema if field.name != "month"])
-    rows = rows.assign(**dict.fromkeys(schema.ADDED.intersection(given.names) - set(rows.columns)))
     table = pa.Table.from_pandas(rows[given.names], schema=given, preserve_index=False)
     if "month" in table_schema.names:
         day = table["date"].combine_chunks().dictionary_encode()  # few days, many rows
