@@ -13,10 +13,11 @@ from pokewatch.analysis.market import Market, marked
 from pokewatch.analysis.market import market as read_market
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
-from pokewatch.formatting import percent, usd
+from pokewatch.formatting import percent
 from pokewatch.models.panel import price_sources
 from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings, get_settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import completion, entries, lots
 from pokewatch.watchlist import portfolio as figures
@@ -51,8 +52,9 @@ class Portfolio:
     def timeline(self) -> pd.DataFrame:
         """Value beside what was paid and beside the market, index of dates.
 
-        Columns value, paid, unrealised, realised, received (USD), growth (time-weighted) and market
-        (the index), both 100 on the first day. Without rows where nothing held has a price.
+        Columns value, paid, unrealised, realised, received (USD), growth (time-weighted; 100 before
+        the first day's buys) and market (the index; 100 on that day). Without rows where nothing
+        held has a price.
         """
         rows = figures.timeline(self.lots, self._prices, self.market.index())
         return marked(rows, self.market.simulated)
@@ -137,16 +139,18 @@ class Portfolio:
     def __repr__(self) -> str:
         what = "simulated" if self.market.simulated else "real"
         sums = self.totals
-        return f"Portfolio({sums['copies']:,} copies, {usd(sums['value'])}, {what} prices)"
+        value = ecb.display(self.market.settings)(sums["value"])
+        return f"Portfolio({sums['copies']:,} copies, {value}, {what} prices)"
 
     def _repr_html_(self) -> str:
         """Return a line on what is held, what it is worth, and what it brought."""
         sums = self.totals
         kind = "<em>simulated</em>" if self.market.simulated else "real"
+        money = ecb.display(self.market.settings)
         text = (
-            f"{sums['copies']:,} copies, worth {usd(sums['value'])} ({kind} prices of "
-            f"{sums['date']:%Y-%m-%d}); gains {usd(sums['gain'], sign=True)}, of which realised "
-            f"{usd(sums['realised'], sign=True)}; time-weighted "
+            f"{sums['copies']:,} copies, worth {money(sums['value'])} ({kind} prices of "
+            f"{sums['date']:%Y-%m-%d}); gains {money(sums['gain'], sign=True)}, of which realised "
+            f"{money(sums['realised'], sign=True)}; time-weighted "
             f"{percent(sums['growth'], sign=True)}"
         )
         name = html.escape(self.market.settings.watchlist.name)
@@ -156,8 +160,9 @@ class Portfolio:
 def portfolio(market: Market | None = None) -> Portfolio:
     """Return the watchlist with its buys and sales, valued on a market.
 
-    market: default ``pw.market()``; one that ends earlier values the same copies on its last day.
-    Raises UsageError for a watchlist that is not there or has a mistake.
+    market: default ``pw.market()``; one that ends before the stored prices do shows the collection
+    as it was on its last day: later buys are left out, and what was sold later is held. Raises
+    UsageError for a watchlist that is not there or has a mistake.
 
     >>> import pokewatch as pw
     >>> pw.portfolio().timeline.columns[:2].tolist()
@@ -166,8 +171,12 @@ def portfolio(market: Market | None = None) -> Portfolio:
     settings = get_settings() if market is None else market.settings
     path = settings.watchlist
     listed = entries.parse(entries.read(path), path.name)
-    catalog = Catalog(Store.from_settings(settings).cards())
-    return Portfolio(market or read_market(), lots.lots(listed, catalog))
+    store = Store.from_settings(settings)
+    market, rows = market or read_market(), lots.lots(listed, Catalog(store.cards()))
+    last, day = store.last_day(), market.dates[-1]
+    if last and day < pd.Timestamp(last):
+        rows = figures.as_of(rows, day)
+    return Portfolio(market, rows)
 
 
 def set_completion(name: str, horizon: int = SIGNAL_HORIZON) -> pd.DataFrame:

@@ -130,7 +130,7 @@ class CollectionApp(App):
             text(totals(mine, money)),
             text("<h3>Value, and what was paid</h3>"),
             figures.pane(figures.lines(worth, money=money)),
-            text("<h3>Beside the market: 100 on the first day</h3>"),
+            text("<h3>Beside the market, both from 100</h3>"),
             figures.pane(figures.lines(curves, 240)),
             *(
                 Table(

@@ -33,12 +33,13 @@ CARDMARKET |= {"heavily played": "PL", "damaged": "PO"}
 
 
 def exported(
-    held: pd.DataFrame, cards: pd.DataFrame, style: str, day: pd.Timestamp
+    held: pd.DataFrame, cards: pd.DataFrame, style: str, day: pd.Timestamp, currency: str = "USD"
 ) -> pd.DataFrame:
     """Return held copies as texts in the columns of a format, a row an entry.
 
     held: as ``entries.holdings`` values them on ``day``; cards: columns ``CARD_COLUMNS``; style:
-    one of ``FORMATS``. Formats without a column for grades leave graded copies out.
+    one of ``FORMATS``; currency: of the amounts. Formats without a column for grades leave graded
+    copies out.
     """
     rows = held[held["grade"] == ""] if style in UNGRADED_ONLY else held
     whole = cards.assign(product_id=product_ids(cards["product_id"]))
@@ -54,10 +55,13 @@ def exported(
     texts["condition"] = rows["condition"].str.replace("_", " ").str.title()
     texts["their_condition"] = texts["condition"].str.lower().map(CARDMARKET)
     texts["graded"] = rows["grade"].replace("", "Ungraded")
-    texts["currency"] = texts["cost"].map(lambda cost: "USD" if cost else "")
-    for printing in ("Holofoil", "Reverse Holofoil", "1st Edition"):
-        marked = (texts["printing"] == printing).map({True: "1", False: ""})
-        texts[printing.lower().replace(" ", "_")] = marked
+    texts["currency"] = texts["cost"].map(lambda cost: currency if cost else "")
+    # One printing may be several of these: "1st Edition Holofoil".
+    reverse, foil = (texts["printing"].str.contains(word) for word in ("Reverse", "Holofoil"))
+    marks = {"reverse_holofoil": reverse, "holofoil": foil & ~reverse}
+    marks["1st_edition"] = texts["printing"].str.contains("1st Edition")
+    for name, marked in marks.items():
+        texts[name] = marked.map({True: "1", False: ""})
     out = pd.DataFrame(index=rows.index)
     for column in FORMATS[style].split(","):
         header, _, ours = column.partition("=")

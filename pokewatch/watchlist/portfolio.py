@@ -14,7 +14,16 @@ import pandas as pd
 
 from pokewatch.settings import Marketplace
 
+START = 100.0  # of both curves, before the first day's buys
 TIMELINE = ["value", "paid", "unrealised", "realised", "received", "growth", "market"]
+
+
+def as_of(rows: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    """Return the lots as they were at the end of a day: none bought later, nothing sold later."""
+    rows = rows[~(rows["bought"] > day)].reset_index(drop=True)
+    later = rows["sold"] > day
+    of_sale = ["sold", "price", "sale_fees", "received", "gain"]
+    return rows.assign(**{name: rows[name].mask(later) for name in of_sale})
 
 
 def timeline(
@@ -25,12 +34,13 @@ def timeline(
     index: of the market, beside which it is shown. Index date; columns in USD: value (of copies
     held at the end of the day), paid (for those of them whose cost is known), unrealised (their
     value less that), realised (gains of all sales so far), received (in all sales so far, after
-    fees); and growth (time-weighted), market (the index), both 100 at the start.
+    fees); and growth (time-weighted; 100 before the first day's buys) and market (the index, 100 on
+    that day).
 
     A copy counts from the day it was bought, without a day from the first one; where no price was
     known on that day, from the first price on, at that price. The end is the last price or the last
     transaction, whichever is later. Growth is revalued at each day's price before that day's buys
-    and sales, so that money that comes in or goes out is no return.
+    and sales, so that money that comes in or goes out is no return; a sale's fees are money put in.
     """
     ends = [prices.index.max(), rows["bought"].max(), rows["sold"].max()]
     days = pd.date_range(prices.index[0], max(day for day in ends if pd.notna(day)), name="date")
@@ -58,7 +68,9 @@ def timeline(
         value[start:end] += worth
         inflow[start] += row["paid"] if on_the_day else row["quantity"] * price[start]
         if end < size:
-            outflow[end] += row["received"]
+            fees = np.nan_to_num(row["sale_fees"])
+            outflow[end] += row["received"] + fees
+            inflow[end] += fees
         if has_cost:
             known[start:end] += worth
             paid[start:end] += row["paid"]
@@ -73,31 +85,32 @@ def timeline(
             "unrealised": known - paid,
             "realised": realised,
             "received": received,
-            "growth": 100 * factor.cumprod(),
+            "growth": START * factor.cumprod(),
             "market": np.nan,
         },
         index=days,
     ).iloc[first:]
     if index is not None and len(out):
         market = index.reindex(days).ffill().loc[out.index]
-        out["market"] = 100 * market / market.iloc[0]
+        out["market"] = START * market / market.iloc[0]
     return out.round(dict.fromkeys(TIMELINE[:5], 2))
 
 
 def drawdown(growth: pd.Series) -> dict[str, Any]:
-    """Return the worst fall of a curve from a peak.
+    """Return the worst fall of a curve from a peak, which may be its start at ``START``.
 
     Keys fall (a fraction, 0 where it never fell), peak, low and recovered: days, None where there
     is none.
     """
-    fall = growth / growth.cummax() - 1
+    fall = growth / growth.cummax().clip(lower=START) - 1
     nothing = {"fall": 0.0, "peak": None, "low": None, "recovered": None}
     if growth.empty or fall.min() >= 0:
         return nothing
     low = fall.idxmin()
-    peak = growth.loc[:low].idxmax()
+    before = growth.loc[:low]
+    peak = before.idxmax() if before.max() > START else growth.index[0]
     after = growth.loc[low:]
-    back = after.index[after >= growth[peak]]
+    back = after.index[after >= max(before.max(), START)]
     recovered = back[0] if len(back) else None
     return {"fall": float(fall.min()), "peak": peak, "low": low, "recovered": recovered}
 

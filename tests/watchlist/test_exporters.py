@@ -106,3 +106,19 @@ def test_the_header_is_that_of_the_app() -> None:
     assert (collectr["Average Cost Paid"], collectr["Variance"]) == ("2.00", "Holofoil")
     tcgplayer = exporters.exported(held, CARDS, "tcgplayer", DAY).to_dict("records")[0]
     assert (tcgplayer["Product ID"], tcgplayer["Quantity"]) == ("502", "1")
+
+
+@pytest.mark.parametrize(
+    ("card", "marks"),
+    [
+        ("504:1st Edition Holofoil", ["1", "", "1"]),
+        ("504:Unlimited Holofoil", ["1", "", ""]),
+        ("501:Reverse Holofoil", ["", "1", ""]),
+        ("501:Normal", ["", "", ""]),
+    ],
+)
+def test_cardmarket_is_told_every_mark_of_a_printing(card, marks):
+    held = holdings([Entry(card=card, cost=2)], KNOWN, PANEL)
+    row = exporters.exported(held, CARDS, "cardmarket", DAY, "EUR").iloc[0]
+    assert row[["Foil?", "Reverse Holo?", "First Ed.?"]].tolist() == marks
+    assert row["Currency"] == "EUR"

@@ -49,9 +49,41 @@ def test_value_stands_beside_what_was_paid_and_the_market() -> None:
     assert table["unrealised"].tolist() == [2, 5, 3, 9]
     assert table["realised"].tolist() == [0, 0, 2.5, 2.5]
     assert table["market"].tolist() == pytest.approx([100, 110, 110, 220])
-    # Day by day: 15 / 13 paid, 18 / 15, (12 held + 6.50 received) / 18, 18 / 12.
-    steps = [15 / 13, 18 / 15, 18.5 / 18, 18 / 12]
+    # Day by day: 15 / 13 paid, 18 / 15, (12 held + 7 for the other) / (18 + 0.50 fees), 18 / 12.
+    steps = [15 / 13, 18 / 15, 19 / 18.5, 18 / 12]
     assert table["growth"].tolist() == pytest.approx(list(100 * np.cumprod(steps)))
+
+
+def test_a_sale_that_cost_more_than_it_brought_ends_no_return() -> None:
+    held = rows(
+        Sale(sold="a1", cost=1, price=1.0, date=day(2), sale_fees=1.3),
+        Entry(card="b2", quantity=10, cost=1, bought=day(3)),
+    )
+    table = portfolio.timeline(held, prices(a1=[1, 1, 1, 1], b2=[1, 1, 1, 2]))
+    assert table["growth"].tolist() == pytest.approx([100, 100 / 2.3, 100 / 2.3, 200 / 2.3])
+
+
+def test_a_look_back_knows_no_later_trade() -> None:
+    early = Entry(card="a1", cost=10, bought=day(1))
+    later = [
+        Sale(sold="a1", cost=10, bought=day(2), price=99.0, date=day(5), sale_fees=1.0),
+        Entry(card="b2", cost=7, bought=day(4)),
+    ]
+    now = rows(early, *later)
+    then = portfolio.as_of(now, pd.Timestamp(day(3)))
+    held = rows(early, Entry(card="a1", cost=10, bought=day(2)))
+    shared = ["card_id", "quantity", "bought", "paid", "sold", "received", "gain"]
+    pd.testing.assert_frame_equal(then[shared], held[shared], check_dtype=False)
+    pd.testing.assert_frame_equal(portfolio.as_of(now, pd.Timestamp(day(5))), now)
+
+
+def test_a_fall_on_the_first_day_is_a_fall() -> None:
+    held = rows(Entry(card="a1", cost=10, bought=day(1)))
+    table = portfolio.timeline(held, prices(a1=[5, 5, 10]))
+    assert table["growth"].tolist() == pytest.approx([50, 50, 100])
+    fall = portfolio.drawdown(table["growth"])
+    assert fall["fall"] == pytest.approx(-0.5)
+    assert [f"{fall[name]:%d}" for name in ("peak", "low", "recovered")] == ["01", "01", "03"]
 
 
 def test_money_that_comes_in_is_no_return() -> None:
@@ -163,13 +195,18 @@ def collections(draw: st.DrawFn) -> tuple[list[Entry], list[list[float]]]:
             "quantity": draw(st.integers(1, 5)),
             "cost": draw(st.integers(0, 9999)) / 100,
             "bought": bought and day(bought),
+            "buy_fees": draw(st.none() | st.integers(0, 999).map(lambda cent: cent / 100)),
         }
         card = draw(st.sampled_from(["a1", "b2"]))
         if draw(st.booleans()):
             out.append(Entry(card=card, **known))
         else:
             on = day(draw(st.integers(bought or 1, size)))
-            out.append(Sale(sold=card, price=draw(st.integers(0, 9999)) / 100, date=on, **known))
+            brought = {"price": draw(st.integers(0, 9999)) / 100, "date": on}
+            brought["sale_fees"] = draw(
+                st.none() | st.integers(0, 999).map(lambda cent: cent / 100)
+            )
+            out.append(Sale(sold=card, **brought, **known))
     return out, [[cents / 100 for cents in draw(path)] for _ in range(2)]
 
 
@@ -187,9 +224,11 @@ def test_the_timeline_ends_where_the_totals_are(made) -> None:
     # What was paid on the day itself is no gain of another day: with prices that never move and
     # everything bought and sold at them, nothing grows.
     still = prices(a1=[7.0] * len(first), b2=[7.0] * len(first))
-    at = {"cost": 7.0}
+    at = {"cost": 7.0, "buy_fees": None}
     same = [
-        one.model_copy(update=at | ({"price": 7.0} if isinstance(one, Sale) else {}))
+        one.model_copy(
+            update=at | ({"price": 7.0, "sale_fees": None} if isinstance(one, Sale) else {})
+        )
         for one in entries
     ]
     assert portfolio.timeline(rows(*same), still)["growth"].tolist() == pytest.approx(
