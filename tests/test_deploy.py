@@ -54,7 +54,8 @@ def test_ports_are_open_on_this_machine_only(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
     assert bool(ports) == (name != "pipeline")
     for port in ports:
-        assert re.fullmatch(r"127\.0\.0\.1:\$\{POKEWATCH_\w+_PORT:-\d+\}:\d+", port)
+        ours = r"\$\{POKEWATCH_\w+_PORT:-\d+\}"
+        assert re.fullmatch(rf"127\.0\.0\.1:{ours}:(\d+|{ours})", port)
     assert "network_mode" not in SERVICES[name]
 
 
@@ -128,6 +129,10 @@ def test_the_pages_ask_for_a_password() -> None:
     assert "--host=0.0.0.0" in browse["command"]  # refused without a password
     assert "password" not in text(browse["command"]).lower()
     assert "/login" in text(browse["healthcheck"]["test"])
+    inner = browse["ports"][0].removeprefix("127.0.0.1:${POKEWATCH_BROWSE_PORT:-5007}:")
+    assert f"--port={inner}" in browse["command"]
+    assert f":{inner}/login" in text(browse["healthcheck"]["test"])
+    assert inner in browse["ports"][0].removesuffix(inner)  # as browsers name it
 
 
 def test_mlflow_shows_what_the_pipeline_logs() -> None:

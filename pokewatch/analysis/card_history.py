@@ -30,6 +30,9 @@ def past_calls(market: Market, horizon: int = SIGNAL_HORIZON) -> pd.DataFrame:
     if champion := registry.champion(settings):
         with suppress(PokewatchError):  # back-tests of old models are not kept
             tested = registry.past_forecasts(settings, champion.name)
+    key = ["card_id", "date"]
+    spoken = pd.MultiIndex.from_frame(said[key])  # a HOLD of the night counts as well
+    tested = tested[~pd.MultiIndex.from_frame(tested[key]).isin(spoken)]
     rows = [
         track_record.trade_log(part, cards, horizon, settings.fee, settings.good_move).assign(
             kind=kind
@@ -41,7 +44,6 @@ def past_calls(market: Market, horizon: int = SIGNAL_HORIZON) -> pd.DataFrame:
         return pd.DataFrame(columns=CALLS)
     both = pd.concat(rows, ignore_index=True)[CALLS]
     both = both[both["card_id"].isin(market.panel.card_ids)]
-    both = both.drop_duplicates(["card_id", "date"], keep="first")
     return both.sort_values("date", ascending=False, kind="stable", ignore_index=True)
 
 

@@ -13,8 +13,8 @@ from pokewatch.analysis.market import Card, Market
 from pokewatch.analysis.verdict import INTERVAL_SLACK, UNSCORED, verdict
 from pokewatch.evaluation.metrics import TIMING
 from pokewatch.evaluation.training import Experiment
+from pokewatch.formatting import Money, duration, listed, number, percent
 from pokewatch.formatting import days as days_of
-from pokewatch.formatting import duration, listed, number, percent
 from pokewatch.models.intervals import COVERAGE
 from pokewatch.schema import MODEL
 from pokewatch.settings import get_settings
@@ -238,7 +238,8 @@ def equity(frame: pd.DataFrame) -> Markdown:
         return _text(UNSCORED)
     last, curves = frame.iloc[-1], frame[["followed", "held"]]
     fall = (1 - curves / curves.cummax()).max()
-    money = ecb.display(get_settings()).name
+    stored = ecb.stored_currency(get_settings())  # the curve is no amount to be converted
+    money = Money(stored, stored).name
     better = "beats" if last["followed"] > last["held"] else "loses against"
     return _text(
         f"From {frame['date'].iloc[0]:%Y-%m-%d} to {last['date']:%Y-%m-%d}, 100 {money} put into "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from functools import cached_property
 
 import pandas as pd
@@ -22,6 +23,7 @@ from pokewatch.sources import ecb
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 4.0  # seconds between two looks for newer data
+TRY_EVERY = 60.0  # seconds between two tries to read what could not be read
 NAMED = ["name", "set_name", "number", "rarity", "printing", "product_kind"]
 ORDER = {"BUY": 0, "SELL": 1, "HOLD": 2}
 
@@ -78,10 +80,16 @@ class _Shared:
     def __init__(self) -> None:
         self.current: Current | None = None
         self.lock = threading.Lock()
-        self.told = ""
+        self.told = ""  # why newer data are not shown
+        self.tried: tuple[object, float] = ("", 0.0)  # the mark that failed last, and when
 
 
 _shared = _Shared()
+
+
+def trouble() -> str:
+    """Return why the newest data are not shown, "" where they are."""
+    return _shared.told
 
 
 def current() -> Current:
@@ -97,20 +105,24 @@ def current() -> Current:
 
 def look() -> None:
     """Read the market anew where the store or the champion has changed; the old one serves on."""
-    settings = get_settings()
+    settings, newest = get_settings(), None
     try:
-        if _shared.current is None or _shared.current.mark != mark(settings):
+        newest = mark(settings)
+        if _shared.current is None or _shared.current.mark != newest:
+            failed, when = _shared.tried
+            if newest == failed and time.monotonic() < when + TRY_EVERY:
+                return
             newer = Current(settings).prepare()
             _shared.current = newer
             del newer
             gc.collect()
             log.info("showing data version %d", _shared.current.market.data_version)
-        _shared.told = ""
+        _shared.told, _shared.tried = "", ("", 0.0)
     except Exception as error:  # whatever it is, the next look may find it mended
         told = f"the market cannot be read: {type(error).__name__}: {error}"
         if told != _shared.told:
             log.error("%s", told)
-        _shared.told = told
+        _shared.told, _shared.tried = told, (newest, time.monotonic())
 
 
 def keep_looking(end: threading.Event) -> None:

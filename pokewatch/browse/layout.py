@@ -18,7 +18,7 @@ from bokeh.models.widgets.tables import HTMLTemplateFormatter, NumberFormatter
 
 from pokewatch.analysis.tables import MONEY, NAMES, SHARES, SIGNED
 from pokewatch.analysis.tables import show as as_html
-from pokewatch.browse.current import Current, current
+from pokewatch.browse.current import Current, current, trouble
 from pokewatch.errors import PokewatchError
 from pokewatch.formatting import Money, percent
 from pokewatch.operations.exports import no_formulas
@@ -323,6 +323,7 @@ class App:
         self.now = now
         self.view = buttons("View", views, next(iter(views.values())))
         self.intro, self.note = text(), text()
+        self.told = ""
         self.body = pn.Column(sizing_mode=WIDE, margin=0)
 
     def fields(self) -> dict[str, pn.widgets.Widget]:
@@ -378,7 +379,10 @@ class App:
         said = f"{len(where.cards):,} cards, prices from {where.dates[0]:%Y-%m-%d} to "
         said += f"{where.dates[-1]:%Y-%m-%d}, data version {where.data_version}, model {model}"
         heading = f"<h1>{escape(PAGES[self.here])}</h1><p class='soft'>{escape(said)}</p>"
-        self.intro.object = heading + SIMULATED * self.now.simulated + noted(self.now.money)
+        self.told = trouble()
+        late = "Newer data cannot be read; the server's log says why." if self.told else ""
+        late = f"<p class='banner' role='alert'>{late}</p>" * bool(late)
+        self.intro.object = heading + SIMULATED * self.now.simulated + late + noted(self.now.money)
 
     def _follow(self) -> None:
         newest = current()
@@ -389,6 +393,8 @@ class App:
             self.redraw(f"New prices: data version {newest.market.data_version}, up to {day}.")
         elif self.changed():
             self.redraw()
+        if self.told != trouble():
+            self._introduce()
 
 
 def buttons(name: str, options: dict[str, Any], value: Any) -> pn.widgets.RadioButtonGroup:

@@ -16,7 +16,7 @@ from pokewatch.schema import MODEL
 
 GATE_HORIZON = 7
 MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof by dates alone
-MIN_SETS = 30  # for a proof by sets, in a market younger than that
+MIN_SETS = 30  # of equal weight, for a proof by sets in a market younger than that
 RECENT = 90  # days on which champion and challenger are compared, and the live record judged
 FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_DATES) / (1 - FIRST))  # days of prices
 
@@ -69,17 +69,22 @@ def check(
 
 
 def by_sets(own: pd.DataFrame, panel: Panel, windows: int) -> tuple[bool, str]:
-    """Return whether forecasts of few windows are proved by many sets of cards, and how."""
+    """Return whether forecasts of few windows are proved by many sets of cards, and how.
+
+    They must be proved beyond what the whole market moved as well, which all sets share. Cards
+    without a set count as one.
+    """
     sets = own["card_id"].map(panel.cards["set_name"].fillna("").astype(str))
-    number = sets[sets != ""].nunique()
+    number = int(metrics.effective_groups(own, sets))
     seen = f"{windows} window{'s' * (windows != 1)} of {GATE_HORIZON} days"
     needed = f"a proof needs {MIN_WINDOWS}, about {days_for(MIN_WINDOWS)} days of prices"
     if number < MIN_SETS:
         return False, f"{seen}: {needed}"
     kept, least = metrics.share_come_true(own, sets, windows)
+    least = min(least, metrics.share_come_true(metrics.beyond_market(own), sets, windows)[1])
     came = f"{seen} and {number} sets: {percent(kept, 0)} of the changes it forecast came true"
     if least > 0:
-        return True, f"{came}, at least {percent(least, 0)} however the weeks differ"
+        return True, f"{came}, at least {percent(least, 0)} if weeks differ as in long records"
     return False, f"{came}, and no less than {percent(least, 0)} is sure; {needed}"
 
 

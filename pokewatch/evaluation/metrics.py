@@ -26,7 +26,6 @@ CHANCE = {"BUY": "rise", "SELL": "fall"}
 TIMING = ("timing_gain", "timing_gain_low", "timing_gain_high")
 SIGNAL_SCORES += [f"{side}_{name}" for side in ("buy", "sell") for name in TIMING]
 SIGNAL_SCORES += ["rise_brier_skill", "fall_brier_skill"]
-RESAMPLES = 1000  # of the dates, for an interval of the timing gain
 MIN_DATES = 5  # with a forecast, for an interval
 MIN_WINDOWS = 5  # that do not overlap, for an interval
 WINDOW_SPREAD = 0.17  # of the share that came true, between windows; the most of three long records
@@ -78,8 +77,18 @@ def rmae_interval(
     sums = errors.groupby(rows["date"]).sum().to_numpy()
     if windows < MIN_WINDOWS or count < MIN_DATES or not sums[:, 1].sum() > 0:
         return nothing
-    ratio = sums[:, 0].sum() / sums[:, 1].sum()
-    moves = (sums[:, 0] - ratio * sums[:, 1]) / sums[:, 1].mean()  # of each date on the ratio
+    return ratio_interval(sums[:, 0], sums[:, 1], windows, level, any_night)
+
+
+def ratio_interval(
+    top: np.ndarray, bottom: np.ndarray, windows: int, level: float, any_night: bool = False
+) -> tuple[float, float]:
+    """Return an interval of a ratio of two sums over dates, as ``rmae_interval`` says.
+
+    top, bottom: a value a date, in their order; windows: of the dates that do not overlap.
+    """
+    count, ratio = len(top), top.sum() / bottom.sum()
+    moves = (top - ratio * bottom) / bottom.mean()  # of each date on the ratio
     weights = max(min(int(0.41 * count ** (2 / 3)), int(0.4 * windows)), 1)
     turn = np.outer(np.arange(1, weights + 1), np.arange(count) + 0.5) / count
     cosines = np.sqrt(2 / count) * np.cos(np.pi * turn)
@@ -103,7 +112,7 @@ def share_come_true(rows: pd.DataFrame, group: pd.Series, windows: int) -> tuple
     ``REACH`` standard errors below.
     """
     gain = (naive_error(rows) - log_error(rows)).to_numpy()
-    stake = np.log(rows["y_hat"] / rows["price"]).abs().to_numpy()
+    stake = _stake(rows).to_numpy()
     if not stake.sum() > 0:
         return 0.0, float("-inf")
     share = gain.sum() / stake.sum()
@@ -114,6 +123,29 @@ def share_come_true(rows: pd.DataFrame, group: pd.Series, windows: int) -> tuple
         + WINDOW_SPREAD**2 * (2 * windows - 1) / windows**2
     )
     return float(share), float(share - REACH * error)
+
+
+def effective_groups(rows: pd.DataFrame, group: pd.Series) -> float:
+    """Return as how many groups of equal weight some groups count, by the changes forecast in them.
+
+    One that holds nearly all of them cannot differ from the others (Kish 1965).
+    """
+    stake = _stake(rows).groupby(group.to_numpy()).sum()
+    return float(stake.sum() ** 2 / np.square(stake).sum()) if stake.any() else 0.0
+
+
+def beyond_market(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return forecasts and prices less what all cards were said to move, or moved, that day."""
+
+    def less(name: str) -> pd.Series:
+        change = np.log(rows[name] / rows["price"])
+        return rows["price"] * np.exp(change - change.groupby(rows["date"]).transform("mean"))
+
+    return rows.assign(y=less("y"), y_hat=less("y_hat"))
+
+
+def _stake(rows: pd.DataFrame) -> pd.Series:
+    return np.log(rows["y_hat"] / rows["price"]).abs()
 
 
 def non_overlapping(dates: Iterable[pd.Timestamp], horizon: int) -> list[pd.Timestamp]:
@@ -247,8 +279,8 @@ def timing_gain(rows: pd.DataFrame, side: str, level: float = 0.95) -> tuple[flo
     """Return what acting on a call at once saved against the end of the horizon, and an interval.
 
     The mean gross move after BUY less that of all cards of the same dates, a fraction of the price;
-    after SELL its negative. The interval draws blocks of dates as long as the horizon (circular
-    block bootstrap, Politis and Romano 1992); NaN under ``MIN_WINDOWS`` of them.
+    after SELL its negative. The interval is as ``rmae_interval``'s; NaN with calls in fewer than
+    ``MIN_WINDOWS``.
     """
     nothing = float("nan")
     called = (rows["signal"] == side).to_numpy()
@@ -260,16 +292,10 @@ def timing_gain(rows: pd.DataFrame, side: str, level: float = 0.95) -> tuple[flo
     calls = np.bincount(date, called)
     gains = np.bincount(date, np.where(called, move - usual[date], 0.0))
     gain = float(gains.sum() / calls.sum())
-    windows = len(non_overlapping(days, _horizon(rows)))
+    windows = len(non_overlapping(days[calls > 0], _horizon(rows)))
     if windows < MIN_WINDOWS:
         return gain, nothing, nothing
-    length = -(-len(days) // windows)  # dates of a block
-    starts = np.random.default_rng(0).integers(len(days), size=(RESAMPLES, windows))
-    drawn = (starts[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1) % len(days)
-    count = calls[drawn].sum(axis=1)
-    ratios = gains[drawn].sum(axis=1)[count > 0] / count[count > 0]
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    return gain, float(low), float(high)
+    return gain, *ratio_interval(gains, calls, windows, level)
 
 
 def flip_rate(rows: pd.DataFrame) -> float:

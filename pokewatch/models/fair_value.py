@@ -28,7 +28,8 @@ MIN_ROWS = 200
 MIN_DAYS = 5  # days with a known target without which a horizon is not fitted
 MIN_CARDS = 5  # a handful of cards says nothing about cards
 RIDGE = 0.01  # penalty per row on standardised features
-LINEAR = ("momentum_", "above_mean_", "set_momentum_", "low_", "mid_", "sales_")
+LINEAR: tuple[str, ...] = ("momentum_", "above_mean_", "set_momentum_", "sales_")
+LINEAR += tuple(f"{quote}_{what}" for quote in ("low", "mid") for what in ("gap", "momentum_"))
 # Boosting is trusted by the number of independent cases, cards x days / horizon; with this many
 # it gets half a say.
 HALF_TRUST = 600

@@ -53,8 +53,9 @@ def build(panel: Panel, rows: Sequence[int] | None = None, jobs: int = 1) -> Fea
     rows: the days wanted, ascending (default: all); a matrix has one row each. jobs: threads.
 
     Missing inputs (short history, no quotes, no volume, no names) become neutral values, never
-    NaN: momenta and distances 0, quotes and volume at their usual place. Units: log price
-    changes, shares of days, days. The highest listing is never used: sellers park absurd ones.
+    NaN: momenta, distances and raw gaps 0, quotes and volume at their usual place. Units: log
+    price changes, shares of days, days. The highest listing is never used: sellers park absurd
+    ones.
     """
     wanted = np.arange(len(panel.dates)) if rows is None else np.asarray(rows)
     shape, facts = (len(wanted), len(panel.card_ids)), Facts.of(panel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,17 @@ FLOOR = 0.002  # daily volatility below which a card counts as this volatile
 
 @dataclass
 class ErrorQuantiles:
-    """Error quantiles of one horizon by class, in units of the card's own spread.
+    """Error quantiles of one horizon by class, in units of the forecast's spread.
 
     edges: where classes of volatility end; low, high: a value a class of volatility and, within it,
-    of price (``PRICES``).
+    of price (``PRICES``). plain: in units of what the card's volatility says alone, since learnt
+    from price changes, which no distribution came with.
     """
 
     edges: list[float] = field(default_factory=list)
     low: list[float] = field(default_factory=list)
     high: list[float] = field(default_factory=list)
+    plain: bool = False
 
 
 class ConformalIntervals:
@@ -74,7 +76,8 @@ class ConformalIntervals:
             cards = int(known.any(axis=0).sum())
             price, unit = panel.price[: len(target)][known], spread(usual, horizon)
             found[horizon] = _quantiles(horizon, target[known], usual, price, unit, age, cards)
-        return cls({horizon: one for horizon, one in found.items() if one is not None})
+        kept = {horizon: one for horizon, one in found.items() if one is not None}
+        return cls({horizon: replace(one, plain=True) for horizon, one in kept.items()})
 
     def with_missing(self, others: ConformalIntervals) -> ConformalIntervals:
         """Return these intervals, and of ``others`` the horizons that are not among them."""
@@ -121,7 +124,8 @@ class ConformalIntervals:
         nearest = min(self.quantiles, key=lambda known: (abs(known - horizon), known))
         found = self.quantiles[nearest]
         group = _classes(found.edges, volatility, rows["fair_value"].to_numpy())
-        unit = unit_of(rows, horizon) * max(horizon / nearest, 1.0) ** self._growth()
+        unit = spread(volatility, horizon) if found.plain else unit_of(rows, horizon)
+        unit = unit * max(horizon / nearest, 1.0) ** self._growth()
         return np.array(found.low)[group] * unit, np.array(found.high)[group] * unit
 
     def _growth(self) -> float:
@@ -141,7 +145,10 @@ class ConformalIntervals:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {str(horizon): asdict(one) for horizon, one in self.quantiles.items()}
+        return {
+            str(horizon): {name: value for name, value in asdict(one).items() if value is not False}
+            for horizon, one in self.quantiles.items()
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ConformalIntervals:

@@ -154,14 +154,15 @@ def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
         volatility, odds = group["volatility"].to_numpy(), odds_of(group)
         for side, sign in SIGNS.items():
             good = sign * move >= settings.good_move
-            known = bool(np.isfinite(odds[side]).any())
-            rule = Rule(side, int(horizon), base_rate=float(good.mean()), odds=known)
-            if len(good) >= INDEPENDENT * rule.horizon and MIN_CALLS <= good.sum() < len(good):
+            known = np.isfinite(odds[side])
+            rule = Rule(side, int(horizon), base_rate=float(good.mean()), odds=bool(known.any()))
+            fit = known if rule.odds else np.ones(len(good), dtype=bool)
+            if fit.sum() >= INDEPENDENT * rule.horizon and MIN_CALLS <= good[fit].sum() < fit.sum():
                 # Newton's steps end at the same weights whatever the last bits on the way.
-                given = inputs(
-                    sign * expected, volatility, rule.horizon, odds[side] if known else None
-                )
-                fitted = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(given, good)
+                told = odds[side][fit] if rule.odds else None
+                given = inputs(sign * expected[fit], volatility[fit], rule.horizon, told)
+                logistic = LogisticRegression(solver="newton-cholesky", tol=1e-8)
+                fitted = logistic.fit(given, good[fit])
                 weights = on_grid(np.append(fitted.coef_[0], fitted.intercept_))
                 rule = replace(rule, weights=weights.tolist())
             score = rule.score(expected, volatility, odds[side])

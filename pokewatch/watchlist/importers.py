@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,7 @@ class _Reader:
         if graded and not grade and not self.ours:
             raise UsageError(f"it says {graded[0]!r}: prices here are of ungraded cards")
         condition, printing = self._condition(row.get("condition", ""))
-        card_id = self.find(row | {"printing": _printing(row) or printing})
+        card_id = self._card(row, _printing(row) or printing)
         cost, remark = self._cost(row)
         note = " ".join(row.get("note", "").split())
         fields = {
@@ -316,6 +317,13 @@ class _Reader:
         fields |= {"sold": fields.pop("card"), "price": price, "date": on, "sale_fees": paid}
         fields |= {"cost": one.cost, "bought": one.bought, "buy_fees": one.buy_fees}
         return entry(one.card, fields), remark
+
+    def _card(self, row: dict[str, str], printing: str) -> str:
+        # A column of first editions that says no tells an unlimited card from one.
+        if "first_edition" in row and "1st Edition" not in printing:
+            with suppress(UsageError):
+                return self.find(row | {"printing": f"Unlimited {printing}".strip()})
+        return self.find(row | {"printing": printing})
 
     def _quantity(self, row: dict[str, str]) -> int:
         if plain(row.get("collected", "")) in NO:
@@ -426,13 +434,11 @@ def columns_of(
 def _printing(row: dict[str, str]) -> str:
     """Return the printing that a row names, or marks in columns of yes and no."""
     text = row.get("printing", "")
-    word = plain(text)
-    if word in YES:
-        return "Holofoil"
-    if word and word not in NO:
+    if plain(text) not in YES | NO | {""}:
         return text
-    marks = {"first_edition": "1st Edition", "reverse": "Reverse Holofoil"}
-    return " ".join(name for field, name in marks.items() if plain(row.get(field, "")) in YES)
+    marks = {"first_edition": "1st Edition", "reverse": "Reverse", "printing": "Holofoil"}
+    named = [name for field, name in marks.items() if plain(row.get(field, "")) in YES]
+    return " ".join(named) + " Holofoil" * (named[-1:] == ["Reverse"])
 
 
 def _word(text: str) -> str:

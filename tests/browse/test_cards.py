@@ -42,8 +42,10 @@ def test_a_night_s_call_goes_before_that_of_the_walk_forward(home, monkeypatch):
     day = pd.Timestamp("2025-05-26")
     row = {"card_id": "1:Normal", "date": day, "horizon": 7, "price": 2.0, "y": 3.0}
     row |= {"y_hat": 2.5, "lower": 1.0, "upper": 4.0, "model": "fair_value", "signal": "SELL"}
-    tested = pd.DataFrame([row, row | {"date": day - pd.Timedelta(days=1), "signal": "BUY"}])
-    live = tested.iloc[:1].assign(signal="BUY")
+    days = [day - pd.Timedelta(days=ago) for ago in range(3)]
+    tested = pd.DataFrame([row | {"date": one} for one in days])
+    tested.loc[1, "signal"] = "BUY"
+    live = tested.iloc[[0, 2]].assign(signal=["BUY", "HOLD"])
     monkeypatch.setattr(card_history.track_record, "live", lambda *_: live)
     monkeypatch.setattr(card_history.registry, "past_forecasts", lambda *_: tested)
     calls = card_history.past_calls(market())
@@ -89,6 +91,25 @@ def test_the_market_is_read_once_and_anew_when_it_has_changed(home, monkeypatch,
     current.look()
     assert current.current() is second
     assert len(re.findall("the market cannot be read: ZeroDivisionError", caplog.text)) == 1
+
+
+def test_a_market_that_cannot_be_read_is_told_and_not_read_again_every_look(home, monkeypatch):
+    shown, reads = current.current(), []
+
+    def broken(_):
+        reads.append(1)
+        raise OSError("disk")
+
+    monkeypatch.setattr(current, "Current", broken)
+    for mark in ("new", "new", "new", "newer"):
+        monkeypatch.setattr(current, "mark", lambda _, mark=mark: mark)
+        current.look()
+    assert len(reads) == 2
+    assert current.current() is shown
+    assert "OSError: disk" in current.trouble()
+    monkeypatch.setattr(current, "mark", lambda _: shown.mark)
+    current.look()
+    assert current.trouble() == ""
 
 
 def test_signals_come_in_the_order_of_what_is_expected(home):

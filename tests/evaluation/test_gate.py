@@ -106,21 +106,23 @@ def test_skill_gets_through(equal_skill):
 
 
 def young(rng: np.random.Generator, dates: int, share: float, step: int = 1) -> pd.DataFrame:
-    """Return a young market's forecasts, one in ``step`` days.
+    """Return a young market's forecasts, one in ``step`` days, of rises and falls.
 
-    Most cards of a set go one way; weeks differ, and each is half like the next.
+    Most forecasts of a set are right, or wrong; weeks differ by .17, each half like the next.
     """
     days = pd.date_range("2026-01-01", periods=dates)[::step]
     week = np.arange(dates)[::step] // HORIZON
     draws = rng.standard_normal(week.max() + 2)
-    true = share + metrics.WINDOW_SPREAD * (draws[1:] + draws[:-1])[week, None] / np.sqrt(2)
+    true = share + 0.17 * (draws[1:] + draws[:-1])[week, None] / np.sqrt(2)
     true = np.clip(true + 0.2 * rng.standard_normal((1, 60)), -1, 1)
     right = rng.random((len(days), 60, 5)) < (1 + true[:, :, None]) / 2
     day, group, card = (axis.ravel() for axis in np.indices(right.shape))
     rows = pd.DataFrame({"card_id": [f"{a}-{b}" for a, b in zip(group, card, strict=True)]})
     rows = rows.assign(date=days[day], horizon=HORIZON, price=1.0, model="fair_value")
-    move = np.where(right.ravel(), 0.3, -0.3)
-    return rows.assign(y=np.exp(move), y_hat=np.exp(0.05), set_name=[f"Set {a}" for a in group])
+    said = rng.choice([-1, 1], len(rows))
+    move = said * np.where(right.ravel(), 0.3, -0.3)
+    rows = rows.assign(y=np.exp(move), y_hat=np.exp(0.05 * said))
+    return rows.assign(set_name=[f"Set {a}" for a in group])
 
 
 @pytest.mark.parametrize("dates", [8, 15, 22])
@@ -158,13 +160,39 @@ def test_luck_is_hardly_ever_proved_by_sets_however_often_one_looks():
     assert found / times < 0.035 + 2.6 * np.sqrt(0.035 / times)
 
 
-def test_the_gate_asks_a_young_market_for_many_sets():
-    rows = young(np.random.default_rng(1), 15, 0.5)
-    for sets, passed in ((60, True), (gate.MIN_SETS - 1, False)):
-        some = rows[rows["set_name"].isin([f"Set {a}" for a in range(sets)])]
-        cards = some[["card_id", "set_name"]].drop_duplicates()
-        days = pd.DataFrame({"date": pd.date_range("2025-12-20", periods=34)})
-        panel = Panel.from_prices(cards.merge(days, how="cross").assign(market_price=1.0), cards)
-        verdict = gate.check(some, panel)
-        assert verdict.passed is passed, verdict.reasons
-        assert ("came true" in verdict.reasons[0]) is passed
+def judged(rows: pd.DataFrame) -> gate.Verdict:
+    cards = rows[["card_id", "set_name"]].drop_duplicates()
+    days = pd.DataFrame({"date": pd.date_range("2025-12-20", periods=34)})
+    panel = Panel.from_prices(cards.merge(days, how="cross").assign(market_price=1.0), cards)
+    return gate.check(rows, panel)
+
+
+@pytest.fixture(scope="module")
+def skill() -> pd.DataFrame:
+    return young(np.random.default_rng(1), 15, 0.5)
+
+
+def test_the_gate_asks_a_young_market_for_many_sets(skill):
+    verdict = judged(skill)
+    assert verdict.passed, verdict.reasons
+    assert "came true" in verdict.reasons[0]
+    few = skill["set_name"].isin([f"Set {a}" for a in range(gate.MIN_SETS - 1)])
+    verdict = judged(skill[few])
+    assert not verdict.passed
+    assert "a proof needs 20" in verdict.reasons[0]
+
+
+def test_many_sets_of_which_one_says_it_all_prove_nothing(skill):
+    loud = np.where(skill["set_name"] == "Set 0", 4.0, 0.01)
+    verdict = judged(skill.assign(y_hat=skill["y_hat"] ** loud))
+    assert not verdict.passed
+    assert "a proof needs 20" in verdict.reasons[0]
+
+
+def test_a_market_that_rose_as_a_whole_proves_no_knowledge_of_its_cards(skill):
+    rng = np.random.default_rng(2)
+    said = np.exp(0.05 + 0.01 * rng.choice([-1, 1], len(skill)))
+    rose = np.exp(0.3 + 0.1 * rng.standard_normal(len(skill)))
+    verdict = judged(skill.assign(y_hat=said, y=rose))
+    assert not verdict.passed
+    assert "99 % of the changes it forecast came true" in verdict.reasons[0]

@@ -99,3 +99,54 @@ def test_flips_are_counted_within_a_card():
         }
     )
     assert metrics.flip_rate(frame) == 0.5
+
+
+def test_timing_gain_by_hand():
+    days = pd.date_range("2025-01-01", periods=2).repeat(2)
+    frame = rows([10.0] * 4, [12.0, 10.0, 9.0, 11.0], [10.0] * 4, dates=days)
+    frame["signal"] = ["BUY", "HOLD", "SELL", "BUY"]
+    assert metrics.timing_gain(frame, "BUY") == pytest.approx((0.1, np.nan, np.nan), nan_ok=True)
+    assert metrics.timing_gain(frame, "SELL")[0] == pytest.approx(0.1)
+    assert np.isnan(metrics.timing_gain(frame.assign(signal="HOLD"), "SELL")).all()
+
+
+@pytest.mark.parametrize("dates", [60, 200])
+def test_the_interval_of_a_timing_gain_holds_its_value_in_19_of_20_records(dates):
+    rng, truth, found = np.random.default_rng(dates), 0.02, []
+    days = pd.date_range("2025-01-01", periods=dates)
+    for _ in range(300):
+        shared = np.convolve(rng.normal(0, 0.03, dates + 6), np.ones(7) / 7, "valid")
+        called = rng.random((dates, 8)) < 0.2
+        usual = rng.normal(0, 0.1, (dates, 8))
+        move = usual + called * (truth + shared)[:, None]
+        frame = rows([10.0] * move.size, 10 * (1 + move.ravel()), 10.0, dates=days.repeat(8))
+        # "All cards" hold the called ones as well: what is measured is less by their share.
+        of_day = called.mean(axis=1)
+        value = truth * np.average(1 - of_day, weights=called.sum(axis=1))
+        _, low, high = metrics.timing_gain(
+            frame.assign(signal=np.where(called.ravel(), "BUY", "HOLD")), "BUY"
+        )
+        found.append(low <= value <= high)
+    assert 0.9 < np.mean(found) < 0.99
+
+
+def test_calls_of_one_spell_have_no_interval():
+    days = pd.date_range("2025-01-01", periods=100).repeat(2)
+    frame = rows([10.0] * 200, np.tile([12.0, 10.0], 100), [10.0] * 200, dates=days)
+    for last, known in (("2025-01-20", False), ("2025-03-01", True)):
+        early = (frame["date"] <= last) & (frame["card_id"].str[:-7].astype(int) % 2 == 0)
+        _, low, high = metrics.timing_gain(
+            frame.assign(signal=np.where(early, "BUY", "HOLD")), "BUY"
+        )
+        assert np.isfinite([low, high]).all() == known
+
+
+def test_brier_skill_by_hand():
+    came = pd.Series([True, False, False, True])
+    chances = pd.DataFrame({"p_rise": [1.0, 0.0, 0.0, 1.0]})
+    assert metrics.brier_skill(chances, "p_rise", came) == 1.0
+    assert metrics.brier_skill(chances * 0 + 0.5, "p_rise", came) == 0.0
+    assert metrics.brier_skill(1 - chances, "p_rise", came) == -3.0
+    told = pd.DataFrame({"p_rise": [0.8, 0.2, np.nan, np.nan]})
+    assert metrics.brier_skill(told, "p_rise", came) == pytest.approx(1 - 0.04 / 0.25)
+    assert np.isnan(metrics.brier_skill(told, "p_fall", came))

@@ -77,6 +77,17 @@ def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
     assert right[sure > 0.5].mean() == pytest.approx(sure[sure > 0.5].mean(), abs=0.05)
 
 
+def test_forecasts_without_a_chance_do_not_bend_what_chances_teach():
+    rows = past(informative=True)
+    rise = 1 / (1 + np.exp(-(np.log(rows["y_hat"] / 10) - 0.05) / 0.02))
+    known = rows.assign(rise=rise, fall=1 - rise)
+    noise = past(informative=False).assign(rise=np.nan, fall=np.nan)
+    alone = signals.learn(known, CONFIG)["BUY", 7]
+    mixed = signals.learn(pd.concat([known, noise], ignore_index=True), CONFIG)["BUY", 7]
+    assert alone.weights
+    assert mixed.weights == alone.weights
+
+
 def test_a_call_stays_a_little_below_its_threshold_and_is_not_made_there():
     rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05)}
     near, far = 0.05 * signals.KEEP + 0.001, 0.05 * signals.KEEP - 0.001
