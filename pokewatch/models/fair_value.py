@@ -15,7 +15,7 @@ from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import json_bytes
 from pokewatch.models import features
 from pokewatch.models.intervals import COVERAGE, PRICES, ConformalIntervals
-from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture, Moves
+from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture, Moves, SharedBins
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import SHORT_HISTORY
 from pokewatch.rounding import log, on_grid
@@ -205,9 +205,10 @@ class FairValueModel:
         median = HistGradientBoostingRegressor(
             loss="absolute_error", random_state=self.seed, **options
         )
-        mixture = MoveMixture(options, self.seed).fit(x, y)
+        shared = SharedBins(x)
+        mixture = MoveMixture(options, self.seed).fit_shared(shared, y)
         fit.spread = mixture.spread_
-        grown = {MEDIAN: median.fit(x, np.clip(y, -limit, limit))} | mixture.trees_
+        grown = {MEDIAN: shared.fit(median, np.clip(y, -limit, limit))} | mixture.trees_
         self.trees |= {f"{part}_{fit.horizon}": trees for part, trees in grown.items()}
 
     def mixture(self, horizon: int) -> MoveMixture:

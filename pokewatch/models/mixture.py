@@ -57,6 +57,40 @@ class Moves:
         return on_grid(self.chance[side] * (1 - below))
 
 
+class SharedBins:
+    """Features that several boosted regressions learn from, put into bins once for all of them.
+
+    scikit-learn sorts every feature anew in each ``fit``: with few and small trees that is half the
+    time.
+    """
+
+    def __init__(self, x: np.ndarray):
+        """Hold features, shape (cases, features)."""
+        self.x = x
+        self._mapper: Any = None
+
+    def fit(
+        self,
+        boosting: HistGradientBoostingRegressor,
+        y: np.ndarray,
+        rows: np.ndarray | slice = slice(None),
+    ) -> HistGradientBoostingRegressor:
+        """Fit and return an estimator; rows: the cases whose targets are ``y``, the bins of all."""
+
+        def binned(*_: Any, **__: Any) -> np.ndarray:
+            if self._mapper is None:
+                self._mapper = boosting._bin_mapper
+                self._binned = self._mapper.fit_transform(self.x)
+            boosting._bin_mapper = self._mapper
+            return np.asfortranarray(self._binned[rows])
+
+        boosting._bin_data = binned
+        try:
+            return boosting.fit(self.x[rows], y)
+        finally:
+            del boosting._bin_data
+
+
 class MoveMixture(RegressorMixin, BaseEstimator):
     """Boosted chances of a fall and of a rise, and the boosted size of each.
 
@@ -72,22 +106,25 @@ class MoveMixture(RegressorMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> MoveMixture:  # noqa: N803
         """Learn from features (cases, features) and their log price changes; returns itself."""
+        return self.fit_shared(SharedBins(X), y)
+
+    def fit_shared(self, inputs: SharedBins, y: np.ndarray) -> MoveMixture:
+        """Learn as ``fit`` does, from features that other estimators learn from as well."""
         self.trees_: dict[str, HistGradientBoostingRegressor] = {}
         self.spread_: dict[str, list[float]] = {}
         for side, sign in SIDES.items():
             moved = sign * y > 0
-            self.trees_[f"chance_{side}"] = self._boosted(X, moved.astype(float))
+            self.trees_[f"chance_{side}"] = inputs.fit(self._boosting(), moved.astype(float))
             some = moved if moved.any() else np.ones_like(moved)  # then its chance is 0
             size = log(np.maximum(np.abs(y[some]), GRID))
             size = np.clip(size, *np.quantile(size, (0.001, 0.999)))
-            grown = self.trees_[f"size_{side}"] = self._boosted(X[some], size)
-            left = size - on_grid(grown.predict(X[some]))
+            grown = self.trees_[f"size_{side}"] = inputs.fit(self._boosting(), size, some)
+            left = size - on_grid(grown.predict(inputs.x[some]))
             self.spread_[side] = np.quantile(left, LEVELS).tolist()
         return self
 
-    def _boosted(self, x: np.ndarray, y: np.ndarray) -> HistGradientBoostingRegressor:
-        options = self.options or {}
-        return HistGradientBoostingRegressor(random_state=self.seed, **options).fit(x, y)
+    def _boosting(self) -> HistGradientBoostingRegressor:
+        return HistGradientBoostingRegressor(random_state=self.seed, **self.options or {})
 
     def moves(self, X: np.ndarray) -> Moves:  # noqa: N803
         """Return the distributions of cases with features ``X``."""

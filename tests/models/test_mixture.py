@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pokewatch.models import signals
-from pokewatch.models.mixture import MoveMixture
+from pokewatch.models.mixture import MoveMixture, SharedBins
 from pokewatch.settings import load_settings
 
 OPTIONS = {"max_iter": 60, "max_leaf_nodes": 6, "min_samples_leaf": 100, "early_stopping": False}
@@ -86,3 +87,18 @@ def test_the_chances_that_are_shown_are_those_of_the_past():
     for low in (0.1, 0.4, 0.7):
         here = (odds >= low) & (odds < low + 0.2)
         assert chance[here].mean() == pytest.approx(good[here].mean(), abs=0.04)
+
+
+def test_bins_shared_with_others_change_nothing():
+    x, y = market(3000, 5)
+    x[::50, 1] = np.nan
+    shared, fitted = SharedBins(x), HistGradientBoostingRegressor(**OPTIONS, random_state=1)
+    for _ in range(2):
+        again = shared.fit(clone(fitted), y)
+        assert (again.predict(x) == clone(fitted).fit(x, y).predict(x)).all()
+        assert type(again) is HistGradientBoostingRegressor
+    some = np.arange(3000) % 2 == 0
+    part = shared.fit(clone(fitted), y[some], some).predict(x)
+    alone = clone(fitted).fit(x[some], y[some]).predict(x)
+    assert np.corrcoef(part, alone)[0, 1] > 0.98
+    assert np.abs(part.mean() - alone.mean()) < 0.001
