@@ -123,6 +123,9 @@ class Settings(BaseSettings):
         },
         description="where you could sell: share of the price, USD an order, USD of sending it",
     )
+    prior: bool = Field(
+        True, description="forecast sealed products by the prior until a model is proved"
+    )
     good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")

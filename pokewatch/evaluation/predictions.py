@@ -11,13 +11,14 @@ import pandas as pd
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import registry, track_record
 from pokewatch.evaluation.registry import TrainedModel
-from pokewatch.models import reasons, signals
+from pokewatch.models import prior, reasons, signals
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.settings import Settings
+from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def predict(
     """Return fair value, interval and signal, columns ``PREDICTION_COLUMNS``.
 
     cards: ids or aliases (default: every card with a price). Without a champion the forecast is
-    naive with intervals, and its ``model`` says so.
+    naive with intervals, or of some cards the prior's, and its ``model`` says so.
     """
     panel, version = open_panel(settings, on, data_version)
     wanted = None if cards is None else resolve(settings, cards)
@@ -56,11 +57,6 @@ def predict_panel(
     if trained is None:
         fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
         name, rules = "naive", {}
-        log.warning(
-            "no model that beats no change was known on %s: fair values are naive, every signal "
-            "HOLD",
-            f"{panel.dates[-1]:%Y-%m-%d}",
-        )
     else:
         fitted, name, rules = trained.model, trained.name, trained.rules
         if panel.dates[-1] < pd.Timestamp(trained.as_of):
@@ -73,6 +69,15 @@ def predict_panel(
             )
     today = len(panel.dates) - 1
     forecast = fitted.predict_days(panel, [today], horizons)
+    if trained is None:
+        speaks = prior_names(settings, panel)
+        forecast = prior.apply(forecast, panel, speaks, fitted.intervals)
+        log.warning(
+            "no model that beats no change was known on %s: fair values are naive%s, every signal "
+            "HOLD",
+            f"{panel.dates[-1]:%Y-%m-%d}",
+            f", those of {(speaks != '').sum()} cards the prior's" if (speaks != "").any() else "",
+        )
     if card_ids is not None:
         unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
@@ -83,6 +88,24 @@ def predict_panel(
     open_cards = forecast.loc[signals.wavering(forecast, rules), "card_id"].unique()
     before = last_signals(settings, panel.dates[-1], open_cards) if len(open_cards) else None
     return reasons.decide(forecast, panel, rules, settings, name, version, before)
+
+
+def prior_names(settings: Settings, panel: Panel) -> np.ndarray:
+    """Return for which cards of a panel the prior speaks, as ``prior.names``.
+
+    Nowhere where it is switched off, on prices that are simulated or in another currency, nor of a
+    kind of which its own published forecasts lost to "no change".
+    """
+    names = prior.names(panel)
+    foreign = ecb.stored_currency(settings) != "USD"
+    store = Store.from_settings(settings)
+    if not settings.prior or not names.any() or foreign or store.snapshot("prices").simulated():
+        return np.full_like(names, "")
+    for name in sorted(set(names) - {""}):
+        if reason := track_record.prior_lost(settings, panel, name):
+            log.warning("%s is set aside: %s", name, reason)
+            names[names == name] = ""
+    return names
 
 
 def last_signals(
@@ -114,9 +137,7 @@ def model_for(settings: Settings, name: str, day: pd.Timestamp) -> TrainedModel 
     champion = registry.champion(settings)
     if champion is None or pd.Timestamp(champion.as_of) <= day:
         return champion
-    usable = registry.usable(settings)
-    earlier = [one for one in usable if one.verdict.proved and pd.Timestamp(one.as_of) <= day]
-    return max(earlier, key=lambda one: one.as_of, default=None)
+    return registry.last_trained(settings, day, proved=True)
 
 
 def signal_counts(predictions: pd.DataFrame) -> dict[str, int]:

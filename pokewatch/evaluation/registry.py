@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -183,7 +185,7 @@ def load(settings: Settings, name: str) -> TrainedModel:
     Raises UsageError for an unknown one, PokewatchError for one whose files are damaged.
     """
     place = folder(settings, name)
-    model = FairValueModel.load(place)
+    model = _fitted(place, _marks(place))
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
@@ -198,6 +200,17 @@ def load(settings: Settings, name: str) -> TrainedModel:
         raise PokewatchError(
             f"model '{place}' is damaged ({error!r}): train it again with 'pokewatch train'"
         ) from error
+
+
+@lru_cache(maxsize=2)  # reading trees takes a second, and a night asks ten times
+def _fitted(place: Path, _: tuple[tuple[int, int], ...]) -> FairValueModel:
+    return FairValueModel.load(place)
+
+
+def _marks(place: Path) -> tuple[tuple[int, int], ...]:
+    """Return what changes when a model's files are replaced."""
+    found = (path.stat() for path in sorted(place.glob("*")) if path.suffix in (".json", ".skops"))
+    return tuple((one.st_mtime_ns, one.st_size) for one in found)
 
 
 def folder(settings: Settings, name: str) -> Path:
@@ -301,23 +314,28 @@ def set_aside(settings: Settings, reason: str) -> None:
         draft.write_bytes(json_bytes(pointer, indent=True))
 
 
-def usable(settings: Settings) -> list[TrainedModel]:
-    """Return the trained models that can forecast, the one written first first."""
-    found = []
+def last_trained(
+    settings: Settings, day: pd.Timestamp | None = None, proved: bool = False
+) -> TrainedModel | None:
+    """Return the model trained on the newest prices up to a day, None before the first.
+
+    proved: of those that beat "no change" only. Models that cannot forecast are left out.
+    """
+    known = []
     for name in names(settings):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # ``load`` says what is damaged
+            about = json.loads((folder(settings, name) / ABOUT).read_text(encoding="utf-8"))
+            seen = pd.Timestamp(about["as_of"])
+            if (day is None or seen <= day) and (not proved or about["verdict"].get("proved")):
+                known.append((seen, int(about["data_version"]), name))
+    for *_, name in sorted(known, reverse=True):
         try:
             trained = load(settings, name)
             trained.model.check_features()
-            found.append(trained)
+            return trained
         except PokewatchError as error:
             log.warning("left out: %s", error)
-    return found
-
-
-def last_trained(settings: Settings, day: pd.Timestamp | None = None) -> TrainedModel | None:
-    """Return the model trained on the newest prices up to a day, None before the first."""
-    known = [one for one in usable(settings) if day is None or pd.Timestamp(one.as_of) <= day]
-    return max(known, key=lambda one: (one.as_of, one.data_version), default=None)
+    return None
 
 
 def promote(settings: Settings, name: str, reasons: list[str]) -> None:

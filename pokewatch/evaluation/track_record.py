@@ -11,7 +11,8 @@ import pandas as pd
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.panel import Panel
-from pokewatch.schema import CHANCES, typed
+from pokewatch.models.prior import BEGINS
+from pokewatch.schema import CHANCES, SIGNAL_HORIZON, typed
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -43,15 +44,17 @@ def by_month(past: pd.DataFrame, horizon: int, on: pd.Timestamp) -> pd.DataFrame
     return months[months["n"] >= MIN_FORECASTS].tail(MONTHS).reset_index(drop=True)
 
 
-def live_rows(predictions: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+def live_rows(predictions: pd.DataFrame, panel: Panel, prior: str = "") -> pd.DataFrame:
     """Return what past nights said, where it has ended: columns ``LIVE``, the night's model named.
 
     predictions: stored ones, the first of each date, columns ``SAID``. A night counts
     only if its model had seen nothing after it (its name says up to which day); naive forecasts do
-    not count. As in the walk-forward, a price was observed on the day and at the end.
+    not count. As in the walk-forward, a price was observed on the day and at the end. prior: what
+    models of this beginning said instead, see ``models.prior``.
     """
     seen = predictions["model"].str.extract(r"^fair-value-(\d{4}-\d{2}-\d{2})-v", expand=False)
-    rows = predictions[pd.to_datetime(seen, errors="coerce") <= predictions["date"]]
+    own = pd.to_datetime(seen, errors="coerce") <= predictions["date"]
+    rows = predictions[predictions["model"].str.startswith(prior) if prior else own]
     ids = pd.Index(panel.card_ids)
     rows = rows[rows["card_id"].isin(ids) & rows["date"].isin(panel.dates)]
     day = panel.dates.get_indexer(pd.DatetimeIndex(rows["date"]))
@@ -68,6 +71,7 @@ def live(
     panel: Panel,
     horizon: int,
     days: int | None = None,
+    prior: str = "",
 ) -> pd.DataFrame:
     """Return ``live_rows`` of the nights of which the panel knows the end, the last ``days``.
 
@@ -85,18 +89,34 @@ def live(
         columns=SAID,
         in_time=not store.snapshot("prices").simulated(),
     )
-    return live_rows(stored, panel)
+    return live_rows(stored, panel, prior)
 
 
-def record(said: pd.DataFrame, tested: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def prior_lost(settings: Settings, panel: Panel, name: str) -> str:
+    """Return why a prior's published forecasts are worth nothing here, "" where they may be."""
+    said = live(settings, panel, SIGNAL_HORIZON, prior=name)
+    if len(said) < MIN_FORECASTS or said["date"].nunique() < SIGNAL_HORIZON:
+        return ""
+    error = metrics.rmae(said)
+    where = f"{SIGNAL_HORIZON}-day rMAE {error:.3f} on {len(said):,} of its published forecasts"
+    return where if error > 1 else ""
+
+
+def record(
+    said: pd.DataFrame,
+    tested: pd.DataFrame,
+    settings: Settings,
+    of_prior: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Return what nights really said, month by month, beside the walk-forward, columns ``RECORD``.
 
     said: columns ``LIVE``; tested: the walk-forward at the same horizon, columns as
-    ``Backtest.forecasts``. kind: "live" or "walk-forward"; month: YYYY-MM, or "all".
+    ``Backtest.forecasts``; of_prior: as said. kind: "live", "prior" or "walk-forward"; month:
+    YYYY-MM, or "all".
     """
     rows = []
-    for kind, part in (("live", said), ("walk-forward", tested)):
-        if part.empty:
+    for kind, part in (("live", said), ("prior", of_prior), ("walk-forward", tested)):
+        if part is None or part.empty:
             continue
         month = part["date"].dt.strftime("%Y-%m")
         groups = [("all", part), *part.groupby(month)]
@@ -121,7 +141,8 @@ def read(settings: Settings, panel: Panel, horizon: int) -> pd.DataFrame:
     if scored:
         with suppress(PokewatchError):  # back-tests of old models are not kept
             tested = _at_horizon(registry.past_forecasts(settings, scored), horizon)
-    return record(live(settings, panel, horizon), tested, settings)
+    of_prior = live(settings, panel, horizon, prior=BEGINS)
+    return record(live(settings, panel, horizon), tested, settings, of_prior)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch.models import features, signals
+from pokewatch.models import features, prior, signals
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
 from pokewatch.rounding import log
@@ -31,8 +31,9 @@ def decide(
 ) -> pd.DataFrame:
     """Return predictions with signal, reason and flags, columns ``PREDICTION_COLUMNS``.
 
-    forecast: one day's output of ``FairValueModel.predict`` on ``panel``; before: the signals that
-    were given last, columns card_id, horizon, signal (none: HOLD).
+    forecast: one day's output of ``FairValueModel.predict`` on ``panel``; its ``model``, where it
+    has one, goes before ``model``. before: the signals that were given last, columns card_id,
+    horizon, signal (none: HOLD).
     """
     out = forecast.copy()
     if out.empty:
@@ -64,8 +65,8 @@ def decide(
         for name, values in found.items():
             chances[name][here] = values
     out = out.assign(signal=signal, strength=strength, **chances)
+    out["model"] = out.get("model", model)
     out["reason"] = _reasons(out, facts, young, rules, settings)
-    out["model"] = model
     out["data_version"] = data_version
     return out[PREDICTION_COLUMNS]
 
@@ -114,6 +115,8 @@ def _reasons(
     ahead = ("no change expected in " + days).where(
         gain.abs() < 0.05, gain.map("{:+.1f} %".format) + " expected in " + days
     )
+    by_prior = rows["model"].str.startswith(prior.BEGINS)
+    ahead = ahead.where(~by_prior, ahead + " by the prior, which is not proved on your prices")
     text = _moved(facts["two_weeks"])
     called = rows["signal"] != "HOLD"
     text = text.where(~called, _more(text, facts)) + ahead

@@ -19,6 +19,7 @@ from pokewatch.evaluation.gate import RECENT
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.formatting import Money
+from pokewatch.models import prior
 from pokewatch.models.panel import Panel, read_panel
 from pokewatch.quality.completeness import Completeness, latest
 from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
@@ -89,6 +90,11 @@ class Night:
     def simulated(self) -> bool:
         """Whether any price is simulated."""
         return SIMULATED in self.sources
+
+    @property
+    def prior(self) -> int:
+        """How many cards the prior speaks of."""
+        return int(self.calls["model"].str.startswith(prior.BEGINS).sum())
 
     def history(self, card_id: str, days: int = 90) -> pd.Series:
         """Return a card's last prices in USD, index of dates."""
