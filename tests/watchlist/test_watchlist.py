@@ -465,7 +465,7 @@ def test_cardmarket(catalog: Catalog, tmp_path: Path, encoding: str) -> None:
         ("505:Normal", 1, "moderately_played", 12.5),
         ("506:Normal", 1, "near_mint", None),
     ]
-    assert found.remarks == [(4, "taken without its cost '0,99 EUR': costs are in USD")]
+    assert found.remarks == [(4, "taken without its cost '0,99 EUR': amounts are in USD")]
     assert [line for line, _ in found.problems] == [5]
     assert "language 'German'" in found.problems[0][1]
 
