@@ -55,11 +55,13 @@ def described(one: Entry) -> str:
 def add(
     card: Annotated[str, Argument(help="Id, alias or name.")],
     quantity: Annotated[int, Option(help="Copies.")] = 1,
-    cost: Annotated[float | None, Option(help="USD that one copy cost.")] = None,
+    cost: Annotated[
+        float | None, Option(help="What one copy cost, in the currency of your prices.")
+    ] = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
-    above: Annotated[float | None, Option(help="Tell me at this USD or more.")] = None,
-    below: Annotated[float | None, Option(help="Tell me at this USD or less.")] = None,
+    above: Annotated[float | None, Option(help="Tell me at this price or more.")] = None,
+    below: Annotated[float | None, Option(help="Tell me at this price or less.")] = None,
     note: Annotated[str, Option(help="Whatever you want to remember.")] = "",
     unchecked: Annotated[
         bool, Option("--unchecked", help="Keep a card that the store does not know.")
@@ -98,7 +100,7 @@ def add(
 def remove(
     card: Annotated[str, Argument(help="Id, alias or name.")],
     cost: Annotated[
-        str | None, Option(metavar="USD|none", help="Only copies that cost this.")
+        str | None, Option(metavar="AMOUNT|none", help="Only copies that cost this.")
     ] = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
@@ -159,7 +161,7 @@ def list_(json: options.JsonFlag = False) -> None:
     total = entries.totals(held, day)
     sold = [one for one in listed if isinstance(one, entries.Sale)]
     if sold:
-        total["realised"] = round(lots.lots(sold, known_cards())["gain"].sum(), 2)
+        total["realised"] = lots.total(lots.lots(sold, known_cards())["gain"])
     if json:
         show({**total, "prices": prices, "entries": records(held)}, json)
     elif held.empty:

@@ -50,6 +50,11 @@ def described(one: Entry) -> str:
     return printable(f"{one.quantity} x {one.card} ({grade}, lot {lot_id(one)})")
 
 
+def total(amounts: pd.Series) -> float | None:
+    """Return a sum to the cent: 0 of nothing, None where no amount of them is known."""
+    return None if len(amounts) and amounts.isna().all() else round(float(amounts.sum()), 2)
+
+
 def sell(
     entries: Sequence[Entry | None],
     catalog: Catalog,
