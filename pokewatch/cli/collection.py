@@ -16,6 +16,7 @@ from pokewatch.cli.watch import (
     ConditionOption,
     GradeOption,
     IgnoreOption,
+    LotOption,
     StrictOption,
     app,
     known_cards,
@@ -77,15 +78,13 @@ def sell(
     quantity: Annotated[int, Option(min=1, help="Copies.")] = 1,
     date: DayOption = None,
     fees: Annotated[float, Option(min=0, help="What the whole sale cost you.")] = 0.0,
-    lot: Annotated[
-        str | None, Option(metavar="ID", help="From this lot; default: bought first, sold first.")
-    ] = None,
+    lot: LotOption = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
     note: NoteOption = "",
     json: options.JsonFlag = False,
 ) -> None:
-    """Take copies that you sold out of your list, and keep what they brought."""
+    """Take copies that you sold out of your list, the oldest first; keep what they brought."""
     from pokewatch.watchlist import edit, entries, lots
 
     path, catalog = settings().watchlist, known_cards()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pokewatch.cards.catalog import Catalog
     from pokewatch.formatting import Money
-    from pokewatch.watchlist.entries import Entry
     from pokewatch.watchlist.importers import Imported
 
 app = Typer(help="Keep the list of your cards, and see what they are worth.", no_args_is_help=True)
@@ -27,6 +26,9 @@ ConditionOption = Annotated[
 ]
 GradeOption = Annotated[
     str | None, Option(metavar="GRADE", help="Graded copies, such as 'PSA 10': not valued.")
+]
+LotOption = Annotated[
+    str | None, Option("--lot", metavar="ID", help="Of this lot only, as 'watch history' shows it.")
 ]
 IgnoreOption = Annotated[
     list[str] | None, Option(metavar="COLUMN", help="Leave a column unread; repeat.")
@@ -42,13 +44,6 @@ def known_cards() -> Catalog:
     from pokewatch.store.tables import Store
 
     return Catalog(Store.from_settings(settings()).cards())
-
-
-def described(one: Entry) -> str:
-    """Return an entry in a few words."""
-    paid = "no cost" if one.cost is None else f"cost {one.cost:,.2f}"
-    state = printable(one.grade) or one.condition.replace("_", " ")
-    return f"{one.quantity} x {printable(one.card)} ({state}, {paid})"
 
 
 @app.command()
@@ -67,8 +62,9 @@ def add(
         bool, Option("--unchecked", help="Keep a card that the store does not know.")
     ] = False,
 ) -> None:
-    """Add copies of a card; the same card, condition and cost become one entry."""
+    """Add copies of a card: another cost, condition or grade is a new lot, else the lot grows."""
     from pokewatch.watchlist import edit, entries
+    from pokewatch.watchlist.lots import described
 
     path, catalog = settings().watchlist, known_cards()
     try:
@@ -90,7 +86,7 @@ def add(
     before = entries.load(path) if path.exists() else []
     others = "; ".join(described(before[at]) for at in edit.matching(before, card, catalog))
     merged = edit.add(path, [new], catalog)
-    how = "more copies of the entry that was there" if merged else "a new entry"
+    how = "more copies of the lot that was there" if merged else "a new lot"
     sys.stdout.write(f"{path.name}: {described(new)}; {how}\n")
     if others and not merged:
         sys.stderr.write(f"there are other copies of this card: {others}\n")
@@ -102,42 +98,41 @@ def remove(
     cost: Annotated[
         str | None, Option(metavar="AMOUNT|none", help="Only copies that cost this.")
     ] = None,
+    lot: LotOption = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
     all: Annotated[bool, Option("--all", help="Every entry of the card.")] = False,
 ) -> None:
     """Remove an entry, all its copies; where a card has several, say which."""
     from pokewatch.watchlist import edit, entries
+    from pokewatch.watchlist.lots import chosen, described
 
     path = settings().watchlist
     listed = entries.parse(entries.read(path), path.name)
     wanted = entries.entry("this card", {"card": card, "condition": condition})
-    found = edit.matching(listed, card, known_cards())
-    if not found:
+    mine = {at: listed[at] for at in edit.matching(listed, card, known_cards())}
+    if not mine:
         raise UsageError(
             f"'{path.name}' has no entry of '{card}': 'pokewatch watch list' shows all"
         )
-    lots = "; ".join(described(listed[at]) for at in found)
+    held = "; ".join(map(described, mine.values()))
+    found = chosen(mine, wanted.condition if condition else None, grade, lot)
     if cost is not None:
         try:
             paid = None if cost.casefold() == "none" else float(cost)
         except ValueError as error:
             raise UsageError(f"--cost '{cost}' is no amount: write 12.50, or none") from error
-        found = [at for at in found if listed[at].cost == paid]
-    if condition is not None:
-        found = [at for at in found if listed[at].condition is wanted.condition]
-    if grade is not None:
-        found = [at for at in found if listed[at].grade.casefold() == grade.casefold()]
+        found = {at: one for at, one in found.items() if one.cost == paid}
     if not found:
-        raise UsageError(f"no such entry of '{card}': there are {lots}")
+        raise UsageError(f"no such entry of '{card}': there are {held}")
     if len(found) > 1 and not all:
         raise UsageError(
-            f"'{card}' has {len(found)} entries: {lots}; say which with --cost (or --condition), "
-            "or --all"
+            f"'{card}' has {len(found)} entries: {held}; say which with --lot, --cost or "
+            "--condition, or --all"
         )
     edit.remove(path, found)
-    for at in found:
-        sys.stdout.write(f"{path.name}: removed {described(listed[at])}\n")
+    for one in found.values():
+        sys.stdout.write(f"{path.name}: removed {described(one)}\n")
 
 
 @app.command("list")

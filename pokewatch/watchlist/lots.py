@@ -50,6 +50,22 @@ def described(one: Entry) -> str:
     return printable(f"{one.quantity} x {one.card} ({grade}, lot {lot_id(one)})")
 
 
+def chosen(
+    found: dict[int, Entry],
+    condition: Condition | None = None,
+    grade: str | None = None,
+    lot: str | None = None,
+) -> dict[int, Entry]:
+    """Return the entries of a condition, a grade and a lot: as ``lot_id`` names it, or its day."""
+    return {
+        at: one
+        for at, one in found.items()
+        if (condition is None or one.condition is condition)
+        and (grade is None or plain(one.grade) == plain(grade))
+        and (lot is None or lot in (lot_id(one), lot_id(one).partition("@")[0]))
+    }
+
+
 def total(amounts: pd.Series) -> float | None:
     """Return a sum to the cent: 0 of nothing, None where no amount of them is known."""
     return None if len(amounts) and amounts.isna().all() else round(float(amounts.sum()), 2)
@@ -81,13 +97,7 @@ def sell(
             "with 'pokewatch watch buy'"
         )
     held = "; ".join(map(described, mine.values()))
-    found = {
-        at: one
-        for at, one in mine.items()
-        if (condition is None or one.condition is condition)
-        and (grade is None or plain(one.grade) == plain(grade))
-        and (lot is None or lot in (lot_id(one), lot_id(one).partition("@")[0]))
-    }
+    found = chosen(mine, condition, grade, lot)
     if not found:
         raise UsageError(f"no such copies of '{card}': held are {held}")
     for name in ("condition", "grade"):

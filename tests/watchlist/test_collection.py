@@ -301,3 +301,16 @@ def test_a_home_in_euros_never_says_dollars(market_in_euros, cli, path, monkeypa
     assert "€410.00" not in cli("history")[1]
     assert "€405.00" in cli("history")[1]
     assert ";200.00;EUR;" in cli("export", "--format", "cardmarket")[1]
+
+
+def test_a_lot_is_removed_by_its_name(cli, path: Path) -> None:
+    path.write_text(
+        "- {card: '502', cost: 5, bought: 2025-01-01}\n- {card: '502', cost: 6}\n"
+        "- {card: '502', cost: 5, bought: 2025-01-02}\n"
+    )
+    code, _, err = cli("remove", "502", "--lot", "2024-01-01")
+    assert (code, "there are 1 x 502 (near mint, lot 2025-01-01@5.00); 1 x" in err) == (2, True)
+    code, out, _ = cli("remove", "502", "--lot", "2025-01-01")
+    assert (code, out) == (0, "watchlist.yaml: removed 1 x 502 (near mint, lot 2025-01-01@5.00)\n")
+    assert cli("remove", "502", "--lot", "opening@6.00")[0] == 0
+    assert [f"{one.bought}" for one in entries.load(path)] == ["2025-01-02"]

@@ -307,8 +307,8 @@ def test_add_list_and_remove(cli: Callable[..., tuple[int, str, str]], path: Pat
 
     code, _, err = cli("remove", "502")
     assert code == 2
-    assert "2 entries: 3 x 502:Holofoil (near mint, cost 200.00); 1 x" in err
-    assert "--cost" in err
+    assert "2 entries: 3 x 502:Holofoil (near mint, lot opening@200.00); 1 x" in err
+    assert "--lot" in err
     assert cli("remove", "502", "--cost", "7")[0] == 2
     assert cli("remove", "502", "--cost", "none")[0] == 0
     assert watchlist.load(path) == [expected]
