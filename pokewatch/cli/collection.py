@@ -105,7 +105,7 @@ def sell(
         " ".join(note.split()),
     )
     edit.write(path, before, have, now)
-    sales = lots.lots([one for one in now[len(have) :] if one], catalog)
+    sales = lots.lots([one for one in now if one], catalog).tail(len(now) - len(have))
     table = sales[["card_id", "quantity", "lot", "price", "sale_fees", "received", "paid", "gain"]]
     show(table, json, money=options.money())
     if not json:
@@ -197,7 +197,8 @@ def import_sales(
     again = sum((edit.card_of(one, catalog), one.price, one.date) in known for one in sales)
     reasons = report(found, file, strict, len(taken))
     edit.write(path, before, have, now, dry=dry_run)
-    table = lots.lots([one for one in now[len(have) :] if one], catalog)
+    new = sum(one is not None for one in now[len(have) :])
+    table = lots.lots([one for one in now if one], catalog).tail(new)
     table = table[table["sold"].notna()]
     table = table[["sold", "card_id", "quantity", "lot", "price", "received", "paid", "gain"]]
     counts = {

@@ -149,7 +149,7 @@ def apply(
     """Return entries after buys and sales, day by day, buys first; and why a trade was left out.
 
     trades: entries are buys. gone: what was sold is in the list no more: the sales are kept as they
-    are, and take nothing from it. The problems are by the trade's place.
+    are, and take nothing from it; buys are left out. The problems are by the trade's place.
     """
     now: list[Entry | None] = list(entries)
     problems = {}
@@ -160,7 +160,9 @@ def apply(
 
     for at in sorted(range(len(trades)), key=when):
         one = trades[at]
-        if not isinstance(one, Sale):
+        if gone and not isinstance(one, Sale):
+            problems[at] = "a buy, and --gone takes only sales: import it without --gone"
+        elif not isinstance(one, Sale):
             now = edit.joined(now, [one], catalog)
         elif gone:
             now.append(one)
@@ -181,25 +183,31 @@ def lots(entries: Sequence[Entry], catalog: Catalog) -> pd.DataFrame:
     Columns card (as written), card_id (None where the text means no one card), condition, grade,
     quantity, lot, bought (NaT: not known), cost (a copy), paid (all copies, with fees; NaN: not
     known), and of sold copies sold (the day), price (a copy), sale_fees, received (all copies,
-    after fees), gain (received - paid); note.
+    after fees), gain (received - paid); note. Where a cost has a part of a cent, the copies of a
+    lot add up to what it cost: those sold are counted first, in their order, then those held.
     """
-    rows = []
-    for one in entries:
-        cost = None if one.cost is None else cents(one.quantity * one.cost)
-        paid = None if cost is None else cost + cents(one.buy_fees or 0)
+    rows: list[dict[str, Any]] = [{} for _ in entries]
+    copies = dict[tuple[Any, ...], int]()  # of each lot so far
+    for at in sorted(range(len(entries)), key=lambda at: not isinstance(entries[at], Sale)):
+        one, paid = entries[at], None
         row: dict[str, Any] = one.model_dump(include={"card", "quantity", "cost", "grade", "note"})
         try:
             row["card_id"] = catalog.resolve(one.card)
         except UsageError:
             row["card_id"] = None
         row |= {"condition": one.condition.value, "bought": one.bought, "lot": lot_id(one)}
+        if one.cost is not None:
+            key = row["card_id"] or one.card, one.condition, one.grade, row["lot"]
+            before = copies.get(key, 0)
+            after = copies[key] = before + one.quantity
+            paid = cents(after * one.cost) - cents(before * one.cost) + cents(one.buy_fees or 0)
         row |= {"paid": None if paid is None else paid / 100}
         if isinstance(one, Sale):
             received = one.quantity * cents(one.price) - cents(one.sale_fees or 0)
             row |= {"sold": one.date, "price": one.price, "sale_fees": one.sale_fees or 0.0}
             row |= {"received": received / 100}
             row |= {"gain": None if paid is None else (received - paid) / 100}
-        rows.append(row)
+        rows[at] = row
     frame = typed(rows, LOTS)
     days = {name: pd.to_datetime(frame[name]) for name in ("bought", "sold")}
     amounts = {name: frame[name].astype("float64") for name, kind in LOTS.items() if kind[0] == "f"}
@@ -220,7 +228,8 @@ def transactions(rows: pd.DataFrame) -> pd.DataFrame:
     how |= {"bought": "first"}
     grouped = keyed.groupby(same, sort=False, dropna=False)
     buys = grouped.agg(how).assign(paid=grouped["paid"].sum(min_count=1)).reset_index()
-    buys["fees"] = (buys["paid"] - (buys["cost"] * buys["quantity"]).round(2)).round(2)
+    goods = (buys["cost"] * buys["quantity"]).map(cents, na_action="ignore") / 100
+    buys["fees"] = (buys["paid"] - goods).round(2)
     buys = buys.assign(
         type=buys["bought"].isna().map({True: "opening", False: "buy"}),
         date=buys["bought"],
