@@ -20,6 +20,7 @@ from pokewatch.cli.watch import (
     StrictOption,
     app,
     known_cards,
+    loaded,
     report,
 )
 from pokewatch.errors import UsageError
@@ -169,20 +170,12 @@ def import_sales(
     json: options.JsonFlag = False,
 ) -> None:
     """Take sales from a CSV log out of your list: columns date, card, price, quantity, fees."""
-    from pokewatch.watchlist import edit, entries, importers, lots
+    from pokewatch.watchlist import edit, entries, lots
 
     path, catalog = settings().watchlist, known_cards()
     before = entries.read(path) if path.exists() else ""
     have = entries.parse(before, path.name)
-    found = importers.load(
-        file,
-        catalog,
-        options.columns_of(map),
-        ignore or [],
-        currency or "",
-        settings().eur_usd,
-        sales=True,
-    )
+    found = loaded(file, catalog, map, ignore, currency, sales=True)
     now, refused = lots.apply(have, found.entries, catalog, gone)
     found.problems += [(found.lines[at], reason) for at, reason in refused.items()]
     taken = [one for at, one in enumerate(found.entries) if at not in refused]
@@ -222,16 +215,20 @@ def import_sales(
 @app.command("set")
 def set_(
     name: Annotated[str, Argument(metavar="SET", help="Its name or code, such as sv4pt5.")],
-    horizon: Annotated[int, Option(min=1, help="Days ahead of the forecasts.")] = 7,
+    horizon: Annotated[
+        int | None, Option(min=1, help="Days ahead of the forecasts; default: those of signals.")
+    ] = None,
     output: OutputOption = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Show what you have and lack of a set, what that costs, and what can wait."""
     from pokewatch.analysis.collection import complete_set
     from pokewatch.operations.exports import check_output, write_frame
+    from pokewatch.schema import SIGNAL_HORIZON
 
     if output:
         check_output(output)
+    horizon = horizon or SIGNAL_HORIZON
     table = complete_set(settings(), name, horizon)
     about = {key: value for key, value in table.attrs.items() if key != "unclear"}
     table.attrs, unclear = {}, table.attrs["unclear"]

@@ -209,17 +209,10 @@ def import_(
     """Add the cards of a collection export: TCGplayer, Collectr, Dex, Cardmarket or any CSV."""
     import pandas as pd
 
-    from pokewatch.watchlist import edit, importers
+    from pokewatch.watchlist import edit
 
     path, catalog = settings().watchlist, known_cards()
-    found = importers.load(
-        file,
-        catalog,
-        options.columns_of(map),
-        ignore or [],
-        currency or "",
-        settings().eur_usd,
-    )
+    found = loaded(file, catalog, map, ignore, currency)
     reasons = report(found, file, strict, len(found.entries))
     merged = edit.add(path, found.entries, catalog, dry=dry_run)
     counts = {
@@ -239,6 +232,21 @@ def import_(
             f"{merged} entries were there already and have more copies now: a file imported twice "
             "counts twice\n"
         )
+
+
+def loaded(
+    file: Path,
+    catalog: Catalog,
+    map: list[str] | None,
+    ignore: list[str] | None,
+    currency: str | None,
+    sales: bool = False,
+) -> Imported:
+    """Return what a file of cards, or of sales, holds, read as the options say."""
+    from pokewatch.watchlist import importers
+
+    columns, rate = options.columns_of(map), settings().eur_usd
+    return importers.load(file, catalog, columns, ignore or [], currency or "", rate, sales)
 
 
 def report(found: Imported, file: Path, strict: bool, taken: int) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class Entry(BaseModel):
     @field_validator("price", "buy_fees", "sale_fees", check_fields=False)
     @classmethod
     def _to_the_cent(cls, value: float | None) -> float | None:
-        if value is not None and cents(value) != Decimal(repr(value)) * 100:
+        if value is not None and not whole_cents(value):
             raise ValueError("it has a part of a cent")
         return value
 
@@ -188,9 +188,14 @@ def cents(usd: float) -> int:
     return int((Decimal(repr(float(usd))) * 100).to_integral_value(ROUND_HALF_UP))
 
 
+def whole_cents(usd: float) -> bool:
+    """Return whether an amount has no part of a cent."""
+    return math.isfinite(usd) and cents(usd) == Decimal(repr(float(usd))) * 100
+
+
 def exact_cents(name: str, usd: float) -> int:
     """Return an amount in cents; UsageError that names it for one that has a part of a cent."""
-    if math.isfinite(usd) and cents(usd) == Decimal(repr(float(usd))) * 100:
+    if whole_cents(usd):
         return cents(usd)
     raise UsageError(f"{name} {usd:g} is no amount in cents: write it as 12.50")
 

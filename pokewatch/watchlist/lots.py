@@ -13,7 +13,15 @@ from pokewatch.cards.spelling import plain, printable
 from pokewatch.errors import UsageError
 from pokewatch.schema import typed
 from pokewatch.watchlist import edit
-from pokewatch.watchlist.entries import Condition, Entry, Sale, cents, entry, exact_cents
+from pokewatch.watchlist.entries import (
+    Condition,
+    Entry,
+    Sale,
+    cents,
+    entry,
+    exact_cents,
+    whole_cents,
+)
 
 OPENING = "opening"  # the day of a lot whose day of purchase is not known
 LOTS = {
@@ -40,8 +48,7 @@ def lot_id(one: Entry) -> str:
     day = f"{one.bought}" if one.bought else OPENING
     if one.cost is None:
         return day
-    exact = cents(one.cost) == round(one.cost * 100, 9)
-    return f"{day}@{one.cost:.2f}" if exact else f"{day}@{one.cost}"
+    return f"{day}@{one.cost:.2f}" if whole_cents(one.cost) else f"{day}@{one.cost}"
 
 
 def described(one: Entry) -> str:
