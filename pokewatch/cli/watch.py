@@ -243,10 +243,19 @@ def loaded(
     sales: bool = False,
 ) -> Imported:
     """Return what a file of cards, or of sales, holds, read as the options say."""
+    from pokewatch.sources.ecb import stored_currency
     from pokewatch.watchlist import importers
 
-    columns, rate = options.columns_of(map), settings().eur_usd
-    return importers.load(file, catalog, columns, ignore or [], currency or "", rate, sales)
+    return importers.load(
+        file,
+        catalog,
+        options.columns_of(map),
+        ignore or [],
+        currency or "",
+        settings().eur_usd,
+        sales,
+        stored_currency(settings()),
+    )
 
 
 def report(found: Imported, file: Path, strict: bool, taken: int) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def condition_of(text: str) -> Condition | None:
 class Entry(BaseModel):
     """Copies that one has, a line of the watchlist: a lot, if they were bought together.
 
-    Amounts are USD: ``cost`` is what one copy cost, ``buy_fees`` what all of them cost on top.
+    Amounts are in the currency of the home's prices: ``cost`` is what one copy cost, ``buy_fees``
+    what all of them cost on top.
     """
 
     model_config = ConfigDict(

@@ -133,12 +133,14 @@ def load(
     currency: str = "",
     eur_usd: float = 0.0,
     sales: bool = False,
+    stored: str = "USD",
 ) -> Imported:
     """Read an export; sales: a log of sales, or of sales and buys: its entries are ``Sale``s too.
 
     columns: our field -> the file's column, for headers that are not known; ignore: columns that
-    are not to be read. currency: that of all amounts which name none; eur_usd: USD for one EUR, 0:
-    amounts in EUR are left out.
+    are not to be read. currency: that of amounts which name none; eur_usd: USD for one EUR, 0:
+    none is converted. stored: the currency of the home's prices, and so of the entries; that of all
+    amounts for which nothing names another. Amounts that cannot be converted to it are left out.
     Raises UsageError for a file that cannot be read, names no cards, or has a column that changes
     what its rows are worth and is not understood.
     """
@@ -173,7 +175,8 @@ def load(
             or {_word(name) for name in header} & {"idproduct", "idarticle"}
         ),
         decimal=decimal_mark(map(table.column, numbers)),
-        currency=_currency(table, mapping, currency, path),
+        currency=_currency(table, mapping, currency, path) or stored,
+        stored=stored,
         eur_usd=eur_usd,
         ours="pokewatchid" in map(_word, header),
         orders={
@@ -235,7 +238,7 @@ def _check_unused(
 
 
 def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: Path) -> str:
-    """Return the currency of amounts that name none: what the user, a header or a comment says."""
+    """Return the currency that the user, a header or a comment says, "" where none does."""
     code = currency.upper()
     if code and code not in CODES:
         raise UsageError(
@@ -245,7 +248,7 @@ def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: 
     said = {code, table.currency, *map(currency_in, amounts)} - {""}
     if len(said) > 1:
         raise UsageError(f"amounts of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
-    return said.pop() if said else "USD"
+    return said.pop() if said else ""
 
 
 @dataclass
@@ -259,6 +262,7 @@ class _Reader:
     cardmarket: bool
     decimal: str
     currency: str = "USD"
+    stored: str = "USD"
     eur_usd: float = 0.0
     ours: bool = False
     orders: dict[str, str] = field(default_factory=dict)
@@ -267,7 +271,7 @@ class _Reader:
     def __call__(self, row: dict[str, str]) -> tuple[Entry, str]:
         """Return a row as an entry, and what is to be said of its amounts."""
         fields = self._copies(row)
-        amounts, remark = self._usd(row, AMOUNTS)
+        amounts, remark = self._amounts(row, AMOUNTS)
         return entry(fields["card"], fields | amounts), remark
 
     def trade(self, row: dict[str, str]) -> tuple[Entry, str]:
@@ -279,7 +283,7 @@ class _Reader:
         if not row.get("condition"):
             del fields["condition"]  # of whichever copies are there
         row = row | {"sale_fees": row.get("sale_fees", "").lstrip("-")}
-        amounts, remark = self._usd(row, TRADED if kind in BUYS else (*TRADED, "cost"), TRADED)
+        amounts, remark = self._amounts(row, TRADED if kind in BUYS else (*TRADED, "cost"), TRADED)
         if "price" not in amounts:
             raise UsageError("no amount")
         card, on = fields["card"], day(row["date"], self.orders["date"])
@@ -346,7 +350,7 @@ class _Reader:
         try:
             found = amount(text, self.decimal)
         except UsageError as error:
-            raise UsageError(f"quantity {error}".replace(" of USD", "")) from error
+            raise UsageError(f"quantity {error}") from error
         if currency_of(text)[0] or found % 1:
             raise UsageError(f"quantity {text!r} is no whole number")
         return int(found)
@@ -365,15 +369,18 @@ class _Reader:
             raise UsageError(f"condition {text!r} is none of {', '.join(Condition)}")
         return Condition.near_mint, ""
 
-    def _usd(
+    def _amounts(
         self, row: dict[str, str], names: Iterable[str], needed: Iterable[str] = ()
     ) -> tuple[dict[str, float], str]:
-        """Return the amounts that a row tells in USD, and which were converted or left out.
+        """Return the amounts that a row tells, and which were converted or left out.
 
         needed: UsageError where one of these cannot be converted. A cost of 0 is how exports write
         that it is not told.
         """
         found, remarks = dict[str, float](), []
+        rates = {self.stored: 1.0}
+        if self.eur_usd:
+            rates |= {"USD": 1 / self.eur_usd} if self.stored == "EUR" else {"EUR": self.eur_usd}
         column = row.get("currency", "").strip()
         for name in names:
             text = row.get(name, "")
@@ -383,15 +390,16 @@ class _Reader:
             named = {currency_in(column) or column.upper()} if plain(column) or column else set()
             named |= {beside} - {""}
             code = " ".join(sorted(named)) or self.currency
-            usd, said = amount(number, self.decimal), name.replace("_", " ")
-            shown = f"its {said} {(text if beside else f'{text} {code}')!r}: amounts are in USD"
-            if name == "cost" and not usd and not self.ours:
+            value, said = amount(number, self.decimal), name.replace("_", " ")
+            told = text if beside else f"{text} {code}"
+            shown = f"its {said} {told!r}: amounts are in {self.stored}"
+            if name == "cost" and not value and not self.ours:
                 self.free += 1
-            elif code == "USD":
-                found[name] = usd
-            elif code == "EUR" and self.eur_usd:
-                found[name] = round(usd * self.eur_usd, 2)
-                remarks.append(f"{said} {text!r} converted at {self.eur_usd:g} USD")
+            elif code == self.stored:
+                found[name] = value
+            elif code in rates:
+                found[name] = round(value * rates[code], 2)
+                remarks.append(f"{said} {text!r} converted at {rates[code]:g} {self.stored}")
             elif name in needed:
                 raise UsageError(shown)
             else:

@@ -290,7 +290,9 @@ def market_in_euros(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return there
 
 
-def test_a_home_in_euros_never_says_dollars(market_in_euros, cli, path, monkeypatch) -> None:
+def test_a_home_in_euros_never_says_dollars(
+    market_in_euros, cli, path, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setenv("POKEWATCH_HOME", str(market_in_euros))
     path.write_text(EUROS)
     for command in (["list"], ["history"], ["set", "paradox rift"], ["buy", "502", "--price", "x"]):
@@ -301,6 +303,11 @@ def test_a_home_in_euros_never_says_dollars(market_in_euros, cli, path, monkeypa
     assert "€410.00" not in cli("history")[1]
     assert "€405.00" in cli("history")[1]
     assert ";200.00;EUR;" in cli("export", "--format", "cardmarket")[1]
+    file = tmp_path / "cards.csv"
+    file.write_text("card,cost\n505,12 €\n506,$12\n")
+    code, _, err = cli("import", str(file))
+    assert (code, "line 3: taken without its cost '$12': amounts are in EUR" in err) == (0, True)
+    assert [one.cost for one in entries.load(path)][-2:] == [12.0, None]
 
 
 def test_a_lot_is_removed_by_its_name(cli, path: Path) -> None:

@@ -268,3 +268,24 @@ def test_a_mark_of_a_first_edition_beside_one_of_foil_means_both(load):
     found = load("Name,Foil?,First Ed.?\nCharizard,1,\nCharizard,1,1\n")
     assert [line for line, _ in found.problems] == [3]
     assert "1st Edition Holofoil" in found.problems[0][1]
+
+
+def test_a_home_in_euros_keeps_euros_and_converts_dollars(load):
+    for currency in ("EUR", ""):
+        found = load(FEES.format(currency), stored="EUR", eur_usd=1.25)
+        (one,) = found.entries
+        assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (10, 5, 100, 50)
+        assert found.remarks == []
+    found = load(FEES.format("USD"), stored="EUR", eur_usd=1.25)
+    (one,) = found.entries
+    assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (8, 4, 80, 40)
+    assert "cost '10' converted at 0.8 EUR" in found.remarks[0][1]
+    found = load(FEES.format("USD"), stored="EUR")
+    assert costs(found) == [None]
+    assert "taken without its cost '10 USD': amounts are in EUR" in found.remarks[0][1]
+
+
+def test_a_log_in_dollars_is_no_log_in_euros(load):
+    found = load(LOG.format("$2.50", "sell").replace("20,", "$20,"), sales=True, stored="EUR")
+    assert found.entries == []
+    assert "'$20': amounts are in EUR" in found.problems[0][1]
