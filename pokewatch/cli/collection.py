@@ -149,7 +149,7 @@ def history(
         "realised gain": lots.total(sold["gain"]),
     }
     if unknown := int(bought["amount"].isna().sum()):
-        sums["lots without a cost (not in paid, nor their sales in realised gain)"] = unknown
+        sums["lots without a cost, in neither paid nor realised gain"] = unknown
     shown = table.drop(columns=["card_id"]).replace({"grade": {"": None}, "note": {"": None}})
     people = (shown.dropna(axis=1, how="all"), sums)
     show(table, json, *people, limit=None, money=options.money())

@@ -226,7 +226,7 @@ def import_(
     people: list[Any] = [{name.replace("_", " "): value for name, value in counts.items()}]
     if dry_run:
         people.insert(0, pd.DataFrame(rows).drop(columns=["target_above", "target_below"]))
-    show({**counts, "entries": rows, **reasons}, json, *people)
+    show({**counts, "entries": rows, **reasons}, json, *people, money=options.money())
     if merged and not json:
         sys.stderr.write(
             f"{merged} entries were there already and have more copies now: a file imported twice "

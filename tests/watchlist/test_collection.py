@@ -266,6 +266,8 @@ def test_what_people_read_is_in_their_currency(euros, cli, path: Path, tmp_path:
     file = tmp_path / "log.csv"
     file.write_text("date,card,price\n2025-01-03,502,10\n")
     assert "received       €8.00" in cli("import-sales", str(file), "--dry-run")[1]
+    file.write_text("card,cost\n505,10\n")
+    assert "€8.00" in cli("import", str(file), "--dry-run")[1]
     assert "€168.40" in cli("buy", "502", "--price", "210.5")[1]
     out = cli("set", "paradox rift")[1]
     assert "€8.80" in out
@@ -277,7 +279,7 @@ def test_a_sum_of_which_nothing_is_known_is_not_0(cli, path: Path) -> None:
     out = cli("history")[1]
     known = {line[:55].split("  ")[0]: line.split()[-1] for line in out.splitlines()[-4:]}
     assert (known["paid"], known["received"], known["realised gain"]) == ("-", "9.000", "-")
-    assert "lots without a cost (not in paid, nor their sales in realised gain)  1" in out
+    assert "lots without a cost, in neither paid nor realised gain  1" in out
     assert json.loads(cli("list", "--json")[1])["realised"] is None
 
 
