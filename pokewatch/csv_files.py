@@ -237,7 +237,7 @@ def amount(text: str, decimal: str = "") -> float:
     currency, number = currency_of(text)
     found = readings(number)
     if not found or currency not in ("", "USD"):
-        raise UsageError(f"{text!r} is no amount of USD")
+        raise UsageError(f"{text!r} is no amount")
     if len(found) > 1 and decimal not in found:
         either = " or ".join(f"{one:g}" for one in sorted(found.values()))
         raise UsageError(f"{text!r} is unclear, {either}: write it with two decimals")

@@ -19,6 +19,8 @@ WHOLE = {"JPY", "KRW", "ISK"}  # currencies without a smaller unit
 AMOUNTS = {"market_price", "low_price", "mid_price", "high_price", "last_price", "fair_value"}
 AMOUNTS |= {"fair_price", "lower", "upper", "price", "value", "cost", "gain", "before", "y"}
 AMOUNTS |= {"target_above", "target_below", "value_1", "value_7", "value_30"}
+AMOUNTS |= {"paid", "received", "amount", "fees", "buy_fees", "sale_fees"}
+AMOUNTS |= {"realised", "realised gain", "realised_gain"}
 
 
 def is_known(value: Any) -> bool:

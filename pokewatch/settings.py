@@ -27,6 +27,17 @@ CURRENCIES = (
     "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR NOK NZD PHP PLN "
     "RON SEK SGD THB TRY USD ZAR"
 )
+# What each of a list must look like, and how to write it.
+LISTED = {
+    "service_origins": (
+        r"https?://[^/*\s]+",
+        "write each site as https://name, without '*' and path",
+    ),
+    "browse_origins": (
+        r"[\w.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?",
+        "write each host as name or name:port, without https:// and '*'",
+    ),
+}
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
 PROJECT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
 
@@ -157,20 +168,12 @@ class Settings(BaseSettings):
             raise ValueError("write it as 600/minute")
         return value
 
-    @field_validator("service_origins")
+    @field_validator("service_origins", "browse_origins")
     @classmethod
-    def _listed_origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            if not re.fullmatch(r"https?://[^/*\s]+", origin):
-                raise ValueError("write each site as https://name, without '*' and path")
-        return value
-
-    @field_validator("browse_origins")
-    @classmethod
-    def _listed_hosts(cls, value: list[str]) -> list[str]:
-        for host in value:
-            if not re.fullmatch(r"[\w.-]+(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?", host):
-                raise ValueError("write each host as name or name:port, without https:// and '*'")
+    def _listed(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        form, advice = LISTED[str(info.field_name)]
+        if not all(re.fullmatch(form, one) for one in value):
+            raise ValueError(advice)
         return value
 
     @field_validator("currency")

@@ -16,9 +16,11 @@ from pokewatch.cli.watch import (
     ConditionOption,
     GradeOption,
     IgnoreOption,
+    LotOption,
     StrictOption,
     app,
     known_cards,
+    loaded,
     report,
 )
 from pokewatch.errors import UsageError
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CardArgument = Annotated[str, Argument(help="Id, alias or name.")]
-PriceOption = Annotated[float, Option("--price", help="USD a copy.")]
+PriceOption = Annotated[
+    float, Option("--price", help="Of one copy, in the currency of your prices.")
+]
 DayOption = Annotated[date | None, options.day_option("--date", "The day; default: today.")]
 NoteOption = Annotated[str, Option(help="Whatever you want to remember.")]
 OutputOption = Annotated[
@@ -46,7 +50,7 @@ def buy(
     price: PriceOption,
     quantity: Annotated[int, Option(help="Copies.")] = 1,
     date: DayOption = None,
-    fees: Annotated[float | None, Option(help="USD on top for all: shipping, tax.")] = None,
+    fees: Annotated[float | None, Option(help="What all cost on top: shipping, tax.")] = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
     note: NoteOption = "",
@@ -62,7 +66,7 @@ def buy(
     new = entries.entry("this buy", fields | {"note": " ".join(note.split())})
     merged = edit.add(path, [new], catalog)
     table = lots.lots([new], catalog)[["card_id", "quantity", "lot", "paid"]]
-    show(table, json, table)
+    show(table, json, money=options.money())
     if not json:
         how = "more copies of that lot" if merged else "a new entry"
         sys.stderr.write(f"{path.name}: {how}\n")
@@ -74,16 +78,14 @@ def sell(
     price: PriceOption,
     quantity: Annotated[int, Option(min=1, help="Copies.")] = 1,
     date: DayOption = None,
-    fees: Annotated[float, Option(min=0, help="USD the whole sale cost you.")] = 0.0,
-    lot: Annotated[
-        str | None, Option(metavar="ID", help="From this lot; default: bought first, sold first.")
-    ] = None,
+    fees: Annotated[float, Option(min=0, help="What the whole sale cost you.")] = 0.0,
+    lot: LotOption = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
     note: NoteOption = "",
     json: options.JsonFlag = False,
 ) -> None:
-    """Take copies that you sold out of your list, and keep what they brought."""
+    """Take copies that you sold out of your list, the oldest first; keep what they brought."""
     from pokewatch.watchlist import edit, entries, lots
 
     path, catalog = settings().watchlist, known_cards()
@@ -104,9 +106,9 @@ def sell(
         " ".join(note.split()),
     )
     edit.write(path, before, have, now)
-    sales = lots.lots([one for one in now[len(have) :] if one], catalog)
+    sales = lots.lots([one for one in now if one], catalog).tail(len(now) - len(have))
     table = sales[["card_id", "quantity", "lot", "price", "sale_fees", "received", "paid", "gain"]]
-    show(table, json, table)
+    show(table, json, money=options.money())
     if not json:
         left = edit.matching(now, card, catalog)
         count = sum(one.quantity for at in left if (one := now[at]))
@@ -127,7 +129,7 @@ def history(
         check_output(output)
     path, catalog = settings().watchlist, known_cards()
     listed = entries.parse(entries.read(path), path.name)
-    if card is not None:
+    if card and card.strip():
         wanted = edit.card_of(entries.Entry(card=card), catalog)
         listed = [one for one in listed if edit.card_of(one, catalog) == wanted]
         if not listed:
@@ -142,14 +144,15 @@ def history(
         return
     bought, sold = table[table["type"] != "sell"], table[table["type"] == "sell"]
     sums = {
-        "paid": round(-bought["amount"].sum(), 2),
-        "received": round(sold["amount"].sum(), 2),
-        "realised gain": round(sold["gain"].sum(), 2),
+        "paid": lots.total(-bought["amount"]),
+        "received": lots.total(sold["amount"]),
+        "realised gain": lots.total(sold["gain"]),
     }
     if unknown := int(bought["amount"].isna().sum()):
-        sums["lots without a cost, in no sum"] = unknown
+        sums["lots without a cost, in neither paid nor realised gain"] = unknown
     shown = table.drop(columns=["card_id"]).replace({"grade": {"": None}, "note": {"": None}})
-    show(table, json, shown.dropna(axis=1, how="all"), sums, limit=None)
+    people = (shown.dropna(axis=1, how="all"), sums)
+    show(table, json, *people, limit=None, money=options.money())
 
 
 @app.command("import-sales")
@@ -167,20 +170,12 @@ def import_sales(
     json: options.JsonFlag = False,
 ) -> None:
     """Take sales from a CSV log out of your list: columns date, card, price, quantity, fees."""
-    from pokewatch.watchlist import edit, entries, importers, lots
+    from pokewatch.watchlist import edit, entries, lots
 
     path, catalog = settings().watchlist, known_cards()
     before = entries.read(path) if path.exists() else ""
     have = entries.parse(before, path.name)
-    found = importers.load(
-        file,
-        catalog,
-        options.columns_of(map),
-        ignore or [],
-        currency or "",
-        settings().eur_usd,
-        sales=True,
-    )
+    found = loaded(file, catalog, map, ignore, currency, sales=True)
     now, refused = lots.apply(have, found.entries, catalog, gone)
     found.problems += [(found.lines[at], reason) for at, reason in refused.items()]
     taken = [one for at, one in enumerate(found.entries) if at not in refused]
@@ -195,20 +190,21 @@ def import_sales(
     again = sum((edit.card_of(one, catalog), one.price, one.date) in known for one in sales)
     reasons = report(found, file, strict, len(taken))
     edit.write(path, before, have, now, dry=dry_run)
-    table = lots.lots([one for one in now[len(have) :] if one], catalog)
+    new = sum(one is not None for one in now[len(have) :])
+    table = lots.lots([one for one in now if one], catalog).tail(new)
     table = table[table["sold"].notna()]
     table = table[["sold", "card_id", "quantity", "lot", "price", "received", "paid", "gain"]]
     counts = {
         "sales": len(sales),
         "buys": len(taken) - len(sales),
         "left_out": len(found.problems) + len(found.skipped),
-        "received": round(table["received"].sum(), 2),
-        "realised_gain": round(table["gain"].sum(), 2),
+        "received": lots.total(table["received"]),
+        "realised_gain": lots.total(table["gain"]),
         "written": not dry_run,
     }
     people = {name.replace("_", " "): value for name, value in counts.items()}
     rows = {"rows": table.assign(sold=table["sold"].dt.strftime("%Y-%m-%d"))}
-    show({**counts, **rows, **reasons}, json, table, people)
+    show({**counts, **rows, **reasons}, json, table, people, money=options.money())
     if again and not json:
         sys.stderr.write(
             f"{again} sales with the card, day and price of one that was there: a file imported "
@@ -219,16 +215,20 @@ def import_sales(
 @app.command("set")
 def set_(
     name: Annotated[str, Argument(metavar="SET", help="Its name or code, such as sv4pt5.")],
-    horizon: Annotated[int, Option(min=1, help="Days ahead of the forecasts.")] = 7,
+    horizon: Annotated[
+        int | None, Option(min=1, help="Days ahead of the forecasts; default: those of signals.")
+    ] = None,
     output: OutputOption = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Show what you have and lack of a set, what that costs, and what can wait."""
     from pokewatch.analysis.collection import complete_set
     from pokewatch.operations.exports import check_output, write_frame
+    from pokewatch.schema import SIGNAL_HORIZON
 
     if output:
         check_output(output)
+    horizon = horizon or SIGNAL_HORIZON
     table = complete_set(settings(), name, horizon)
     about = {key: value for key, value in table.attrs.items() if key != "unclear"}
     table.attrs, unclear = {}, table.attrs["unclear"]
@@ -242,8 +242,9 @@ def set_(
     shown = lacking.assign(expected=[_change(one) for one in lacking["expected"]])
     people: list[Any] = [shown] if len(lacking) else ["nothing is lacking"]
     totals = {key.replace("_", " "): value for key, value in about.items() if key != "simulated"}
-    totals["cost of all that lacks (USD)"] = totals.pop("cost")
-    show({**about, "horizon": horizon, "cards": table}, json, *people, totals, limit=None)
+    totals["cost (of all that lacks)"] = totals.pop("cost")
+    value = {**about, "horizon": horizon, "cards": table}
+    show(value, json, *people, totals, limit=None, money=options.money())
     if unclear:
         sys.stderr.write(
             f"{unclear} entries of your list name no one card and are not counted: "
@@ -271,6 +272,7 @@ def export_(
     """Write your cards as a CSV file that other apps import."""
     from pokewatch.files import atomic_write
     from pokewatch.operations.exports import no_formulas
+    from pokewatch.sources import ecb
     from pokewatch.store.tables import Store
     from pokewatch.watchlist import entries, exporters, lots, portfolio
 
@@ -282,7 +284,7 @@ def export_(
         last = held.dropna(subset=["price"]).drop_duplicates("card_id").set_index("card_id")
         table = portfolio.insurance(lots.lots(listed, known_cards()), cards, last["price"])
     else:
-        table = exporters.exported(held, cards, style, day)
+        table = exporters.exported(held, cards, style, day, ecb.stored_currency(settings()))
     separator = exporters.DELIMITERS.get(style, ",")
     text = no_formulas(table).to_csv(index=False, sep=separator, date_format="%Y-%m-%d")
     if output is None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pokewatch.cards.catalog import Catalog
     from pokewatch.formatting import Money
-    from pokewatch.watchlist.entries import Entry
     from pokewatch.watchlist.importers import Imported
 
 app = Typer(help="Keep the list of your cards, and see what they are worth.", no_args_is_help=True)
@@ -27,6 +26,9 @@ ConditionOption = Annotated[
 ]
 GradeOption = Annotated[
     str | None, Option(metavar="GRADE", help="Graded copies, such as 'PSA 10': not valued.")
+]
+LotOption = Annotated[
+    str | None, Option("--lot", metavar="ID", help="Of this lot only, as 'watch history' shows it.")
 ]
 IgnoreOption = Annotated[
     list[str] | None, Option(metavar="COLUMN", help="Leave a column unread; repeat.")
@@ -44,29 +46,25 @@ def known_cards() -> Catalog:
     return Catalog(Store.from_settings(settings()).cards())
 
 
-def described(one: Entry) -> str:
-    """Return an entry in a few words."""
-    paid = "no cost" if one.cost is None else f"cost {one.cost:,.2f}"
-    state = printable(one.grade) or one.condition.replace("_", " ")
-    return f"{one.quantity} x {printable(one.card)} ({state}, {paid})"
-
-
 @app.command()
 def add(
     card: Annotated[str, Argument(help="Id, alias or name.")],
     quantity: Annotated[int, Option(help="Copies.")] = 1,
-    cost: Annotated[float | None, Option(help="USD that one copy cost.")] = None,
+    cost: Annotated[
+        float | None, Option(help="What one copy cost, in the currency of your prices.")
+    ] = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
-    above: Annotated[float | None, Option(help="Tell me at this USD or more.")] = None,
-    below: Annotated[float | None, Option(help="Tell me at this USD or less.")] = None,
+    above: Annotated[float | None, Option(help="Tell me at this price or more.")] = None,
+    below: Annotated[float | None, Option(help="Tell me at this price or less.")] = None,
     note: Annotated[str, Option(help="Whatever you want to remember.")] = "",
     unchecked: Annotated[
         bool, Option("--unchecked", help="Keep a card that the store does not know.")
     ] = False,
 ) -> None:
-    """Add copies of a card; the same card, condition and cost become one entry."""
+    """Add copies of a card: another cost, condition or grade is a new lot, else the lot grows."""
     from pokewatch.watchlist import edit, entries
+    from pokewatch.watchlist.lots import described
 
     path, catalog = settings().watchlist, known_cards()
     try:
@@ -88,7 +86,7 @@ def add(
     before = entries.load(path) if path.exists() else []
     others = "; ".join(described(before[at]) for at in edit.matching(before, card, catalog))
     merged = edit.add(path, [new], catalog)
-    how = "more copies of the entry that was there" if merged else "a new entry"
+    how = "more copies of the lot that was there" if merged else "a new lot"
     sys.stdout.write(f"{path.name}: {described(new)}; {how}\n")
     if others and not merged:
         sys.stderr.write(f"there are other copies of this card: {others}\n")
@@ -98,44 +96,43 @@ def add(
 def remove(
     card: Annotated[str, Argument(help="Id, alias or name.")],
     cost: Annotated[
-        str | None, Option(metavar="USD|none", help="Only copies that cost this.")
+        str | None, Option(metavar="AMOUNT|none", help="Only copies that cost this.")
     ] = None,
+    lot: LotOption = None,
     condition: ConditionOption = None,
     grade: GradeOption = None,
     all: Annotated[bool, Option("--all", help="Every entry of the card.")] = False,
 ) -> None:
     """Remove an entry, all its copies; where a card has several, say which."""
     from pokewatch.watchlist import edit, entries
+    from pokewatch.watchlist.lots import chosen, described
 
     path = settings().watchlist
     listed = entries.parse(entries.read(path), path.name)
     wanted = entries.entry("this card", {"card": card, "condition": condition})
-    found = edit.matching(listed, card, known_cards())
-    if not found:
+    mine = {at: listed[at] for at in edit.matching(listed, card, known_cards())}
+    if not mine:
         raise UsageError(
             f"'{path.name}' has no entry of '{card}': 'pokewatch watch list' shows all"
         )
-    lots = "; ".join(described(listed[at]) for at in found)
+    held = "; ".join(map(described, mine.values()))
+    found = chosen(mine, wanted.condition if condition else None, grade, lot)
     if cost is not None:
         try:
             paid = None if cost.casefold() == "none" else float(cost)
         except ValueError as error:
             raise UsageError(f"--cost '{cost}' is no amount: write 12.50, or none") from error
-        found = [at for at in found if listed[at].cost == paid]
-    if condition is not None:
-        found = [at for at in found if listed[at].condition is wanted.condition]
-    if grade is not None:
-        found = [at for at in found if listed[at].grade.casefold() == grade.casefold()]
+        found = {at: one for at, one in found.items() if one.cost == paid}
     if not found:
-        raise UsageError(f"no such entry of '{card}': there are {lots}")
+        raise UsageError(f"no such entry of '{card}': there are {held}")
     if len(found) > 1 and not all:
         raise UsageError(
-            f"'{card}' has {len(found)} entries: {lots}; say which with --cost (or --condition), "
-            "or --all"
+            f"'{card}' has {len(found)} entries: {held}; say which with --lot, --cost or "
+            "--condition, or --all"
         )
     edit.remove(path, found)
-    for at in found:
-        sys.stdout.write(f"{path.name}: removed {described(listed[at])}\n")
+    for one in found.values():
+        sys.stdout.write(f"{path.name}: removed {described(one)}\n")
 
 
 @app.command("list")
@@ -159,7 +156,7 @@ def list_(json: options.JsonFlag = False) -> None:
     total = entries.totals(held, day)
     sold = [one for one in listed if isinstance(one, entries.Sale)]
     if sold:
-        total["realised"] = round(lots.lots(sold, known_cards())["gain"].sum(), 2)
+        total["realised"] = lots.total(lots.lots(sold, known_cards())["gain"])
     if json:
         show({**total, "prices": prices, "entries": records(held)}, json)
     elif held.empty:
@@ -212,17 +209,10 @@ def import_(
     """Add the cards of a collection export: TCGplayer, Collectr, Dex, Cardmarket or any CSV."""
     import pandas as pd
 
-    from pokewatch.watchlist import edit, importers
+    from pokewatch.watchlist import edit
 
     path, catalog = settings().watchlist, known_cards()
-    found = importers.load(
-        file,
-        catalog,
-        options.columns_of(map),
-        ignore or [],
-        currency or "",
-        settings().eur_usd,
-    )
+    found = loaded(file, catalog, map, ignore, currency)
     reasons = report(found, file, strict, len(found.entries))
     merged = edit.add(path, found.entries, catalog, dry=dry_run)
     counts = {
@@ -236,12 +226,36 @@ def import_(
     people: list[Any] = [{name.replace("_", " "): value for name, value in counts.items()}]
     if dry_run:
         people.insert(0, pd.DataFrame(rows).drop(columns=["target_above", "target_below"]))
-    show({**counts, "entries": rows, **reasons}, json, *people)
+    show({**counts, "entries": rows, **reasons}, json, *people, money=options.money())
     if merged and not json:
         sys.stderr.write(
             f"{merged} entries were there already and have more copies now: a file imported twice "
             "counts twice\n"
         )
+
+
+def loaded(
+    file: Path,
+    catalog: Catalog,
+    map: list[str] | None,
+    ignore: list[str] | None,
+    currency: str | None,
+    sales: bool = False,
+) -> Imported:
+    """Return what a file of cards, or of sales, holds, read as the options say."""
+    from pokewatch.sources.ecb import stored_currency
+    from pokewatch.watchlist import importers
+
+    return importers.load(
+        file,
+        catalog,
+        options.columns_of(map),
+        ignore or [],
+        currency or "",
+        settings().eur_usd,
+        sales,
+        stored_currency(settings()),
+    )
 
 
 def report(found: Imported, file: Path, strict: bool, taken: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pokewatch.cards.catalog import listed
 from pokewatch.cards.matching import set_names
 from pokewatch.cards.spelling import normal_set, plain, set_of
 from pokewatch.errors import UsageError
+from pokewatch.watchlist.lots import total
 
 MOVE = 0.01  # a smaller expected change says nothing
 LISTED = 10
@@ -74,18 +75,18 @@ def completion(
     return order.drop(columns="owned").reset_index(drop=True)
 
 
-def summary(table: pd.DataFrame) -> dict[str, float | int]:
+def summary(table: pd.DataFrame) -> dict[str, float | int | None]:
     """Return how many printings one has and lacks, and what the lacking cost.
 
-    Keys printings, have, lack, cost (USD, one of each that lacks and has a price), unpriced (those
-    without one), and of the lacking wait and buy_now.
+    Keys printings, have, lack, cost (USD, one of each that lacks and has a price; None where
+    no price is known), unpriced (those without one), and of the lacking wait and buy_now.
     """
     lack = table[table["have"] == 0]
     return {
         "printings": len(table),
         "have": len(table) - len(lack),
         "lack": len(lack),
-        "cost": round(float(lack["price"].sum()), 2),
+        "cost": total(lack["price"]),
         "unpriced": int(lack["price"].isna().sum()),
         "wait": int((lack["advice"] == "wait").sum()),
         "buy_now": int((lack["advice"] == "buy now").sum()),

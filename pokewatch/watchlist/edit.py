@@ -213,7 +213,10 @@ def _places(text: str, node: yaml.SequenceNode | None) -> list[tuple[int, int]]:
 def _changes(text: str, item: yaml.MappingNode, fields: dict[str, Any]) -> list[Edit]:
     """Return what to write where for an entry to have these fields."""
     there = {key.value: (key.start_mark, value.end_mark) for key, value in item.value}
-    start, end = there["sold" if "sold" in there else "card"]
+    known = there.get("sold") or there.get("card")
+    if known is None:  # it comes from another entry, by a merge key
+        raise UsageError(f"the list {UNEDITABLE}")
+    start, end = known
     gap = ", " if item.flow_style else _newline(text) + " " * start.column
     edits = []
     for name, value in fields.items():

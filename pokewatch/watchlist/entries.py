@@ -50,18 +50,18 @@ CONDITIONS |= {name.replace("_", ""): name for name in Condition}
 ADVICE = {
     "card": "write an id or alias, in quotes",
     "quantity": "write a whole number from 1 on",
-    "cost": "write USD as 12.50",
-    "target_above": "write USD above 0 as 12.50",
-    "target_below": "write USD above 0 as 12.50",
+    "cost": "write it as 12.50",
+    "target_above": "write it above 0, as 12.50",
+    "target_below": "write it above 0, as 12.50",
     "condition": "write NM, LP, MP, HP or DMG",
     "grade": "write it as PSA 10",
     "note": "put it in quotes",
     "bought": "write the day as 2025-01-31",
-    "buy_fees": "write USD as 12.50",
+    "buy_fees": "write it as 12.50",
     "sold": "write an id or alias, in quotes",
-    "price": "write USD a copy as 12.50",
+    "price": "write what a copy brought as 12.50",
     "date": "write the day of the sale as 2025-01-31",
-    "sale_fees": "write USD as 12.50",
+    "sale_fees": "write it as 12.50",
 }
 FIRST_DAY = datetime.date(1996, 1, 1)  # of the year of the first cards
 AMOUNTS = ("cost", "target_above", "target_below", "buy_fees")
@@ -87,7 +87,8 @@ def condition_of(text: str) -> Condition | None:
 class Entry(BaseModel):
     """Copies that one has, a line of the watchlist: a lot, if they were bought together.
 
-    Amounts are USD: ``cost`` is what one copy cost, ``buy_fees`` what all of them cost on top.
+    Amounts are in the currency of the home's prices: ``cost`` is what one copy cost, ``buy_fees``
+    what all of them cost on top.
     """
 
     model_config = ConfigDict(
@@ -133,7 +134,7 @@ class Entry(BaseModel):
     @field_validator("price", "buy_fees", "sale_fees", check_fields=False)
     @classmethod
     def _to_the_cent(cls, value: float | None) -> float | None:
-        if value is not None and cents(value) != Decimal(repr(value)) * 100:
+        if value is not None and not whole_cents(value):
             raise ValueError("it has a part of a cent")
         return value
 
@@ -188,11 +189,16 @@ def cents(usd: float) -> int:
     return int((Decimal(repr(float(usd))) * 100).to_integral_value(ROUND_HALF_UP))
 
 
+def whole_cents(usd: float) -> bool:
+    """Return whether an amount has no part of a cent."""
+    return math.isfinite(usd) and cents(usd) == Decimal(repr(float(usd))) * 100
+
+
 def exact_cents(name: str, usd: float) -> int:
     """Return an amount in cents; UsageError that names it for one that has a part of a cent."""
-    if math.isfinite(usd) and cents(usd) == Decimal(repr(float(usd))) * 100:
+    if whole_cents(usd):
         return cents(usd)
-    raise UsageError(f"{name} {usd:g} is no amount in cents: write USD as 12.50")
+    raise UsageError(f"{name} {usd:g} is no amount in cents: write it as 12.50")
 
 
 def entry(here: str, fields: Mapping[str, Any], lines: Mapping[str, int] | None = None) -> Entry:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pokewatch.csv_files import FORMULA
 from pokewatch.schema import product_ids
-from pokewatch.watchlist.entries import cents
+from pokewatch.watchlist.entries import whole_cents
 
 FIELDS = ["name", "set_name", "number", "printing", "rarity", "product_id"]
 # Each format's columns, and which of our texts they hold. Other apps leave the last one unread,
@@ -74,4 +74,4 @@ def _usd(value: float) -> str:
     """Return an amount that no reader takes for another one, "" where it is not known."""
     if pd.isna(value):
         return ""
-    return f"{value:.2f}" if cents(value) == round(value * 100, 9) else f"{value:.8f}"
+    return f"{value:.2f}" if whole_cents(value) else f"{value:.8f}"

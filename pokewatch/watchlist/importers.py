@@ -27,7 +27,7 @@ from pokewatch.csv_files import (
     without_currency,
 )
 from pokewatch.errors import UsageError
-from pokewatch.watchlist.entries import Condition, Entry, condition_of, entry
+from pokewatch.watchlist.entries import AMOUNTS, Condition, Entry, condition_of, entry
 
 # Our field: how exports spell its header, the best first, without case, blanks and signs.
 # Left out on purpose: prices of the day are no cost, "TCGplayer Id" is a SKU of one condition,
@@ -71,6 +71,7 @@ SALES = {
     "finalvaluefee gebuhren provision",
     "type": "type side action transaction transactiontype",
 }
+TRADED = ("price", "sale_fees", "buy_fees")  # amounts without which a trade is left out
 BUYS, SELLS = {"buy", "bought", "purchase", "kauf"}, {"", "sell", "sold", "sale", "verkauf"}
 # Counts that are no copies beside the quantity.
 ASIDE = {"tradelistcount", "tradequantity", "wishlistcount", "deckscountbuilt", "deckscountall"}
@@ -133,12 +134,14 @@ def load(
     currency: str = "",
     eur_usd: float = 0.0,
     sales: bool = False,
+    stored: str = "USD",
 ) -> Imported:
     """Read an export; sales: a log of sales, or of sales and buys: its entries are ``Sale``s too.
 
     columns: our field -> the file's column, for headers that are not known; ignore: columns that
-    are not to be read. currency: that of all costs which name none; eur_usd: USD for one EUR, 0:
-    costs in EUR are left out.
+    are not to be read. currency: that of amounts which name none; eur_usd: USD for one EUR, 0:
+    none is converted. stored: the currency of the home's prices, and so of the entries; that of all
+    amounts for which nothing names another. Amounts that cannot be converted to it are left out.
     Raises UsageError for a file that cannot be read, names no cards, or has a column that changes
     what its rows are worth and is not understood.
     """
@@ -173,10 +176,15 @@ def load(
             or {_word(name) for name in header} & {"idproduct", "idarticle"}
         ),
         decimal=decimal_mark(map(table.column, numbers)),
-        currency=_currency(table, mapping, currency, path),
+        currency=_currency(table, mapping, currency, path) or stored,
+        stored=stored,
         eur_usd=eur_usd,
         ours="pokewatchid" in map(_word, header),
-        order=day_order(table.column(mapping["date"][0]) if sales else ()),
+        orders={
+            ours: day_order(table.column(mapping[ours][0]))
+            for ours in ("bought", "date")
+            if ours in mapping
+        },
     )
     out = Imported(problems=list(table.problems), skipped=list(table.comments), unused=unused)
     for number, named in lines:
@@ -231,17 +239,17 @@ def _check_unused(
 
 
 def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: Path) -> str:
-    """Return the currency of costs that name none: what the user, the header or a comment says."""
+    """Return the currency that the user, a header or a comment says, "" where none does."""
     code = currency.upper()
     if code and code not in CODES:
         raise UsageError(
             f"--currency '{currency}' is none: write one of {', '.join(sorted(CODES))}"
         )
-    amounts = [name for ours in ("cost", "price") for name in mapping.get(ours, ())]
+    amounts = [name for ours in (*AMOUNTS, *TRADED) for name in mapping.get(ours, ())]
     said = {code, table.currency, *map(currency_in, amounts)} - {""}
     if len(said) > 1:
-        raise UsageError(f"costs of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
-    return said.pop() if said else "USD"
+        raise UsageError(f"amounts of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
+    return said.pop() if said else ""
 
 
 @dataclass
@@ -255,12 +263,40 @@ class _Reader:
     cardmarket: bool
     decimal: str
     currency: str = "USD"
+    stored: str = "USD"
     eur_usd: float = 0.0
     ours: bool = False
-    order: str = ""
+    orders: dict[str, str] = field(default_factory=dict)
     free: int = 0
 
     def __call__(self, row: dict[str, str]) -> tuple[Entry, str]:
+        """Return a row as an entry, and what is to be said of its amounts."""
+        fields = self._copies(row)
+        amounts, remark = self._amounts(row, AMOUNTS)
+        return entry(fields["card"], fields | amounts), remark
+
+    def trade(self, row: dict[str, str]) -> tuple[Entry, str]:
+        """Return a row of a log as a sale, or as an entry where its type says that it is a buy."""
+        fields = self._copies(row)
+        kind = plain(row.get("type", ""))
+        if kind not in BUYS | SELLS:
+            raise UsageError(f"type {row['type']!r} is neither buy nor sell")
+        if not row.get("condition"):
+            del fields["condition"]  # of whichever copies are there
+        row = row | {"sale_fees": row.get("sale_fees", "").lstrip("-")}
+        amounts, remark = self._amounts(row, TRADED if kind in BUYS else (*TRADED, "cost"), TRADED)
+        if "price" not in amounts:
+            raise UsageError("no amount")
+        card, on = fields["card"], day(row["date"], self.orders["date"])
+        if kind in BUYS:
+            fees = amounts.get("sale_fees", amounts.get("buy_fees"))
+            fields |= {"cost": amounts["price"], "bought": on, "buy_fees": fees}
+        else:
+            fields |= {"sold": fields.pop("card"), "date": on, **amounts}
+        return entry(card, fields), remark
+
+    def _copies(self, row: dict[str, str]) -> dict[str, Any]:
+        """Return the fields that say which copies a row has, and since when."""
         game = plain(row.get("game", ""))
         if game and "pokemon" not in game:
             raise _SkippedError(f"{row['game']!r} is not Pokémon")
@@ -278,45 +314,18 @@ class _Reader:
             raise UsageError(f"it says {graded[0]!r}: prices here are of ungraded cards")
         condition, printing = self._condition(row.get("condition", ""))
         card_id = self._card(row, _printing(row) or printing)
-        cost, remark = self._cost(row)
         note = " ".join(row.get("note", "").split())
-        fields = {
+        fields: dict[str, Any] = {
             "card": card_id,
             "quantity": quantity,
             "condition": condition,
-            "grade": grade,
-            "cost": cost,
             "note": note if self.ours or re.search(r"\w", note) else "",
         }
+        if grade:
+            fields["grade"] = grade
         if row.get("bought", "").casefold() not in BLANK:
-            fields["bought"] = day(row["bought"], self.order)
-        if row.get("buy_fees", "").casefold() not in BLANK:
-            fields["buy_fees"] = amount(row["buy_fees"], self.decimal)
-        for name in ("target_above", "target_below"):
-            if row.get(name, "").casefold() not in BLANK:
-                fields[name] = amount(row[name], self.decimal)
-        return entry(card_id, fields), remark
-
-    def trade(self, row: dict[str, str]) -> tuple[Entry, str]:
-        """Return a row of a log as a sale, or as an entry where its type says that it is a buy."""
-        one, remark = self(row)
-        kind = plain(row.get("type", ""))
-        if kind not in BUYS | SELLS:
-            raise UsageError(f"type {row['type']!r} is neither buy nor sell")
-        price, converted = self._cost(row | {"cost": row["price"]}, free=True)
-        if price is None:
-            raise UsageError(converted.replace("taken without its cost", "its price is"))
-        fees = row.get("sale_fees", "").lstrip("-").casefold()
-        paid = None if fees in BLANK else self._cost(row | {"cost": fees}, free=True)[0]
-        fields: dict[str, Any] = {"card": one.card, "quantity": one.quantity, "note": one.note}
-        fields |= {"grade": one.grade} if one.grade else {}
-        fields |= {"condition": one.condition} if row.get("condition") else {}
-        on, remark = day(row["date"], self.order), converted or remark
-        if kind in BUYS:
-            return entry(one.card, fields | {"cost": price, "bought": on, "buy_fees": paid}), remark
-        fields |= {"sold": fields.pop("card"), "price": price, "date": on, "sale_fees": paid}
-        fields |= {"cost": one.cost, "bought": one.bought, "buy_fees": one.buy_fees}
-        return entry(one.card, fields), remark
+            fields["bought"] = day(row["bought"], self.orders["bought"])
+        return fields
 
     def _card(self, row: dict[str, str], printing: str) -> str:
         # A column of first editions that says no tells an unlimited card from one.
@@ -330,7 +339,7 @@ class _Reader:
             raise _SkippedError(f"collected is {row['collected']!r}: not owned")
         given = {name: row[name] for name in ("quantity", "added") if name in row}
         counts = {
-            name: self._copies(text) for name, text in given.items() if text.casefold() not in BLANK
+            name: self._count(text) for name, text in given.items() if text.casefold() not in BLANK
         }
         if given and not counts:
             raise _SkippedError("the quantity is blank: not owned")
@@ -344,11 +353,11 @@ class _Reader:
             raise _SkippedError("the quantity is 0: not owned")
         return quantity
 
-    def _copies(self, text: str) -> int:
+    def _count(self, text: str) -> int:
         try:
             found = amount(text, self.decimal)
         except UsageError as error:
-            raise UsageError(f"quantity {error}".replace(" of USD", "")) from error
+            raise UsageError(f"quantity {error}") from error
         if currency_of(text)[0] or found % 1:
             raise UsageError(f"quantity {text!r} is no whole number")
         return int(found)
@@ -367,29 +376,42 @@ class _Reader:
             raise UsageError(f"condition {text!r} is none of {', '.join(Condition)}")
         return Condition.near_mint, ""
 
-    def _cost(self, row: dict[str, str], free: bool = False) -> tuple[float | None, str]:
-        """Return the cost, and why it is left out; 0 is how exports write that it is not told.
+    def _amounts(
+        self, row: dict[str, str], names: Iterable[str], needed: Iterable[str] = ()
+    ) -> tuple[dict[str, float], str]:
+        """Return the amounts that a row tells, and which were converted or left out.
 
-        free: 0 is an amount.
+        needed: UsageError where one of these cannot be converted. A cost of 0 is how exports write
+        that it is not told.
         """
-        text = row.get("cost", "")
-        if text.casefold() in BLANK:
-            return None, "no amount" if free else ""
-        beside, number = currency_of(text)
+        found, remarks = dict[str, float](), []
+        rates = {self.stored: 1.0}
+        if self.eur_usd:
+            rates |= {"USD": 1 / self.eur_usd} if self.stored == "EUR" else {"EUR": self.eur_usd}
         column = row.get("currency", "").strip()
-        named = {currency_in(column) or column.upper()} if plain(column) or column else set()
-        named |= {beside} - {""}
-        code = " ".join(sorted(named)) or self.currency
-        cost = amount(number, self.decimal)
-        if not cost and not (free or self.ours):
-            self.free += 1
-            return None, ""
-        if code == "EUR" and self.eur_usd:
-            return round(cost * self.eur_usd, 2), f"cost {text!r} converted at {self.eur_usd:g} USD"
-        if code != "USD":
-            shown = text if beside else f"{text} {code}"
-            return None, f"taken without its cost {shown!r}: costs are in USD"
-        return cost, ""
+        for name in names:
+            text = row.get(name, "")
+            if text.casefold() in BLANK:
+                continue
+            beside, number = currency_of(text)
+            named = {currency_in(column) or column.upper()} if plain(column) or column else set()
+            named |= {beside} - {""}
+            code = " ".join(sorted(named)) or self.currency
+            value, said = amount(number, self.decimal), name.replace("_", " ")
+            told = text if beside else f"{text} {code}"
+            shown = f"its {said} {told!r}: amounts are in {self.stored}"
+            if name == "cost" and not value and not self.ours:
+                self.free += 1
+            elif code == self.stored:
+                found[name] = value
+            elif code in rates:
+                found[name] = round(value * rates[code], 2)
+                remarks.append(f"{said} {text!r} converted at {rates[code]:g} {self.stored}")
+            elif name in needed:
+                raise UsageError(shown)
+            else:
+                remarks.append(f"taken without {shown}")
+        return found, "; ".join(remarks)
 
 
 def columns_of(

@@ -13,7 +13,15 @@ from pokewatch.cards.spelling import plain, printable
 from pokewatch.errors import UsageError
 from pokewatch.schema import typed
 from pokewatch.watchlist import edit
-from pokewatch.watchlist.entries import Condition, Entry, Sale, cents, entry, exact_cents
+from pokewatch.watchlist.entries import (
+    Condition,
+    Entry,
+    Sale,
+    cents,
+    entry,
+    exact_cents,
+    whole_cents,
+)
 
 OPENING = "opening"  # the day of a lot whose day of purchase is not known
 LOTS = {
@@ -40,14 +48,34 @@ def lot_id(one: Entry) -> str:
     day = f"{one.bought}" if one.bought else OPENING
     if one.cost is None:
         return day
-    exact = cents(one.cost) == round(one.cost * 100, 9)
-    return f"{day}@{one.cost:.2f}" if exact else f"{day}@{one.cost}"
+    return f"{day}@{one.cost:.2f}" if whole_cents(one.cost) else f"{day}@{one.cost}"
 
 
 def described(one: Entry) -> str:
     """Return an entry's copies in a few words."""
     grade = one.grade or one.condition.replace("_", " ")
     return printable(f"{one.quantity} x {one.card} ({grade}, lot {lot_id(one)})")
+
+
+def chosen(
+    found: dict[int, Entry],
+    condition: Condition | None = None,
+    grade: str | None = None,
+    lot: str | None = None,
+) -> dict[int, Entry]:
+    """Return the entries of a condition, a grade and a lot: as ``lot_id`` names it, or its day."""
+    return {
+        at: one
+        for at, one in found.items()
+        if (condition is None or one.condition is condition)
+        and (grade is None or plain(one.grade) == plain(grade))
+        and (lot is None or lot in (lot_id(one), lot_id(one).partition("@")[0]))
+    }
+
+
+def total(amounts: pd.Series) -> float | None:
+    """Return a sum to the cent: 0 of nothing, None where no amount of them is known."""
+    return None if len(amounts) and amounts.isna().all() else round(float(amounts.sum()), 2)
 
 
 def sell(
@@ -76,13 +104,7 @@ def sell(
             "with 'pokewatch watch buy'"
         )
     held = "; ".join(map(described, mine.values()))
-    found = {
-        at: one
-        for at, one in mine.items()
-        if (condition is None or one.condition is condition)
-        and (grade is None or plain(one.grade) == plain(grade))
-        and (lot is None or lot in (lot_id(one), lot_id(one).partition("@")[0]))
-    }
+    found = chosen(mine, condition, grade, lot)
     if not found:
         raise UsageError(f"no such copies of '{card}': held are {held}")
     for name in ("condition", "grade"):
@@ -134,7 +156,7 @@ def apply(
     """Return entries after buys and sales, day by day, buys first; and why a trade was left out.
 
     trades: entries are buys. gone: what was sold is in the list no more: the sales are kept as they
-    are, and take nothing from it. The problems are by the trade's place.
+    are, and take nothing from it; buys are left out. The problems are by the trade's place.
     """
     now: list[Entry | None] = list(entries)
     problems = {}
@@ -145,7 +167,9 @@ def apply(
 
     for at in sorted(range(len(trades)), key=when):
         one = trades[at]
-        if not isinstance(one, Sale):
+        if gone and not isinstance(one, Sale):
+            problems[at] = "a buy, and --gone takes only sales: import it without --gone"
+        elif not isinstance(one, Sale):
             now = edit.joined(now, [one], catalog)
         elif gone:
             now.append(one)
@@ -166,25 +190,31 @@ def lots(entries: Sequence[Entry], catalog: Catalog) -> pd.DataFrame:
     Columns card (as written), card_id (None where the text means no one card), condition, grade,
     quantity, lot, bought (NaT: not known), cost (a copy), paid (all copies, with fees; NaN: not
     known), and of sold copies sold (the day), price (a copy), sale_fees, received (all copies,
-    after fees), gain (received - paid); note.
+    after fees), gain (received - paid); note. Where a cost has a part of a cent, the copies of a
+    lot add up to what it cost: those sold are counted first, in their order, then those held.
     """
-    rows = []
-    for one in entries:
-        cost = None if one.cost is None else cents(one.quantity * one.cost)
-        paid = None if cost is None else cost + cents(one.buy_fees or 0)
+    rows: list[dict[str, Any]] = [{} for _ in entries]
+    copies = dict[tuple[Any, ...], int]()  # of each lot so far
+    for at in sorted(range(len(entries)), key=lambda at: not isinstance(entries[at], Sale)):
+        one, paid = entries[at], None
         row: dict[str, Any] = one.model_dump(include={"card", "quantity", "cost", "grade", "note"})
         try:
             row["card_id"] = catalog.resolve(one.card)
         except UsageError:
             row["card_id"] = None
         row |= {"condition": one.condition.value, "bought": one.bought, "lot": lot_id(one)}
+        if one.cost is not None:
+            key = row["card_id"] or one.card, one.condition, one.grade, row["lot"]
+            before = copies.get(key, 0)
+            after = copies[key] = before + one.quantity
+            paid = cents(after * one.cost) - cents(before * one.cost) + cents(one.buy_fees or 0)
         row |= {"paid": None if paid is None else paid / 100}
         if isinstance(one, Sale):
             received = one.quantity * cents(one.price) - cents(one.sale_fees or 0)
             row |= {"sold": one.date, "price": one.price, "sale_fees": one.sale_fees or 0.0}
             row |= {"received": received / 100}
             row |= {"gain": None if paid is None else (received - paid) / 100}
-        rows.append(row)
+        rows[at] = row
     frame = typed(rows, LOTS)
     days = {name: pd.to_datetime(frame[name]) for name in ("bought", "sold")}
     amounts = {name: frame[name].astype("float64") for name, kind in LOTS.items() if kind[0] == "f"}
@@ -205,7 +235,8 @@ def transactions(rows: pd.DataFrame) -> pd.DataFrame:
     how |= {"bought": "first"}
     grouped = keyed.groupby(same, sort=False, dropna=False)
     buys = grouped.agg(how).assign(paid=grouped["paid"].sum(min_count=1)).reset_index()
-    buys["fees"] = (buys["paid"] - (buys["cost"] * buys["quantity"]).round(2)).round(2)
+    goods = (buys["cost"] * buys["quantity"]).map(cents, na_action="ignore") / 100
+    buys["fees"] = (buys["paid"] - goods).round(2)
     buys = buys.assign(
         type=buys["bought"].isna().map({True: "opening", False: "buy"}),
         date=buys["bought"],

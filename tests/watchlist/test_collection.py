@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -42,7 +43,9 @@ def test_buy_sell_history(cli, path: Path, tmp_path: Path) -> None:
         ("sell", 2, 580.0, 180.0),
         ("sell", 1, 290.0, 78.0),
     ]
-    assert json.loads(cli("history", "501:Normal", "--json")[1] or "[]") == []
+    code, _, err = cli("history", "501:Normal")
+    assert (code, "has no copy of '501:Normal', held or sold" in err) == (2, True)
+    assert json.loads(cli("history", " ", "--json")[1]) == rows
     file = tmp_path / "log.csv"
     assert cli("history", "--output", str(file))[0] == 0
     assert pd.read_csv(file)["gain"].sum() == 258.0
@@ -235,3 +238,88 @@ def test_exports_are_read_back_by_import(cli, path: Path, tmp_path: Path) -> Non
     listed = cli("export", "--format", "insurance")[1]
     assert "Pikachu" in listed
     assert "PSA 10" in listed
+
+
+EUROS = "- {card: sv03-223, quantity: 2, cost: 200, buy_fees: 5}\n"
+
+
+@pytest.fixture
+def euros(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Amounts shown in EUR, at 0.8 for a dollar."""
+    kept = {"day": "2025-01-03", "asked": "2025-01-03T03:00:00+00:00", "rates": {"USD": 1.25}}
+    monkeypatch.setenv("POKEWATCH_CURRENCY", "EUR")
+    (home / "rates.json").write_text(json.dumps(kept))
+    yield
+    (home / "rates.json").unlink()
+
+
+def test_what_people_read_is_in_their_currency(euros, cli, path: Path, tmp_path: Path) -> None:
+    path.write_text(EUROS)
+    sale = ("sell", "502", "--price", "250", "--fees", "10", "--date", "2025-01-03")
+    out = cli(*sale)[1]
+    for text in ("€200.00", "€8.00", "€192.00", "€162.00", "€30.00"):
+        assert text in out
+    out = cli("history")[1]
+    for text in ("paid           €324.00", "received       €192.00", "realised gain  €30.00"):
+        assert text in out
+    assert "€30.00" in cli("list")[1]
+    file = tmp_path / "log.csv"
+    file.write_text("date,card,price\n2025-01-03,502,10\n")
+    assert "received       €8.00" in cli("import-sales", str(file), "--dry-run")[1]
+    file.write_text("card,cost\n505,10\n")
+    assert "€8.00" in cli("import", str(file), "--dry-run")[1]
+    assert "€168.40" in cli("buy", "502", "--price", "210.5")[1]
+    out = cli("set", "paradox rift")[1]
+    assert "€8.80" in out
+    assert json.loads(cli("history", "--json")[1])[0]["amount"] == -405.0
+
+
+def test_a_sum_of_which_nothing_is_known_is_not_0(cli, path: Path) -> None:
+    path.write_text("- {card: sv03-223}\n- {sold: sv03-223, price: 9, date: 2025-01-02}\n")
+    out = cli("history")[1]
+    known = {line[:55].split("  ")[0]: line.split()[-1] for line in out.splitlines()[-4:]}
+    assert (known["paid"], known["received"], known["realised gain"]) == ("-", "9.000", "-")
+    assert "lots without a cost, in neither paid nor realised gain  1" in out
+    assert json.loads(cli("list", "--json")[1])["realised"] is None
+
+
+@pytest.fixture
+def market_in_euros(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the home whose prices are Cardmarket's."""
+    there = tmp_path / "cardmarket"
+    shutil.copytree(home, there)
+    monkeypatch.setenv("POKEWATCH_CURRENCY", "EUR")
+    return there
+
+
+def test_a_home_in_euros_never_says_dollars(
+    market_in_euros, cli, path, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("POKEWATCH_HOME", str(market_in_euros))
+    path.write_text(EUROS)
+    for command in (["list"], ["history"], ["set", "paradox rift"], ["buy", "502", "--price", "x"]):
+        _, out, err = cli(*command)
+        assert "USD" not in out + err
+        assert "$" not in out + err
+    assert "11.00" in cli("set", "paradox rift")[1]
+    assert "€410.00" not in cli("history")[1]
+    assert "€405.00" in cli("history")[1]
+    assert ";200.00;EUR;" in cli("export", "--format", "cardmarket")[1]
+    file = tmp_path / "cards.csv"
+    file.write_text("card,cost\n505,12 €\n506,$12\n")
+    code, _, err = cli("import", str(file))
+    assert (code, "line 3: taken without its cost '$12': amounts are in EUR" in err) == (0, True)
+    assert [one.cost for one in entries.load(path)][-2:] == [12.0, None]
+
+
+def test_a_lot_is_removed_by_its_name(cli, path: Path) -> None:
+    path.write_text(
+        "- {card: '502', cost: 5, bought: 2025-01-01}\n- {card: '502', cost: 6}\n"
+        "- {card: '502', cost: 5, bought: 2025-01-02}\n"
+    )
+    code, _, err = cli("remove", "502", "--lot", "2024-01-01")
+    assert (code, "there are 1 x 502 (near mint, lot 2025-01-01@5.00); 1 x" in err) == (2, True)
+    code, out, _ = cli("remove", "502", "--lot", "2025-01-01")
+    assert (code, out) == (0, "watchlist.yaml: removed 1 x 502 (near mint, lot 2025-01-01@5.00)\n")
+    assert cli("remove", "502", "--lot", "opening@6.00")[0] == 0
+    assert [f"{one.bought}" for one in entries.load(path)] == ["2025-01-02"]

@@ -117,8 +117,11 @@ def test_the_header_is_that_of_the_app() -> None:
         ("501:Normal", ["", "", ""]),
     ],
 )
-def test_cardmarket_is_told_every_mark_of_a_printing(card, marks):
+def test_cardmarket_is_told_every_mark_of_a_printing(card, marks, tmp_path):
     held = holdings([Entry(card=card, cost=2)], KNOWN, PANEL)
     row = exporters.exported(held, CARDS, "cardmarket", DAY, "EUR").iloc[0]
     assert row[["Foil?", "Reverse Holo?", "First Ed.?"]].tolist() == marks
     assert row["Currency"] == "EUR"
+    assert [one.card for one in written([Entry(card=card)], "cardmarket", tmp_path / "a.csv")] == [
+        card
+    ]

@@ -186,3 +186,106 @@ def test_rows_that_cannot_be_told_apart_are_problems(load):
     found = load('Name,Qty,Notes\nCharizard,1,x,1\nBulbasaur,2\n"Mew,1,y\n')
     assert found.entries == []
     assert [line for line, _ in found.problems] == [2, 3, 4]
+
+
+FEES = "Name,cost,currency,buy fees,target above,target below\nCharizard,10,{},5,100,50\n"
+
+
+def test_fees_and_targets_are_in_the_currency_of_the_cost(load):
+    found = load(FEES.format("EUR"), eur_usd=1.2)
+    (one,) = found.entries
+    assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (12, 6, 120, 60)
+    assert found.remarks[0][1].count("converted at 1.2 USD") == 4
+    (one,) = load(FEES.format("USD"), eur_usd=1.2).entries
+    assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (10, 5, 100, 50)
+
+
+def test_fees_and_targets_that_cannot_be_converted_are_left_out(load):
+    found = load(FEES.format("JPY"), eur_usd=1.2)
+    (one,) = found.entries
+    assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (None,) * 4
+    for name in ("cost '10 JPY'", "buy fees '5 JPY'", "target above '100 JPY'"):
+        assert f"taken without its {name}: " in found.remarks[0][1]
+    found = load("Name,buy fees,target above\nCharizard,£2.50,9 €\n")
+    assert (found.entries[0].buy_fees, found.entries[0].target_above) == (None, None)
+
+
+@pytest.mark.parametrize("header", ["buy fees (EUR)", "target_above_eur", "Target below €"])
+def test_the_currency_of_a_fee_or_target_may_stand_in_its_header(load, header):
+    found = load(f"Name,{header}\nCharizard,10\n", eur_usd=1.2)
+    assert "converted at 1.2 USD" in found.remarks[0][1]
+    with pytest.raises(UsageError, match="are in EUR and USD: one is wrong"):
+        load(f"Name,cost (USD),{header}\nCharizard,9,10\n", eur_usd=1.2)
+
+
+LOG = "Name,date,price,fees,type\nCharizard,2025-01-13,20,{},{}\n"
+
+
+@pytest.mark.parametrize("kind", ["sell", "buy"])
+def test_a_trade_whose_fee_is_not_known_in_usd_is_left_out(load, kind):
+    for fee in ("£2.50", "2,50 €", "2.50 kr", "much"):
+        found = load(LOG.format(f'"{fee}"', kind), sales=True)
+        assert found.entries == []
+        assert f"'{fee}" in found.problems[0][1]
+    found = load(LOG.format("2.50 €", kind), sales=True, eur_usd=1.2)
+    (one,) = found.entries
+    assert (one.sale_fees if kind == "sell" else one.buy_fees) == 3.0
+    assert found.remarks[0][1] == "sale fees '2.50 €' converted at 1.2 USD"
+    found = load(LOG.format("-", kind), sales=True)
+    assert (found.problems, found.remarks) == ([], [])
+
+
+def test_the_fee_of_a_buy_in_a_log_may_have_a_column_of_its_own(load):
+    log = "Name,date,price,buy fees,type\nCharizard,2025-01-13,20,{},buy\n"
+    assert load(log.format("1.50"), sales=True).entries[0].buy_fees == 1.5
+    found = load(log.format("£1.50"), sales=True)
+    assert found.entries == []
+    assert "its buy fees '£1.50': " in found.problems[0][1]
+
+
+def test_a_log_has_one_currency_in_its_headers(load):
+    with pytest.raises(UsageError, match="are in EUR and USD: one is wrong"):
+        load("Name,date,price (USD),fees (EUR)\nCharizard,2025-01-13,20,2.5\n", sales=True)
+    found = load("Name,date,price,Fees (GBP)\nCharizard,2025-01-13,20,2.5\n", sales=True)
+    assert found.entries == []
+    assert "'20 GBP'" in found.problems[0][1]
+
+
+def test_each_column_of_days_has_an_order_of_its_own(load):
+    found = load("Name,bought\nCharizard,03/04/2025\nBulbasaur,13/04/2025\n")
+    assert [f"{one.bought}" for one in found.entries] == ["2025-04-03", "2025-04-13"]
+    log = "Name,date,price,bought\nCharizard,05/04/2025,9,03/04/2025\nBulbasaur,{},9,{}\n"
+    found = load(log.format("05/13/2025", "13/04/2025"), sales=True)
+    assert [(f"{one.bought}", f"{one.date}") for one in found.entries] == [
+        ("2025-04-03", "2025-05-04"),
+        ("2025-04-13", "2025-05-13"),
+    ]
+    found = load(log.format("05/13/2025", ""), sales=True)
+    assert "unclear" in found.problems[0][1]
+
+
+def test_a_mark_of_a_first_edition_beside_one_of_foil_means_both(load):
+    found = load("Name,Foil?,First Ed.?\nCharizard,1,\nCharizard,1,1\n")
+    assert [line for line, _ in found.problems] == [3]
+    assert "1st Edition Holofoil" in found.problems[0][1]
+
+
+def test_a_home_in_euros_keeps_euros_and_converts_dollars(load):
+    for currency in ("EUR", ""):
+        found = load(FEES.format(currency), stored="EUR", eur_usd=1.25)
+        (one,) = found.entries
+        assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (10, 5, 100, 50)
+        assert found.remarks == []
+    found = load(FEES.format("USD"), stored="EUR", eur_usd=1.25)
+    (one,) = found.entries
+    assert (one.cost, one.buy_fees, one.target_above, one.target_below) == (8, 4, 80, 40)
+    assert "cost '10' converted at 0.8 EUR" in found.remarks[0][1]
+    found = load(FEES.format("USD"), stored="EUR")
+    assert costs(found) == [None]
+    assert "taken without its cost '10 USD': amounts are in EUR" in found.remarks[0][1]
+
+
+def test_a_log_in_dollars_is_no_log_in_euros(load):
+    found = load(LOG.format("$2.50", "sell").replace("20,", "$20,"), sales=True, stored="EUR")
+    assert found.entries == []
+    assert "'$20': amounts are in EUR" in found.problems[0][1]

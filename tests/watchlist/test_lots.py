@@ -162,12 +162,41 @@ def test_a_log_is_applied_day_by_day() -> None:
     assert [(one.date, one.quantity) for one in sold(now)] == [(D1, 1)]
     assert sorted(problems) == [0, 3]
     assert "1 were held on 2025-02-01" in problems[0]
-    now, problems = lots.apply([], trades[:2], KNOWN, gone=True)
-    assert (len(sold(now)), problems) == (2, {})
+    now, problems = lots.apply([], trades, KNOWN, gone=True)
+    assert [type(one) for one in now] == [Sale] * 3
+    assert list(problems) == [2]
+    assert "--gone takes only sales" in problems[2]
+
+
+def test_an_entry_that_has_its_card_from_another_is_not_edited(tmp_path: Path) -> None:
+    path = tmp_path / "watchlist.yaml"
+    text = "- &x {card: a1, quantity: 2}\n- {<<: *x, cost: 3}\n"
+    path.write_text(text)
+    have = entries.parse(text, path.name)
+    with pytest.raises(UsageError, match="cannot be edited"):
+        edit.write(path, text, have, lots.sell(have, KNOWN, "a1", 1, 9.0, D2, lot="opening@3.00"))
+    assert path.read_text() == text
 
 
 def entries_of(now: list[Entry | None]) -> list[Entry]:
     return [one for one in now if one is not None]
+
+
+@pytest.mark.parametrize("cost", [0.335, 0.333, 12.3456])
+def test_copies_sold_one_by_one_cost_together_what_their_lot_did(cost: float) -> None:
+    whole = [Entry(card="a1", quantity=3, cost=cost, bought=D1, buy_fees=0.5)]
+    spent = lots.lots(whole, KNOWN)["paid"].sum()
+    now: list[Entry | None] = list(whole)
+    known: list[float] = []
+    for _ in range(3):
+        now = lots.sell(now, KNOWN, "a1", 1, 20.0, D2)
+        table = lots.lots(entries_of(now), KNOWN)
+        assert round(table["paid"].sum(), 2) == spent
+        gains = table["gain"].dropna().tolist()
+        assert gains[:-1] == known  # what was realised stays
+        known = gains
+        log = lots.transactions(table)
+        assert (log["fees"][0], log["amount"][0]) == (0.5, -spent)
 
 
 @dataclass

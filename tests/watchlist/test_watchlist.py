@@ -38,7 +38,7 @@ def write(path: Path, text: str) -> Path:
         ("- card: a\n- card: b\n  cost: 1\n  condition: fine\n", r"2 \(line 4\): condition='fine'"),
         ("- {card: a, condition: fine}\n", "write NM, LP, MP, HP or DMG"),
         ("- card: a\n\n- card: b\n  cost: 1,5\n", r"entry 2 \(line 4\): cost='1,5'.*as 12\.50"),
-        ("- {card: a, target_above: 0}\n", "target_above=0: .*write USD above 0"),
+        ("- {card: a, target_above: 0}\n", "target_above=0: .*write it above 0"),
         ("- {card: a, target_below: -3}\n", "target_below=-3"),
         ("- {card: a, target_above: 5, target_below: 9}\n", "above=5 must be more than .*=9: swap"),
         ("- {card: a, target_above: 5, target_below: 5}\n", "must be more than"),
@@ -50,7 +50,7 @@ def write(path: Path, text: str) -> Path:
         ("- {card: a, quantity: 1:30}\n", "quantity='1:30': .*"),
         ("- {card: a, quantity: 0x10}\n", "quantity='0x10'"),
         ("- {card: a, cost: 1:30}\n", "cost='1:30': .* as 12\\.50"),
-        ("- {card: a, cost: 0777}\n", "cost=0777: a zero stands before the number; write USD"),
+        ("- {card: a, cost: 0777}\n", "cost=0777: a zero stands before the number; write it"),
         ("- {card: a, cost: 1e3}\n", "cost='1e3'"),
         ("- {card: a, cost: .inf}\n", "cost='.inf'"),
         ("- {card: a, target_above: 20:00}\n", "target_above='20:00'"),
@@ -307,8 +307,8 @@ def test_add_list_and_remove(cli: Callable[..., tuple[int, str, str]], path: Pat
 
     code, _, err = cli("remove", "502")
     assert code == 2
-    assert "2 entries: 3 x 502:Holofoil (near mint, cost 200.00); 1 x" in err
-    assert "--cost" in err
+    assert "2 entries: 3 x 502:Holofoil (near mint, lot opening@200.00); 1 x" in err
+    assert "--lot" in err
     assert cli("remove", "502", "--cost", "7")[0] == 2
     assert cli("remove", "502", "--cost", "none")[0] == 0
     assert watchlist.load(path) == [expected]
@@ -465,7 +465,7 @@ def test_cardmarket(catalog: Catalog, tmp_path: Path, encoding: str) -> None:
         ("505:Normal", 1, "moderately_played", 12.5),
         ("506:Normal", 1, "near_mint", None),
     ]
-    assert found.remarks == [(4, "taken without its cost '0,99 EUR': costs are in USD")]
+    assert found.remarks == [(4, "taken without its cost '0,99 EUR': amounts are in USD")]
     assert [line for line, _ in found.problems] == [5]
     assert "language 'German'" in found.problems[0][1]
 
