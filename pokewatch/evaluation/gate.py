@@ -16,7 +16,7 @@ from pokewatch.schema import MODEL
 
 GATE_HORIZON = 7
 MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof by dates alone
-MIN_SETS = 30  # of equal weight, for a proof by sets in a market younger than that
+MIN_SETS = 20  # of equal weight, for a proof by sets in a market younger than that
 RECENT = 90  # days on which champion and challenger are compared, and the live record judged
 FIRST_SCORE = math.ceil((GATE_HORIZON + metrics.MIN_DATES) / (1 - FIRST))  # days of prices
 
