@@ -11,18 +11,15 @@ import pandas as pd
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import registry
+from pokewatch.evaluation import registry, stored
 from pokewatch.evaluation.registry import TrainedModel
-from pokewatch.models import reasons, signals
-from pokewatch.models.fair_value import FairValueModel
+from pokewatch.evaluation.stored import LOOK_BACK
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
-
-LOOK_BACK = 14  # days; a call that was given earlier is kept no longer
 
 
 def predict(
@@ -36,12 +33,51 @@ def predict(
     """Return fair value, interval and signal, columns ``PREDICTION_COLUMNS``.
 
     cards: ids or aliases (default: every card with a price). Without a champion the forecast is
-    naive with intervals, and its ``model`` says so.
+    naive with intervals, and its ``model`` says so. What the night stored answers where it would
+    be the same.
     """
+    if data_version is None and (said := _said(settings, cards, on, horizons, model)) is not None:
+        return said
+    return compute(settings, cards, on, horizons, model, data_version)
+
+
+def compute(
+    settings: Settings,
+    cards: Sequence[str] | None = None,
+    on: date | None = None,
+    horizons: Sequence[int] | None = None,
+    model: str = "champion",
+    data_version: int | None = None,
+) -> pd.DataFrame:
+    """Return what ``predict`` does, by the model itself."""
     panel, version = open_panel(settings, on, data_version)
     wanted = None if cards is None else resolve(settings, cards)
     trained = model_for(settings, model, panel.dates[-1])
     return predict_panel(settings, panel, version, trained, horizons, wanted)
+
+
+def _said(
+    settings: Settings,
+    cards: Sequence[str] | None,
+    on: date | None,
+    horizons: Sequence[int] | None,
+    model: str,
+    calls: bool = False,
+) -> pd.DataFrame | None:
+    said = stored.of_day(settings, on, model)
+    if said is None:
+        return None
+    found = said.rows(horizons, None if cards is None else resolve(settings, cards), calls)
+    if found is not None and said.model == "naive":
+        _tell_naive(said.day)
+    return found
+
+
+def _tell_naive(day: date) -> None:
+    log.warning(
+        "no model that beats no change was known on %s: fair values are naive, every signal HOLD",
+        f"{day:%Y-%m-%d}",
+    )
 
 
 def predict_panel(
@@ -53,14 +89,13 @@ def predict_panel(
     card_ids: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return predictions for the last day of a panel, as ``predict`` does; None: naive."""
+    from pokewatch.models import reasons, signals
+    from pokewatch.models.fair_value import FairValueModel
+
     if trained is None:
         fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
         name, rules = "naive", {}
-        log.warning(
-            "no model that beats no change was known on %s: fair values are naive, every signal "
-            "HOLD",
-            f"{panel.dates[-1]:%Y-%m-%d}",
-        )
+        _tell_naive(panel.dates[-1])
     else:
         fitted, name, rules = trained.model, trained.name, trained.rules
         if panel.dates[-1] < pd.Timestamp(trained.as_of):
@@ -138,8 +173,15 @@ def predict_all(
     model: str = "champion",
 ) -> pd.DataFrame:
     """Predict every card and keep the predictions in the store."""
-    predictions = predict(settings, None, on, horizons, model)
-    Store.from_settings(settings).save_predictions(predictions)
+    store = Store.from_settings(settings)
+    day = on or store.last_day()
+    made_of = stored.basis(settings, day, model) if day else None
+    predictions = compute(settings, None, on, horizons, model)
+    known = made_of and not horizons and made_of == stored.basis(settings, day, model)
+    if known and predictions["model"].eq(made_of[1]).all():
+        store.save_predictions(predictions.assign(basis=made_of[0]))
+    else:
+        store.save_predictions(predictions)
     return predictions
 
 
@@ -150,7 +192,9 @@ def best_signals(
     model: str = "champion",
 ) -> pd.DataFrame:
     """Return a day's BUY and SELL, the largest expected moves first, with names."""
-    predictions = predict(settings, on=on, horizons=[horizon], model=model)
+    predictions = _said(settings, None, on, [horizon], model, calls=True)
+    if predictions is None:
+        predictions = compute(settings, None, on, [horizon], model)
     called = predictions[predictions["signal"] != "HOLD"]
     order = (called["fair_value"] / called["market_price"] - 1).abs().sort_values(ascending=False)
     names = Store.from_settings(settings).cards()[["card_id", "name", "set_name", "printing"]]

@@ -7,6 +7,7 @@ folder and is replaced in one step as well.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -15,18 +16,23 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import cache
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pokewatch import models, rounding
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import atomic_write, json_bytes, write_error
-from pokewatch.models.fair_value import FairValueModel
-from pokewatch.models.signals import Rule, Rules
 from pokewatch.schema import MODEL
 from pokewatch.settings import PROJECT, Settings
+
+if TYPE_CHECKING:  # loading a model takes seconds of imports: who only asks for its name waits none
+    from pokewatch.models.fair_value import FairValueModel
+    from pokewatch.models.signals import Rules
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +89,22 @@ def code_version() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
+
+
+@cache  # of the code that runs, whatever is installed meanwhile
+def recipe(*files: str) -> str:
+    """Return a hash of the code and the packages that forecasts come from.
+
+    files: modules of this room that have a part in it.
+    """
+    found = hashlib.sha256()
+    folder = Path(str(models.__file__)).parent
+    others = [Path(rounding.__file__), *(Path(__file__).with_name(name) for name in files)]
+    for path in [*sorted(folder.glob("*.py")), *others]:
+        found.update(path.read_bytes())
+    for package in ("numpy", "scipy", "scikit-learn", "pandas"):
+        found.update(f"{package} {version(package)}".encode())
+    return found.hexdigest()
 
 
 def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
@@ -182,6 +204,9 @@ def load(settings: Settings, name: str) -> TrainedModel:
 
     Raises UsageError for an unknown one, PokewatchError for one whose files are damaged.
     """
+    from pokewatch.models.fair_value import FairValueModel
+    from pokewatch.models.signals import Rule
+
     place = folder(settings, name)
     model = FairValueModel.load(place)
     try:

@@ -146,11 +146,10 @@ class Snapshot:
         conditions = list(where)
         dataset = self.dataset
         try:
-            for fragment in dataset.get_fragments():
+            wanted = reduce(and_, conditions) if conditions else None
+            for fragment in dataset.get_fragments(wanted):
                 check_columns(fragment, table_schema)
-            found = dataset.to_table(
-                columns=names, filter=reduce(and_, conditions) if conditions else None
-            )
+            found = dataset.to_table(columns=names, filter=wanted)
         except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
             raise self._unreadable(dataset, error) from error
         return found.cast(pa.schema([table_schema.field(name) for name in names]))
@@ -350,18 +349,21 @@ class Store:
         first: bool = False,
         columns: Iterable[str] = schema.PREDICTION_COLUMNS,
         in_time: bool = False,
+        basis: str | None = None,
     ) -> pd.DataFrame:
         """Return stored predictions, one a card, date and horizon.
 
         columns: of ``PREDICTION_COLUMNS``, with card_id, date and horizon. on: of one date only;
         since and until are inclusive; horizon: of one only (days); card_ids: of these cards only;
         first: of a date that was predicted again the first prediction, not the last;
-        in_time: only what was made at most ``NIGHT`` after its date began.
+        in_time: only what was made at most ``NIGHT`` after its date began; basis: only what came
+        from this.
         """
         begin, end = on or since, on or until
         where = [] if begin is None else [ds.field("date") >= pa.scalar(begin)]
         where += [] if end is None else [ds.field("date") <= pa.scalar(end)]
         where += [] if horizon is None else [ds.field("horizon") == horizon]
+        where += [] if basis is None else [ds.field("basis") == basis]
         if card_ids is not None:
             where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
         found = to_frame(self.snapshot("predictions").read([*columns, "made_at"], where))
@@ -369,6 +371,16 @@ class Store:
             limit = found["date"].dt.tz_localize("UTC") + NIGHT
             found = found[~(found["made_at"] > limit)].reset_index(drop=True)
         return one_each(found, first)
+
+    def count_predictions(self, since: date, until: date, basis: str | None = None) -> int:
+        """Return how many predictions of some days are stored, made again or not.
+
+        basis: only those that came from this.
+        """
+        pinned = self.snapshot("predictions")
+        where = (ds.field("date") >= pa.scalar(since)) & (ds.field("date") <= pa.scalar(until))
+        where = where if basis is None else where & (ds.field("basis") == basis)
+        return int(pinned.dataset.count_rows(filter=where)) if pinned.handle else 0
 
     def replace(
         self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
@@ -479,7 +491,7 @@ class Store:
         where = ds.field("date").isin(pa.array(days, pa.date32())) & ds.field("horizon").isin(
             pa.array(horizons, pa.int32())
         )
-        unknown = dict.fromkeys(set(schema.CHANCES) - set(predictions.columns))
+        unknown = dict.fromkeys({*schema.CHANCES, "basis"} - set(predictions.columns))
         made = predictions.assign(**unknown, made_at=now or pd.Timestamp.now(tz="UTC"))
         new = to_table(made, schema.PREDICTIONS_SCHEMA)
 
