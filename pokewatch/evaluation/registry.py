@@ -17,7 +17,6 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cache
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +96,8 @@ def recipe(*files: str) -> str:
 
     files: modules of this room that have a part in it.
     """
+    from importlib.metadata import version
+
     found = hashlib.sha256()
     folder = Path(str(models.__file__)).parent
     others = [Path(rounding.__file__), *(Path(__file__).with_name(name) for name in files)]

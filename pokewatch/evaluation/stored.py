@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -14,7 +14,7 @@ from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import Settings
-from pokewatch.store.tables import Store
+from pokewatch.store.tables import PREDICTION_KEY, Store
 
 LOOK_BACK = 14  # days; a call that was given earlier is kept no longer
 INPUTS = ("prices", "cards", "quarantine")  # tables that a panel is made of
@@ -96,3 +96,13 @@ def of_day(settings: Settings, on: date | None = None, model: str = "champion") 
         return found if store.count_predictions(day, day, found.basis) else None
     except PokewatchError:
         return None  # the long way says what is wrong
+
+
+def priced(settings: Settings, card_ids: Iterable[str]) -> Iterable[str]:
+    """Return which of some cards have any price; all of them where no stored day tells."""
+    if (said := of_day(settings)) is None:
+        return card_ids
+    found = said.store.predictions(
+        said.day, card_ids=card_ids, columns=PREDICTION_KEY, basis=said.basis
+    )
+    return set(found["card_id"])

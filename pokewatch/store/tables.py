@@ -24,7 +24,6 @@ import pyarrow.dataset as ds
 import pyarrow.fs as fs
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pokewatch import schema
 from pokewatch.errors import StoreError, UsageError
@@ -288,6 +287,34 @@ class Store:
             found["accepted_at"] = found["accepted_at"].fillna(earlier)
         return found[names]
 
+    def recent_prices(
+        self,
+        snapshot: Snapshot,
+        card_ids: Iterable[str],
+        since: date = date.max,
+        priced: Callable[[set[str]], Iterable[str]] = lambda ids: ids,
+    ) -> pd.DataFrame:
+        """Return all prices after a day, and of each card the last one up to it at least.
+
+        Columns card_id, date, market_price, sorted. Months of a pinned prices table are read from
+        the newest back, until every card has what it needs; priced: asked once for those of some
+        cards that have any price.
+        """
+        missing = set(card_ids)
+        columns = [*schema.KEY, "market_price"]
+        parts = [pa.schema([schema.PRICES_SCHEMA.field(name) for name in columns]).empty_table()]
+        for back, month in enumerate(reversed(snapshot.months())):
+            missing = set(priced(missing)) if missing and back == 2 else missing
+            if not missing:
+                break
+            among = ds.field("card_id").isin(pa.array(sorted(missing), pa.string()))
+            part = snapshot.read(columns, [ds.field("month") == month, among])
+            parts.append(part)
+            there = part.filter(pc.field("date") <= pa.scalar(since, pa.date32()))
+            missing -= set(pc.unique(there["card_id"]).to_pylist())
+        order = [(name, "ascending") for name in schema.KEY]
+        return to_frame(pa.concat_tables(parts).sort_by(order))
+
     def last_day(
         self,
         until: date | None = None,
@@ -465,6 +492,13 @@ class Store:
 
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
         """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_random_exponential,
+        )
+
         retrying = Retrying(
             retry=retry_if_exception_type(ConflictError),
             wait=wait_random_exponential(multiplier=0.05, max=2),
