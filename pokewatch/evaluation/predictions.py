@@ -175,13 +175,12 @@ def predict_all(
     """Predict every card and keep the predictions in the store."""
     store = Store.from_settings(settings)
     day = on or store.last_day()
-    made_of = stored.basis(settings, day, model) if day else None
-    predictions = compute(settings, None, on, horizons, model)
-    known = made_of and not horizons and made_of == stored.basis(settings, day, model)
-    if known and predictions["model"].eq(made_of[1]).all():
-        store.save_predictions(predictions.assign(basis=made_of[0]))
-    else:
-        store.save_predictions(predictions)
+    made_of = stored.basis(settings, day, model) if day and not horizons else None
+    kept = predictions = compute(settings, None, on, horizons, model)
+    if day and made_of and made_of == stored.basis(settings, day, model):
+        spoke = predictions["model"].eq(made_of[1]).all()  # else it could not be used
+        kept = predictions.assign(basis=made_of[0] if spoke else None)
+    store.save_predictions(kept)
     return predictions
 
 

@@ -74,8 +74,12 @@ class TrainedModel:
 
     def score(self, horizon: int, model: str = MODEL) -> dict[str, Any]:
         """Return one row of the score table, empty where that was not scored."""
-        rows = [r for r in self.scores if r["horizon"] == horizon and r["model"] == model]
-        return rows[0] if rows else {}
+        return score_of(self.scores, horizon, model)
+
+
+def score_of(scores: list[dict[str, Any]], horizon: int, model: str = MODEL) -> dict[str, Any]:
+    """Return one row of a score table, empty where that was not scored."""
+    return next((r for r in scores if r["horizon"] == horizon and r["model"] == model), {})
 
 
 def code_version() -> str:
@@ -224,6 +228,19 @@ def load(settings: Settings, name: str) -> TrainedModel:
         raise PokewatchError(
             f"model '{place}' is damaged ({error!r}): train it again with 'pokewatch train'"
         ) from error
+
+
+def about_champion(settings: Settings, horizon: int) -> dict[str, Any] | None:
+    """Return name, as_of, data_version and some scores of the champion, None without one.
+
+    The model itself is not read.
+    """
+    if champion_name(settings) is None:
+        return None
+    about = json.loads((folder(settings, "champion") / ABOUT).read_text(encoding="utf-8"))
+    row = score_of(about["scores"], horizon)
+    scores = {name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")}
+    return {name: about[name] for name in ("name", "as_of", "data_version")} | scores
 
 
 def folder(settings: Settings, name: str) -> Path:

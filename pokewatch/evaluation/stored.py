@@ -85,6 +85,11 @@ class Said:
             return None
         return found.sort_values(["horizon", "card_id"], ignore_index=True).astype(TYPES)
 
+    def cards(self) -> int:
+        """Return how many cards had a price by that day."""
+        found = self.store.predictions(self.day, columns=PREDICTION_KEY, basis=self.basis)
+        return int(found["card_id"].nunique())
+
 
 def of_day(settings: Settings, on: date | None = None, model: str = "champion") -> Said | None:
     """Return what is stored of a day (default: the last), None where it would be another today."""

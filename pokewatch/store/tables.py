@@ -12,7 +12,7 @@ from datetime import date
 from functools import cached_property, reduce
 from operator import and_
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -118,6 +118,29 @@ class Snapshot:
             return []
         files = pa.table(self.handle.get_add_actions(flatten=True))
         return sorted(pc.unique(files["partition.month"]).to_pylist())
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what the log says of each file, as the statistics of its columns."""
+        if self.handle is None:
+            return []
+        return pa.table(self.handle.get_add_actions(flatten=True)).to_pylist()
+
+    def days(self) -> tuple[date, date] | None:
+        """Return the first and the last day of a table that is kept by month, None without any."""
+        names, files = ("min.date", "max.date"), self.facts()
+        days: list[Any] = [one.get(name) for one in files for name in names]
+        if None in days:  # a file without statistics
+            days = [
+                day for one in self.by_month(["date"]) for day in pc.unique(one["date"]).to_pylist()
+            ]
+        return (min(days), max(days)) if days else None
+
+    def files(self) -> dict[str, list[str]]:
+        """Return the names of the files of each month; a name always means the same rows."""
+        found: dict[str, list[str]] = {}
+        for one in self.facts():
+            found.setdefault(one["partition.month"], []).append(one["path"])
+        return found
 
     def by_month(self, columns: list[str], until: date | None = None) -> Iterator[pa.Table]:
         """Yield prices month after month, in the order of the files, ``card_id`` as codes.
@@ -326,6 +349,8 @@ class Store:
         Only the newest month that has one is read. snapshot: of the prices; default: the newest.
         """
         pinned = snapshot or self.snapshot("prices")
+        if until is None and not where and (days := pinned.days()):
+            return days[1]
         for month in reversed(pinned.months()):
             narrow = [ds.field("month") == month, *date_range(None, until), *where]
             if (day := pc.max(pinned.read(["date"], narrow)["date"]).as_py()) is not None:
@@ -335,6 +360,12 @@ class Store:
     def sources(self, snapshot: Snapshot, until: date | None = None) -> dict[str, int]:
         """Return how many prices of each source a pinned prices table holds, most first."""
         seen: Counter[str] = Counter()
+        files = [] if until else snapshot.facts()
+        if all(one.get("min.source") == one.get("max.source") is not None for one in files):
+            for one in files:  # of one source each: the log knows how many rows
+                seen[one["min.source"]] += one["num_records"]
+        if seen:
+            return dict(seen.most_common())
         for table in snapshot.by_month(["source"], until):
             counted = pc.value_counts(table["source"]).to_pylist()
             seen.update({row["values"]: row["counts"] for row in counted})
