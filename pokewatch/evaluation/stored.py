@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry
@@ -87,8 +90,9 @@ class Said:
 
     def cards(self) -> int:
         """Return how many cards had a price by that day."""
-        found = self.store.predictions(self.day, columns=PREDICTION_KEY, basis=self.basis)
-        return int(found["card_id"].nunique())
+        where = [ds.field("date") == pa.scalar(self.day), ds.field("basis") == self.basis]
+        table = self.store.snapshot("predictions").read(["card_id"], where)
+        return int(pc.count_distinct(table["card_id"]).as_py())
 
 
 def of_day(settings: Settings, on: date | None = None, model: str = "champion") -> Said | None:
