@@ -50,6 +50,8 @@ SMALL_FILE_BYTES = 16 * 2**20
 CHECKED = WriterProperties(compression="GZIP", compression_level=1)
 # Prices are packed by their dictionary: gzip gains a quarter and costs three times the reading.
 PACKED = WriterProperties(compression="GZIP", compression_level=0)
+# A night lies there by horizon and card: of one card a few small groups are read, not the night.
+IN_GROUPS = WriterProperties(compression="GZIP", compression_level=0, max_row_group_size=20_000)
 
 
 class ConflictError(Exception):
@@ -639,7 +641,7 @@ def one_each(predictions: pd.DataFrame, first: bool) -> pd.DataFrame:
 
 def writing(table: str) -> WriterProperties:
     """Return how the files of a table are written."""
-    return PACKED if table in ("prices", "predictions") else CHECKED
+    return {"prices": PACKED, "predictions": IN_GROUPS}.get(table, CHECKED)
 
 
 def local_folder(location: str) -> Path | None:
