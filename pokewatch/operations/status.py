@@ -52,8 +52,8 @@ def status(settings: Settings) -> dict[str, Any]:
     if sizes:
         first, last = map(pd.Timestamp, snapshot.days() or ())
         since = last.date() - timedelta(completeness.LOOK_BACK - 1)
-        recent = snapshot.read(["card_id", "date"], date_range(since, None), coded=True)
-        alive = len(pc.unique(recent["card_id"].combine_chunks().indices))
+        recent = snapshot.read(["card_id", "date"], date_range(since, None))
+        alive = pc.count_distinct(recent["card_id"]).as_py()
         fresh = len(recent.filter(pc.field("date") == last.date()))
         covered = completeness.latest(store, snapshot, settings.coverage_floor)
         today = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
@@ -101,7 +101,8 @@ def repeated_days(settings: Settings, snapshot: Snapshot) -> list[str]:
             first = date.fromisoformat(f"{month}-01")
             until = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
             days = date_range(first - timedelta(days=1), until)
-            table = snapshot.read(["card_id", "date", "market_price"], days, coded=True)
+            table = snapshot.read(["card_id", "date", "market_price"], days)
+            table = table.set_column(0, "card_id", table["card_id"].dictionary_encode())
             repeated = Panel.from_tables([table]).repeated_days()
             found[mark] = [f"{day:%Y-%m-%d}" for day in repeated if day.date() >= first]
     if found != kept:

@@ -42,7 +42,6 @@ TABLES = {
     "quarantine": schema.QUARANTINE_SCHEMA,
     "predictions": schema.PREDICTIONS_SCHEMA,
 }
-CODED = ["card_id", "source"]  # texts that are repeated in most rows
 COMPACT_ABOVE_FILES = 8
 SMALL_FILE_BYTES = 16 * 2**20
 # Every gzip page ends in a checksum that all readers verify: a flipped bit is an error, where
@@ -73,14 +72,6 @@ class Snapshot:
     @cached_property
     def dataset(self) -> ds.Dataset:
         """The table for scanning; only while it exists."""
-        return self._dataset([])
-
-    @cached_property
-    def coded(self) -> ds.Dataset:
-        """The table for scanning, texts of ``CODED`` as the codes that files hold."""
-        return self._dataset(CODED)
-
-    def _dataset(self, codes: list[str]) -> ds.Dataset:
         if self.handle is None:
             raise StoreError(f"table '{self.name}' is empty: collect prices first")
         location = self.handle.table_uri
@@ -89,8 +80,7 @@ class Snapshot:
             files: fs.FileSystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
         else:
             files = s3.file_system(location)
-        options = ds.ParquetReadOptions(dictionary_columns=codes)
-        found = self.handle.to_pyarrow_dataset(filesystem=files, parquet_read_options=options)
+        found = self.handle.to_pyarrow_dataset(filesystem=files)
         return found.replace_schema(pa.schema([*found.schema, *self.added]))
 
     @cached_property
@@ -162,37 +152,31 @@ class Snapshot:
         for month in self.months():
             if until is None or month <= f"{until:%Y-%m}":
                 where = [ds.field("month") == month, *date_range(None, until)]
-                yield self.read(columns, where, coded=True)
+                table = self.read(columns, where)
+                if "card_id" in columns:
+                    codes = table["card_id"].dictionary_encode()
+                    place = table.schema.get_field_index("card_id")
+                    table = table.set_column(place, "card_id", codes)
+                yield table
 
     def read(
-        self,
-        columns: list[str] | None = None,
-        where: Iterable[pc.Expression] = (),
-        coded: bool = False,
+        self, columns: list[str] | None = None, where: Iterable[pc.Expression] = ()
     ) -> pa.Table:
-        """Return the rows that meet every expression, in the table's schema.
-
-        coded: texts of ``CODED`` stay codes; those of many rows take seconds and gigabytes.
-        """
+        """Return the rows that meet every expression, in the table's schema."""
         table_schema = TABLES[self.name]
         names = columns or [name for name in table_schema.names if name != "month"]
-        kinds = pa.schema(table_schema.field(name) for name in names)
-        for name in CODED if coded else []:
-            if name in names:
-                code = pa.field(name, pa.dictionary(pa.int32(), pa.string()))
-                kinds = kinds.set(names.index(name), code)
         if self.handle is None:
-            return kinds.empty_table()
+            return pa.schema([table_schema.field(name) for name in names]).empty_table()
         conditions = list(where)
-        dataset = self.coded if coded else self.dataset
+        dataset = self.dataset
         try:
             wanted = reduce(and_, conditions) if conditions else None
             for fragment in dataset.get_fragments(wanted):
                 check_columns(fragment, table_schema)
             found = dataset.to_table(columns=names, filter=wanted)
         except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
-            raise self._unreadable(self.dataset, error) from error
-        return found.unify_dictionaries().cast(kinds)
+            raise self._unreadable(dataset, error) from error
+        return found.cast(pa.schema([table_schema.field(name) for name in names]))
 
     def _unreadable(self, dataset: ds.Dataset, error: Exception) -> StoreError:
         """Return the error that names the damaged file and the version that does without it."""
@@ -675,10 +659,7 @@ def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:
     """Raise ValueError for a file without all columns: Arrow would read a lost one as null."""
     # A partition's value stands in the path only.
     expected = {column.name: column.type for column in table_schema if column.name != "month"}
-    found = {
-        column.name: pa.string() if pa.types.is_dictionary(column.type) else column.type
-        for column in fragment.physical_schema
-    }
+    found = {column.name: column.type for column in fragment.physical_schema}
     wrong = sorted(
         name
         for name, kind in expected.items()
