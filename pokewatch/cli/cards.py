@@ -34,18 +34,17 @@ def cards(
     json: options.JsonFlag = False,
 ) -> None:
     """List or search cards: id, aliases, name, set, printing, last price."""
+    from pokewatch.analysis.market import list_cards
+
+    if names is not None or remove is not None:
+        from pokewatch.cards.import_names import add_names, remove_alias
+
     words = text or []
     if remove is not None:
         if words[:1] != ["alias"] or len(words) > 2:
             raise UsageError("--remove takes an alias: pokewatch cards alias --remove ALIAS [CARD]")
-        from pokewatch.cards.import_names import remove_alias
-
         show(remove_alias(settings(), remove, *words[1:]), json)
     elif names is not None:
-        from pokewatch.cards.import_names import add_names
-
         show(add_names(settings(), names), json)
     else:
-        from pokewatch.analysis.market import list_cards
-
         show(list_cards(settings(), " ".join(words) or None), json, money=options.money())

@@ -29,48 +29,26 @@ def predict(
     horizons: Sequence[int] | None = None,
     model: str = "champion",
     data_version: int | None = None,
+    fresh: bool = False,
+    calls: bool = False,
 ) -> pd.DataFrame:
     """Return fair value, interval and signal, columns ``PREDICTION_COLUMNS``.
 
     cards: ids or aliases (default: every card with a price). Without a champion the forecast is
-    naive with intervals, and its ``model`` says so. What the night stored answers where it would
-    be the same.
+    naive with intervals, and its ``model`` says so. What the night stored answers where the model
+    would say the same. fresh: ask the model all the same; calls: only signals matter.
     """
-    if data_version is None and (said := _said(settings, cards, on, horizons, model)) is not None:
-        return said
-    return compute(settings, cards, on, horizons, model, data_version)
-
-
-def compute(
-    settings: Settings,
-    cards: Sequence[str] | None = None,
-    on: date | None = None,
-    horizons: Sequence[int] | None = None,
-    model: str = "champion",
-    data_version: int | None = None,
-) -> pd.DataFrame:
-    """Return what ``predict`` does, by the model itself."""
+    said = None if fresh or data_version is not None else stored.of_day(settings, on, model)
+    if said is not None:
+        wanted = None if cards is None else resolve(settings, cards)
+        if (found := said.rows(horizons, wanted, calls)) is not None:
+            if said.model == "naive":
+                _tell_naive(said.day)
+            return found
     panel, version = open_panel(settings, on, data_version)
     wanted = None if cards is None else resolve(settings, cards)
     trained = model_for(settings, model, panel.dates[-1])
     return predict_panel(settings, panel, version, trained, horizons, wanted)
-
-
-def _said(
-    settings: Settings,
-    cards: Sequence[str] | None,
-    on: date | None,
-    horizons: Sequence[int] | None,
-    model: str,
-    calls: bool = False,
-) -> pd.DataFrame | None:
-    said = stored.of_day(settings, on, model)
-    if said is None:
-        return None
-    found = said.rows(horizons, None if cards is None else resolve(settings, cards), calls)
-    if found is not None and said.model == "naive":
-        _tell_naive(said.day)
-    return found
 
 
 def _tell_naive(day: date) -> None:
@@ -176,7 +154,7 @@ def predict_all(
     store = Store.from_settings(settings)
     day = on or store.last_day()
     made_of = stored.basis(settings, day, model) if day and not horizons else None
-    kept = predictions = compute(settings, None, on, horizons, model)
+    kept = predictions = predict(settings, None, on, horizons, model, fresh=True)
     if day and made_of and made_of == stored.basis(settings, day, model):
         spoke = predictions["model"].eq(made_of[1]).all()  # else it could not be used
         kept = predictions.assign(basis=made_of[0] if spoke else None)
@@ -191,9 +169,7 @@ def best_signals(
     model: str = "champion",
 ) -> pd.DataFrame:
     """Return a day's BUY and SELL, the largest expected moves first, with names."""
-    predictions = _said(settings, None, on, [horizon], model, calls=True)
-    if predictions is None:
-        predictions = compute(settings, None, on, [horizon], model)
+    predictions = predict(settings, None, on, [horizon], model, calls=True)
     called = predictions[predictions["signal"] != "HOLD"]
     order = (called["fair_value"] / called["market_price"] - 1).abs().sort_values(ascending=False)
     names = Store.from_settings(settings).cards()[["card_id", "name", "set_name", "printing"]]

@@ -74,12 +74,8 @@ class TrainedModel:
 
     def score(self, horizon: int, model: str = MODEL) -> dict[str, Any]:
         """Return one row of the score table, empty where that was not scored."""
-        return score_of(self.scores, horizon, model)
-
-
-def score_of(scores: list[dict[str, Any]], horizon: int, model: str = MODEL) -> dict[str, Any]:
-    """Return one row of a score table, empty where that was not scored."""
-    return next((r for r in scores if r["horizon"] == horizon and r["model"] == model), {})
+        rows = [r for r in self.scores if r["horizon"] == horizon and r["model"] == model]
+        return rows[0] if rows else {}
 
 
 def code_version() -> str:
@@ -204,16 +200,19 @@ def past_forecasts(settings: Settings, name: str) -> pd.DataFrame:
         ) from error
 
 
-def load(settings: Settings, name: str) -> TrainedModel:
-    """Read a trained model by name, ``champion`` included.
+def load(settings: Settings, name: str, bare: bool = False) -> TrainedModel:
+    """Read a trained model by name, ``champion`` included; bare: only what is known about it.
 
     Raises UsageError for an unknown one, PokewatchError for one whose files are damaged.
     """
-    from pokewatch.models.fair_value import FairValueModel
     from pokewatch.models.signals import Rule
 
     place = folder(settings, name)
-    model = FairValueModel.load(place)
+    model: Any = None
+    if not bare:
+        from pokewatch.models.fair_value import FairValueModel
+
+        model = FairValueModel.load(place)
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
@@ -228,19 +227,6 @@ def load(settings: Settings, name: str) -> TrainedModel:
         raise PokewatchError(
             f"model '{place}' is damaged ({error!r}): train it again with 'pokewatch train'"
         ) from error
-
-
-def about_champion(settings: Settings, horizon: int) -> dict[str, Any] | None:
-    """Return name, as_of, data_version and some scores of the champion, None without one.
-
-    The model itself is not read.
-    """
-    if champion_name(settings) is None:
-        return None
-    about = json.loads((folder(settings, "champion") / ABOUT).read_text(encoding="utf-8"))
-    row = score_of(about["scores"], horizon)
-    scores = {name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")}
-    return {name: about[name] for name in ("name", "as_of", "data_version")} | scores
 
 
 def folder(settings: Settings, name: str) -> Path:

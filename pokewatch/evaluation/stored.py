@@ -17,7 +17,7 @@ from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry
 from pokewatch.schema import HORIZONS
 from pokewatch.settings import Settings
-from pokewatch.store.tables import PREDICTION_KEY, Store
+from pokewatch.store.tables import Store
 
 LOOK_BACK = 14  # days; a call that was given earlier is kept no longer
 INPUTS = ("prices", "cards", "quarantine")  # tables that a panel is made of
@@ -70,7 +70,7 @@ class Said:
         card_ids: Sequence[str] | None = None,
         calls: bool = False,
     ) -> pd.DataFrame | None:
-        """Return rows and columns as ``predictions.compute`` does; None where some were not stored.
+        """Return rows and columns as ``predictions.predict`` does; None where some were not stored.
 
         calls: only signals matter, not intervals.
         """
@@ -88,11 +88,13 @@ class Said:
             return None
         return found.sort_values(["horizon", "card_id"], ignore_index=True).astype(TYPES)
 
-    def cards(self) -> int:
-        """Return how many cards had a price by that day."""
+    def cards(self, among: Iterable[str] | None = None) -> set[str]:
+        """Return all cards that had a price by that day, or which of some had one."""
         where = [ds.field("date") == pa.scalar(self.day), ds.field("basis") == self.basis]
+        if among is not None:
+            where.append(ds.field("card_id").isin(pa.array(list(among), pa.string())))
         table = self.store.snapshot("predictions").read(["card_id"], where)
-        return int(pc.count_distinct(table["card_id"]).as_py())
+        return set(pc.unique(table["card_id"]).to_pylist())
 
 
 def of_day(settings: Settings, on: date | None = None, model: str = "champion") -> Said | None:
@@ -109,9 +111,5 @@ def of_day(settings: Settings, on: date | None = None, model: str = "champion") 
 
 def priced(settings: Settings, card_ids: Iterable[str]) -> Iterable[str]:
     """Return which of some cards have any price; all of them where no stored day tells."""
-    if (said := of_day(settings)) is None:
-        return card_ids
-    found = said.store.predictions(
-        said.day, card_ids=card_ids, columns=PREDICTION_KEY, basis=said.basis
-    )
-    return set(found["card_id"])
+    said = of_day(settings)
+    return said.cards(card_ids) if said else card_ids

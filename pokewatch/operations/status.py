@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from contextlib import suppress
 from datetime import date, timedelta
 from hashlib import sha256
@@ -15,6 +16,7 @@ import pyarrow.dataset as ds
 
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import registry, stored
+from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.files import atomic_write, json_bytes
 from pokewatch.models.panel import Panel
 from pokewatch.quality import completeness
@@ -50,7 +52,9 @@ def status(settings: Settings) -> dict[str, Any]:
         "champion": None,
     }
     if sizes:
-        first, last = map(pd.Timestamp, snapshot.days() or ())
+        begin = [ds.field("month") == snapshot.months()[0]]
+        first = pd.Timestamp(pc.min(snapshot.read(["date"], begin)["date"]).as_py())
+        last = pd.Timestamp(store.last_day(snapshot=snapshot))
         since = last.date() - timedelta(completeness.LOOK_BACK - 1)
         recent = snapshot.read(["card_id", "date"], date_range(since, None))
         alive = pc.count_distinct(recent["card_id"]).as_py()
@@ -61,7 +65,7 @@ def status(settings: Settings) -> dict[str, Any]:
         if silent is not None:
             covered = completeness.of_day(store, silent, settings.coverage_floor)
         out |= {
-            "cards": said.cards() if said else count_cards(snapshot),
+            "cards": len(said.cards()) if said else count_cards(snapshot),
             "first_date": f"{first:%Y-%m-%d}",
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
@@ -70,8 +74,18 @@ def status(settings: Settings) -> dict[str, Any]:
             "repeated_days": repeated_days(settings, snapshot),
         }
     # A champion that speaks here and now need not be loaded to know that it can.
-    if said or registry.champion(settings):
-        out["champion"] = registry.about_champion(settings, SIGNAL_HORIZON)
+    if said and said.model != "naive":
+        champion: TrainedModel | None = registry.load(settings, "champion", bare=True)
+    else:
+        champion = registry.champion(settings)
+    if champion is not None:
+        row = champion.score(SIGNAL_HORIZON)
+        out["champion"] = {
+            "name": champion.name,
+            "as_of": champion.as_of,
+            "data_version": champion.data_version,
+            **{name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")},
+        }
     return out
 
 
@@ -89,12 +103,14 @@ def repeated_days(settings: Settings, snapshot: Snapshot) -> list[str]:
     What was found in a month is kept in the data home, for as long as its files and those of the
     month before are the same; files never change.
     """
-    path, files = settings.home / KEPT, snapshot.files()
+    path, files = settings.home / KEPT, defaultdict(list)
     kept, found = {}, {}
+    for one in snapshot.facts():
+        files[one["partition.month"]].append(one["path"])
     with suppress(OSError, ValueError):
         kept = json.loads(path.read_text(encoding="utf-8"))
     for before, month in pairwise(["", *sorted(files)]):
-        names = sorted([*files.get(before, ()), *files[month]])
+        names = sorted(files[month] + files.get(before, []))
         mark = sha256(" ".join(names).encode()).hexdigest()
         found[mark] = kept.get(mark) if isinstance(kept, dict) else None
         if found[mark] is None:

@@ -24,6 +24,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as fs
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pokewatch import schema
 from pokewatch.errors import StoreError, UsageError
@@ -126,23 +127,6 @@ class Snapshot:
         if self.handle is None:
             return []
         return pa.table(self.handle.get_add_actions(flatten=True)).to_pylist()
-
-    def days(self) -> tuple[date, date] | None:
-        """Return the first and the last day of a table that is kept by month, None without any."""
-        names, files = ("min.date", "max.date"), self.facts()
-        days: list[Any] = [one.get(name) for one in files for name in names]
-        if None in days:  # a file without statistics
-            days = [
-                day for one in self.by_month(["date"]) for day in pc.unique(one["date"]).to_pylist()
-            ]
-        return (min(days), max(days)) if days else None
-
-    def files(self) -> dict[str, list[str]]:
-        """Return the names of the files of each month; a name always means the same rows."""
-        found: dict[str, list[str]] = {}
-        for one in self.facts():
-            found.setdefault(one["partition.month"], []).append(one["path"])
-        return found
 
     def by_month(self, columns: list[str], until: date | None = None) -> Iterator[pa.Table]:
         """Yield prices month after month, in the order of the files, ``card_id`` as codes.
@@ -351,8 +335,6 @@ class Store:
         Only the newest month that has one is read. snapshot: of the prices; default: the newest.
         """
         pinned = snapshot or self.snapshot("prices")
-        if until is None and not where and (days := pinned.days()):
-            return days[1]
         for month in reversed(pinned.months()):
             narrow = [ds.field("month") == month, *date_range(None, until), *where]
             if (day := pc.max(pinned.read(["date"], narrow)["date"]).as_py()) is not None:
@@ -525,13 +507,6 @@ class Store:
 
     def retry(self, attempt: Callable[[], T], tries: int = 12) -> T:
         """Run ``attempt`` anew while another writer was faster; StoreError after ``tries``."""
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_random_exponential,
-        )
-
         retrying = Retrying(
             retry=retry_if_exception_type(ConflictError),
             wait=wait_random_exponential(multiplier=0.05, max=2),

@@ -71,7 +71,7 @@ def no_model(monkeypatch):
     """Return what ends every attempt to compute, once it is called."""
 
     def refuse() -> None:
-        monkeypatch.setattr(predicting, "compute", lambda *_: pytest.fail("it was computed"))
+        monkeypatch.setattr(predicting, "predict_panel", lambda *_: pytest.fail("it was computed"))
 
     return refuse
 
@@ -80,7 +80,7 @@ def no_model(monkeypatch):
 @pytest.mark.parametrize("cards", [None, [CARD], ["late:Normal", CARD]])
 @pytest.mark.parametrize("horizons", [None, [7], [7, 1, 7]])
 def test_what_is_stored_is_what_the_model_says(home, no_model, caplog, on, cards, horizons):
-    expected = predicting.compute(home, cards, on, horizons)
+    expected = predicting.predict(home, cards, on, horizons, fresh=True)
     told = caplog.messages[:]
     caplog.clear()
     if horizons is None or registry.champion_name(home):
@@ -101,9 +101,9 @@ def test_signals_are_those_of_the_model(home, no_model, monkeypatch):
 @pytest.mark.parametrize("card", ["nobody", "none:Normal"])
 def test_a_card_without_an_answer_is_the_same_error(home, card):
     said = []
-    for ask in (predicting.compute, predicting.predict):
+    for fresh in (True, False):
         with pytest.raises(UsageError) as error:
-            ask(home, [CARD, card])
+            predicting.predict(home, [CARD, card], fresh=fresh)
         said.append(str(error.value))
     assert said[0] == said[1]
 
@@ -135,10 +135,14 @@ def test_nothing_stale_answers(home, change):
         change(home)
     changed = home if change else home.model_copy(update={"good_move": 0.08, "stale_days": 1})
     assert stored.of_day(changed) is None
-    pd.testing.assert_frame_equal(predicting.predict(changed), predicting.compute(changed))
+    pd.testing.assert_frame_equal(
+        predicting.predict(changed), predicting.predict(changed, fresh=True)
+    )
     predicting.predict_all(changed)
     assert stored.of_day(changed)
-    pd.testing.assert_frame_equal(predicting.predict(changed), predicting.compute(changed))
+    pd.testing.assert_frame_equal(
+        predicting.predict(changed), predicting.predict(changed, fresh=True)
+    )
 
 
 def test_another_model_or_a_lost_one_is_asked_itself(home):
