@@ -65,7 +65,7 @@ _observation = [
 ]
 
 # Columns that earlier versions did not have: a table or file without them reads as null.
-ADDED = frozenset({"accepted_at", "made_at", *CHANCES})
+ADDED = frozenset({"accepted_at", "made_at", "basis", *CHANCES})
 # When a price became known, see ``on_time``.
 _accepted = ("accepted_at", _utc)
 
@@ -115,6 +115,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("data_version", pa.int64()),
         ("made_at", _utc),
         *((name, pa.float64()) for name in CHANCES),
+        ("basis", pa.string()),  # a hash of all that they come from, see ``evaluation.stored``
     ]
 )
 

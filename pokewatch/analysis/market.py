@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 
 from pokewatch.cards.catalog import Catalog, similar
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import stored
 from pokewatch.evaluation.predictions import predict
 from pokewatch.models.panel import Panel, open_panel, price_sources
 from pokewatch.quality import rules
@@ -540,8 +541,8 @@ def list_cards(settings: Settings, text: str | None = None) -> pd.DataFrame:
     store = Store.from_settings(settings)
     known = store.cards()
     found = Catalog(known).search(text) if text else known
-    prices = store.prices(["card_id", "date", "market_price"], card_ids=found["card_id"])
-    last = prices.groupby("card_id").tail(1)
+    prices, priced = store.snapshot("prices"), partial(stored.priced, settings)
+    last = store.recent_prices(prices, found["card_id"], priced=priced).groupby("card_id").tail(1)
     last = last.rename(columns={"market_price": "last_price", "date": "last_date"})
     columns = ["card_id", "aliases", "name", "set_name", "printing", "last_price", "last_date"]
     return found.merge(last, on="card_id", how="left")[columns]

@@ -67,6 +67,8 @@ def plain(text: str) -> str:
 
 def unaccented(text: str) -> str:
     """Return a text without case and accents."""
+    if text.isascii():
+        return text.lower()
     parts = unicodedata.normalize("NFKD", text)
     return unicodedata.normalize("NFC", re.sub(r"[\u0300-\u036f]", "", parts)).casefold()
 

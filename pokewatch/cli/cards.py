@@ -35,7 +35,9 @@ def cards(
 ) -> None:
     """List or search cards: id, aliases, name, set, printing, last price."""
     from pokewatch.analysis.market import list_cards
-    from pokewatch.cards.import_names import add_names, remove_alias
+
+    if names is not None or remove is not None:
+        from pokewatch.cards.import_names import add_names, remove_alias
 
     words = text or []
     if remove is not None:

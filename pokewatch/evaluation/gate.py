@@ -12,9 +12,9 @@ from pokewatch.evaluation.backtest import FIRST
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.formatting import percent
 from pokewatch.models.panel import Panel
-from pokewatch.schema import MODEL
+from pokewatch.schema import MODEL, SIGNAL_HORIZON
 
-GATE_HORIZON = 7
+GATE_HORIZON = SIGNAL_HORIZON
 MIN_WINDOWS = 20  # windows of ``GATE_HORIZON`` days that do not overlap, for a proof by dates alone
 MIN_SETS = 20  # of equal weight, for a proof by sets in a market younger than that
 RECENT = 90  # days on which champion and challenger are compared, and the live record judged

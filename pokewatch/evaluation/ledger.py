@@ -7,14 +7,13 @@ import logging
 import os
 import time
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pokewatch import models, rounding
 from pokewatch.errors import PokewatchError
+from pokewatch.evaluation import registry
 from pokewatch.files import atomic_write
 from pokewatch.models import fair_value
 from pokewatch.models.panel import MATRICES, Panel
@@ -27,19 +26,7 @@ UNUSED = 60 * 24 * 3600.0  # seconds after which an entry that nothing read is r
 DESCRIBED = ["name", "set_name", "product_kind", "release_date"]  # what features read of a card
 
 
-def _recipe() -> str:
-    """Return a hash of the code and the packages that forecasts come from."""
-    found = hashlib.sha256()
-    folder = Path(str(models.__file__)).parent
-    others = [Path(rounding.__file__), Path(__file__).with_name("backtest.py")]
-    for path in [*sorted(folder.glob("*.py")), *others]:
-        found.update(path.read_bytes())
-    for package in ("numpy", "scipy", "scikit-learn", "pandas"):
-        found.update(f"{package} {version(package)}".encode())
-    return found.hexdigest()
-
-
-RECIPE = _recipe()  # of the code that runs, whatever is installed meanwhile
+RECIPE = registry.recipe("backtest.py")
 
 
 def known_by(panel: Panel) -> list[str]:

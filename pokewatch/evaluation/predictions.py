@@ -11,10 +11,9 @@ import pandas as pd
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import UsageError
-from pokewatch.evaluation import registry, track_record
+from pokewatch.evaluation import registry, stored
 from pokewatch.evaluation.registry import TrainedModel
-from pokewatch.models import prior, reasons, signals
-from pokewatch.models.fair_value import FairValueModel
+from pokewatch.evaluation.stored import LOOK_BACK
 from pokewatch.models.panel import Panel, open_panel
 from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.settings import Settings
@@ -22,8 +21,6 @@ from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 
 log = logging.getLogger(__name__)
-
-LOOK_BACK = 14  # days; a call that was given earlier is kept no longer
 
 
 def predict(
@@ -33,16 +30,35 @@ def predict(
     horizons: Sequence[int] | None = None,
     model: str = "champion",
     data_version: int | None = None,
+    fresh: bool = False,
+    calls: bool = False,
 ) -> pd.DataFrame:
     """Return fair value, interval and signal, columns ``PREDICTION_COLUMNS``.
 
     cards: ids or aliases (default: every card with a price). Without a champion the forecast is
-    naive with intervals, or of some cards the prior's, and its ``model`` says so.
+    naive with intervals, or of some cards the prior's, and its ``model`` says so. What the night
+    stored answers where the model would say the same. fresh: ask the model all the same; calls:
+    only signals matter.
     """
+    said = None if fresh or data_version is not None else stored.of_day(settings, on, model)
+    if said is not None:
+        wanted = None if cards is None else resolve(settings, cards)
+        if (found := said.rows(horizons, wanted, calls)) is not None:
+            if said.model == "naive":
+                _tell_naive(said.day)
+            return found
     panel, version = open_panel(settings, on, data_version)
     wanted = None if cards is None else resolve(settings, cards)
     trained = model_for(settings, model, panel.dates[-1])
     return predict_panel(settings, panel, version, trained, horizons, wanted)
+
+
+def _tell_naive(day: date, by_prior: int = 0) -> None:
+    log.warning(
+        "no model that beats no change was known on %s: fair values are naive%s, every signal HOLD",
+        f"{day:%Y-%m-%d}",
+        f", those of {by_prior} cards the prior's" if by_prior else "",
+    )
 
 
 def predict_panel(
@@ -54,6 +70,9 @@ def predict_panel(
     card_ids: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return predictions for the last day of a panel, as ``predict`` does; None: naive."""
+    from pokewatch.models import prior, reasons, signals
+    from pokewatch.models.fair_value import FairValueModel
+
     if trained is None:
         fitted = FairValueModel(horizons or HORIZONS, settings.seed, learn=False).fit(panel)
         name, rules = "naive", {}
@@ -72,12 +91,7 @@ def predict_panel(
     if trained is None:
         speaks = prior_names(settings, panel)
         forecast = prior.apply(forecast, panel, speaks, fitted.intervals)
-        log.warning(
-            "no model that beats no change was known on %s: fair values are naive%s, every signal "
-            "HOLD",
-            f"{panel.dates[-1]:%Y-%m-%d}",
-            f", those of {(speaks != '').sum()} cards the prior's" if (speaks != "").any() else "",
-        )
+        _tell_naive(panel.dates[-1], (speaks != "").sum())
     if card_ids is not None:
         unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
@@ -96,6 +110,9 @@ def prior_names(settings: Settings, panel: Panel) -> np.ndarray:
     Nowhere where it is switched off, on prices that are simulated or in another currency, nor of a
     kind of which its own published forecasts lost to "no change".
     """
+    from pokewatch.evaluation import track_record
+    from pokewatch.models import prior
+
     names = prior.names(panel)
     foreign = ecb.stored_currency(settings) != "USD"
     store = Store.from_settings(settings)
@@ -159,8 +176,14 @@ def predict_all(
     model: str = "champion",
 ) -> pd.DataFrame:
     """Predict every card and keep the predictions in the store."""
-    predictions = predict(settings, None, on, horizons, model)
-    Store.from_settings(settings).save_predictions(predictions)
+    store = Store.from_settings(settings)
+    day = on or store.last_day()
+    made_of = stored.basis(settings, day, model) if day and not horizons else None
+    kept = predictions = predict(settings, None, on, horizons, model, fresh=True)
+    if day and made_of and made_of == stored.basis(settings, day, model):
+        spoke = predictions["model"].eq(made_of[1]).all()  # else it could not be used
+        kept = predictions.assign(basis=made_of[0] if spoke else None)
+    store.save_predictions(kept)
     return predictions
 
 
@@ -171,7 +194,7 @@ def best_signals(
     model: str = "champion",
 ) -> pd.DataFrame:
     """Return a day's BUY and SELL, the largest expected moves first, with names."""
-    predictions = predict(settings, on=on, horizons=[horizon], model=model)
+    predictions = predict(settings, None, on, [horizon], model, calls=True)
     called = predictions[predictions["signal"] != "HOLD"]
     order = (called["fair_value"] / called["market_price"] - 1).abs().sort_values(ascending=False)
     names = Store.from_settings(settings).cards()[["card_id", "name", "set_name", "printing"]]

@@ -7,6 +7,7 @@ folder and is replaced in one step as well.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -16,19 +17,22 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pokewatch import models, rounding
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import atomic_write, json_bytes, write_error
-from pokewatch.models.fair_value import FairValueModel
-from pokewatch.models.signals import Rule, Rules
 from pokewatch.schema import MODEL
 from pokewatch.settings import PROJECT, Settings
+
+if TYPE_CHECKING:  # loading a model takes seconds of imports: who only asks for its name waits none
+    from pokewatch.models.fair_value import FairValueModel
+    from pokewatch.models.signals import Rules
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +89,24 @@ def code_version() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
+
+
+@cache  # of the code that runs, whatever is installed meanwhile
+def recipe(*files: str) -> str:
+    """Return a hash of the code and the packages that forecasts come from.
+
+    files: modules of this room that have a part in it.
+    """
+    from importlib.metadata import version
+
+    found = hashlib.sha256()
+    folder = Path(str(models.__file__)).parent
+    others = [Path(rounding.__file__), *(Path(__file__).with_name(name) for name in files)]
+    for path in [*sorted(folder.glob("*.py")), *others]:
+        found.update(path.read_bytes())
+    for package in ("numpy", "scipy", "scikit-learn", "pandas"):
+        found.update(f"{package} {version(package)}".encode())
+    return found.hexdigest()
 
 
 def save(settings: Settings, trained: TrainedModel, past: pd.DataFrame) -> Path:
@@ -179,13 +201,15 @@ def past_forecasts(settings: Settings, name: str) -> pd.DataFrame:
         ) from error
 
 
-def load(settings: Settings, name: str) -> TrainedModel:
-    """Read a trained model by name, ``champion`` included.
+def load(settings: Settings, name: str, bare: bool = False) -> TrainedModel:
+    """Read a trained model by name, ``champion`` included; bare: only what is known about it.
 
     Raises UsageError for an unknown one, PokewatchError for one whose files are damaged.
     """
+    from pokewatch.models.signals import Rule
+
     place = folder(settings, name)
-    model = _fitted(place, _marks(place))
+    model: Any = None if bare else _fitted(place, _marks(place))
     try:
         about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         rules = [Rule.from_dict(values) for values in about["rules"]]
@@ -204,6 +228,8 @@ def load(settings: Settings, name: str) -> TrainedModel:
 
 @lru_cache(maxsize=2)  # reading trees takes a second, and a night asks ten times
 def _fitted(place: Path, _: tuple[tuple[int, int], ...]) -> FairValueModel:
+    from pokewatch.models.fair_value import FairValueModel
+
     return FairValueModel.load(place)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
 
 from pokewatch import schema
 from pokewatch.models.intervals import spread
@@ -147,6 +146,8 @@ def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
     strictest is taken that still finds ``MIN_RECALL`` of the good moves, else the lowest. None
     reaching it, no call is ever made.
     """
+    from sklearn.linear_model import LogisticRegression
+
     rules: Rules = {}
     for horizon, group in forecasts.groupby("horizon"):
         expected = log(group["y_hat"].to_numpy() / group["price"].to_numpy())

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from pokewatch.schema import HISTORY, Wanted
-from pokewatch.store.tables import Snapshot, Store
+from pokewatch.store.tables import Snapshot, Store, date_range, to_frame
 
 COLUMNS = ["card_id", "date", "source"]  # of the observations that a day is measured by
 LOOK_BACK = 30  # days
@@ -128,7 +128,11 @@ def latest(
     if day is None:
         return None
     since = day - timedelta(LOOK_BACK)
-    return measure(store.read_prices(snapshot, COLUMNS, since=since, until=day), day, floor)
+    table = snapshot.read(COLUMNS, date_range(since, day))
+    for name in ("card_id", "source"):  # texts of a large market take seconds and gigabytes
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].dictionary_encode())
+    return measure(to_frame(table), day, floor)
 
 
 def lacking(found: Completeness, cards: pd.DataFrame) -> Wanted:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from pokewatch.quality.jumps import RECENT
 from pokewatch.rounding import log, on_grid
@@ -46,6 +45,8 @@ def shared_curves(
     event = events.groupby(["date", "market_price"], sort=False).ngroup().to_numpy()
     shared = np.bincount(event)[event] > 1
     shape = (len(card_ids), int(event.max()) + 1)
+    from scipy import sparse
+
     incidence = sparse.csr_matrix(
         (np.sqrt(events["weight"].to_numpy()[shared]), (card[shared], event[shared])), shape=shape
     )

@@ -12,7 +12,7 @@ from datetime import date
 from functools import cached_property, reduce
 from operator import and_
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -50,6 +50,8 @@ SMALL_FILE_BYTES = 16 * 2**20
 CHECKED = WriterProperties(compression="GZIP", compression_level=1)
 # Prices are packed by their dictionary: gzip gains a quarter and costs three times the reading.
 PACKED = WriterProperties(compression="GZIP", compression_level=0)
+# A night lies there by horizon and card: of one card a few small groups are read, not the night.
+IN_GROUPS = WriterProperties(compression="GZIP", compression_level=0, max_row_group_size=20_000)
 
 
 class ConflictError(Exception):
@@ -120,6 +122,12 @@ class Snapshot:
         files = pa.table(self.handle.get_add_actions(flatten=True))
         return sorted(pc.unique(files["partition.month"]).to_pylist())
 
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what the log says of each file, as the statistics of its columns."""
+        if self.handle is None:
+            return []
+        return pa.table(self.handle.get_add_actions(flatten=True)).to_pylist()
+
     def by_month(self, columns: list[str], until: date | None = None) -> Iterator[pa.Table]:
         """Yield prices month after month, in the order of the files, ``card_id`` as codes.
 
@@ -146,11 +154,10 @@ class Snapshot:
         conditions = list(where)
         dataset = self.dataset
         try:
-            for fragment in dataset.get_fragments():
+            wanted = reduce(and_, conditions) if conditions else None
+            for fragment in dataset.get_fragments(wanted):
                 check_columns(fragment, table_schema)
-            found = dataset.to_table(
-                columns=names, filter=reduce(and_, conditions) if conditions else None
-            )
+            found = dataset.to_table(columns=names, filter=wanted)
         except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
             raise self._unreadable(dataset, error) from error
         return found.cast(pa.schema([table_schema.field(name) for name in names]))
@@ -289,6 +296,34 @@ class Store:
             found["accepted_at"] = found["accepted_at"].fillna(earlier)
         return found[names]
 
+    def recent_prices(
+        self,
+        snapshot: Snapshot,
+        card_ids: Iterable[str],
+        since: date = date.max,
+        priced: Callable[[set[str]], Iterable[str]] = lambda ids: ids,
+    ) -> pd.DataFrame:
+        """Return all prices after a day, and of each card the last one up to it at least.
+
+        Columns card_id, date, market_price, sorted. Months of a pinned prices table are read from
+        the newest back, until every card has what it needs; priced: asked once for those of some
+        cards that have any price.
+        """
+        missing = set(card_ids)
+        columns = [*schema.KEY, "market_price"]
+        parts = [pa.schema([schema.PRICES_SCHEMA.field(name) for name in columns]).empty_table()]
+        for back, month in enumerate(reversed(snapshot.months())):
+            missing = set(priced(missing)) if missing and back == 2 else missing
+            if not missing:
+                break
+            among = ds.field("card_id").isin(pa.array(sorted(missing), pa.string()))
+            part = snapshot.read(columns, [ds.field("month") == month, among])
+            parts.append(part)
+            there = part.filter(pc.field("date") <= pa.scalar(since, pa.date32()))
+            missing -= set(pc.unique(there["card_id"]).to_pylist())
+        order = [(name, "ascending") for name in schema.KEY]
+        return to_frame(pa.concat_tables(parts).sort_by(order))
+
     def last_day(
         self,
         until: date | None = None,
@@ -309,6 +344,12 @@ class Store:
     def sources(self, snapshot: Snapshot, until: date | None = None) -> dict[str, int]:
         """Return how many prices of each source a pinned prices table holds, most first."""
         seen: Counter[str] = Counter()
+        files = [] if until else snapshot.facts()
+        if all(one.get("min.source") == one.get("max.source") is not None for one in files):
+            for one in files:  # of one source each: the log knows how many rows
+                seen[one["min.source"]] += one["num_records"]
+        if seen:
+            return dict(seen.most_common())
         for table in snapshot.by_month(["source"], until):
             counted = pc.value_counts(table["source"]).to_pylist()
             seen.update({row["values"]: row["counts"] for row in counted})
@@ -350,18 +391,21 @@ class Store:
         first: bool = False,
         columns: Iterable[str] = schema.PREDICTION_COLUMNS,
         in_time: bool = False,
+        basis: str | None = None,
     ) -> pd.DataFrame:
         """Return stored predictions, one a card, date and horizon.
 
         columns: of ``PREDICTION_COLUMNS``, with card_id, date and horizon. on: of one date only;
         since and until are inclusive; horizon: of one only (days); card_ids: of these cards only;
         first: of a date that was predicted again the first prediction, not the last;
-        in_time: only what was made at most ``NIGHT`` after its date began.
+        in_time: only what was made at most ``NIGHT`` after its date began; basis: only what came
+        from this.
         """
         begin, end = on or since, on or until
         where = [] if begin is None else [ds.field("date") >= pa.scalar(begin)]
         where += [] if end is None else [ds.field("date") <= pa.scalar(end)]
         where += [] if horizon is None else [ds.field("horizon") == horizon]
+        where += [] if basis is None else [ds.field("basis") == basis]
         if card_ids is not None:
             where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
         found = to_frame(self.snapshot("predictions").read([*columns, "made_at"], where))
@@ -369,6 +413,16 @@ class Store:
             limit = found["date"].dt.tz_localize("UTC") + NIGHT
             found = found[~(found["made_at"] > limit)].reset_index(drop=True)
         return one_each(found, first)
+
+    def count_predictions(self, since: date, until: date, basis: str | None = None) -> int:
+        """Return how many predictions of some days are stored, made again or not.
+
+        basis: only those that came from this.
+        """
+        pinned = self.snapshot("predictions")
+        where = (ds.field("date") >= pa.scalar(since)) & (ds.field("date") <= pa.scalar(until))
+        where = where if basis is None else where & (ds.field("basis") == basis)
+        return int(pinned.dataset.count_rows(filter=where)) if pinned.handle else 0
 
     def replace(
         self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
@@ -479,7 +533,7 @@ class Store:
         where = ds.field("date").isin(pa.array(days, pa.date32())) & ds.field("horizon").isin(
             pa.array(horizons, pa.int32())
         )
-        unknown = dict.fromkeys(set(schema.CHANCES) - set(predictions.columns))
+        unknown = dict.fromkeys({*schema.CHANCES, "basis"} - set(predictions.columns))
         made = predictions.assign(**unknown, made_at=now or pd.Timestamp.now(tz="UTC"))
         new = to_table(made, schema.PREDICTIONS_SCHEMA)
 
@@ -546,7 +600,7 @@ def one_each(predictions: pd.DataFrame, first: bool) -> pd.DataFrame:
 
 def writing(table: str) -> WriterProperties:
     """Return how the files of a table are written."""
-    return PACKED if table in ("prices", "predictions") else CHECKED
+    return {"prices": PACKED, "predictions": IN_GROUPS}.get(table, CHECKED)
 
 
 def local_folder(location: str) -> Path | None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.columns import UNGRADED
 from pokewatch.cards.spelling import plain
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import stored
 from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import FIRST_PRODUCT
@@ -344,16 +346,17 @@ def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.T
     for held in entries:
         with contextlib.suppress(UsageError):
             watched.add(catalog.resolve(held.card))
-    names = ["card_id", "date", "market_price"]
-    prices = store.prices(names, card_ids=sorted(watched))
-    if prices.empty:
+    snapshot, priced = store.snapshot("prices"), partial(stored.priced, settings)
+    last = store.last_day(snapshot=snapshot)
+    first = (last or FIRST_DAY) - datetime.timedelta(days=max(SPANS))
+    prices = store.recent_prices(snapshot, watched, first, priced)
+    if last is None or prices.empty:
         day = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         nothing = np.empty((1, 0))
         empty = (np.array([], dtype=object), *[nothing] * 5, pd.DataFrame())
         return holdings(entries, catalog, Panel(pd.DatetimeIndex([day]), *empty)), day
-    newest = prices["date"].max()
-    day = store.prices(["date"], since=newest.date())["date"].max()
-    return holdings(entries, catalog, Panel.from_prices(prices, until=day.date())), day
+    day = pd.Timestamp(last)
+    return holdings(entries, catalog, Panel.from_prices(prices, until=last)), day
 
 
 def totals(held: pd.DataFrame, day: pd.Timestamp) -> dict[str, Any]:
