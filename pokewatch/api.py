@@ -200,12 +200,13 @@ def track_record(horizon: int = 7) -> pd.DataFrame:
     """Return what nights really said and what came of it, by month, beside the walk-forward.
 
     A night's first forecasts count, as they were stored, where its model had seen nothing after it;
-    naive nights are left out. Columns kind (live, walk-forward: of the champion, or the model
-    trained last), month (YYYY-MM, or all), nights, n, rmae, rmae_low, rmae_high (95 %), coverage
-    and how BUY and SELL did, as in ``score``. Scored like the walk-forward.
+    naive nights are left out. Columns kind (live, prior: see ``models.prior``, walk-forward: of the
+    champion, or the model trained last), month (YYYY-MM, or all), nights, n, rmae, rmae_low,
+    rmae_high (95 %), coverage and how BUY and SELL did, as in ``score``. Scored like the
+    walk-forward.
 
     >>> import pokewatch as pw
-    >>> set(pw.track_record()["kind"]) <= {"live", "walk-forward"}
+    >>> set(pw.track_record()["kind"]) <= {"live", "prior", "walk-forward"}
     True
     """
     settings = get_settings()

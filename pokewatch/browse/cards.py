@@ -30,7 +30,8 @@ from pokewatch.charts import market as charts
 from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
 from pokewatch.formatting import days as days_of
-from pokewatch.schema import SIGNAL_HORIZON
+from pokewatch.formatting import percent
+from pokewatch.schema import CHANCES, SIGNAL_HORIZON
 
 HITS = 200  # cards listed of a search
 RANGES = {"1 month": 30, "3 months": 91, "6 months": 182, "1 year": 365, "All": 100_000}
@@ -72,6 +73,10 @@ def about(now: Current, card: Card) -> str:
     row = now.rows.loc[card.card_id]
     pairs.append((f"fair value in {days_of(SIGNAL_HORIZON)}", money(row["fair_value"])))
     pairs.append(("with 80 % chance between", f"{money(row['lower'])} – {money(row['upper'])}"))
+    good = percent(now.market.settings.good_move, 0)
+    for chance, verb in zip(CHANCES, ("rise", "fall"), strict=True):
+        if row[chance] == row[chance]:  # none where no past tells
+            pairs.append((f"chance to {verb} by {good} or more", percent(row[chance], 0)))
     moved = f"<p>{change(row['week'])} in 7 days, {change(row['month'])} in 30 days</p>"
     signal, reason = row["signal"], escape(row["reason"])
     why = {

@@ -524,7 +524,8 @@ class Store:
     def save_predictions(self, predictions: pd.DataFrame, now: pd.Timestamp | None = None) -> None:
         """Store predictions beside those that were made before for the same date and horizon.
 
-        What was once said stays; the same again adds nothing. now: when they were made.
+        What was once said stays; the same again adds nothing, and only its ``basis`` is written
+        anew. now: when they were made.
         """
         days = sorted(pd.to_datetime(predictions["date"]).dt.date.unique())
         horizons = [int(horizon) for horizon in predictions["horizon"].unique()]
@@ -541,10 +542,18 @@ class Store:
             snapshot = self.snapshot("predictions")
             old = snapshot.read(where=[where])
             if old.num_rows:
-                said = one_each(to_frame(old), first=False).set_index(PREDICTION_KEY).sort_index()
+                kept = to_frame(old)
+                said = one_each(kept.copy(), first=False).set_index(PREDICTION_KEY).sort_index()
                 again = to_frame(new).drop(columns="made_at").set_index(PREDICTION_KEY).sort_index()
-                if said.equals(again):
-                    return False
+                if said.drop(columns="basis").equals(again.drop(columns="basis")):
+                    if said.equals(again):
+                        return False
+                    last = kept.iloc[order_made(kept["made_at"])]
+                    last = last.drop_duplicates(PREDICTION_KEY, keep="last")[PREDICTION_KEY]
+                    stamps = again["basis"].reindex(pd.MultiIndex.from_frame(last))
+                    kept.loc[last.index, "basis"] = stamps.to_numpy()
+                    self.replace(snapshot, kept, predicate)
+                    return True
             self.replace(snapshot, pa.concat_tables([old, new]), predicate)
             return True
 
@@ -590,12 +599,16 @@ def one_each(predictions: pd.DataFrame, first: bool) -> pd.DataFrame:
     """Return the first or the last made of a card's predictions for a date and horizon."""
     made = predictions.pop("made_at")
     if predictions.duplicated(PREDICTION_KEY).any():
-        # Those without a time are of an earlier version: they were there before.
-        order = np.argsort(made.fillna(pd.Timestamp(0, tz="UTC")), kind="stable")
         keep = "first" if first else "last"
-        predictions = predictions.iloc[order].drop_duplicates(PREDICTION_KEY, keep=keep)
+        predictions = predictions.iloc[order_made(made)]
+        predictions = predictions.drop_duplicates(PREDICTION_KEY, keep=keep)
         predictions = predictions.sort_index(ignore_index=True)
     return predictions
+
+
+def order_made(made: pd.Series) -> np.ndarray:
+    """Return the order in which predictions were made; without a time: by an earlier version."""
+    return np.asarray(np.argsort(made.fillna(pd.Timestamp(0, tz="UTC")), kind="stable"))
 
 
 def writing(table: str) -> WriterProperties:

@@ -40,8 +40,8 @@ def test_tables_and_sentences(euros: Settings) -> None:
     assert "€800.00" in shown
     assert "$" not in shown
     assert "+10.0 %" in shown  # a share
-    said = narrative.equity(CURVE).data
-    assert "100 EUR put into every BUY" in said
+    said = narrative.equity(CURVE).data  # a curve of stored prices, not at one day's rate
+    assert "100 dollars put into every BUY" in said
 
 
 def test_without_a_currency_they_are_in_dollars(tmp_path: Path) -> None:

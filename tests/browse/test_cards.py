@@ -11,7 +11,7 @@ from evil_market import DAYS, EVIL
 from pokewatch.analysis import card_history
 from pokewatch.analysis.market import market
 from pokewatch.browse import current
-from pokewatch.browse.cards import cards
+from pokewatch.browse.cards import about, cards
 from pokewatch.browse.portfolio import portfolio
 from pokewatch.errors import UsageError
 from pokewatch.settings import Settings, get_settings, load_settings
@@ -67,6 +67,16 @@ def test_a_notebook_shows_figures_with_names_as_text(home):
     assert "Insurance list" in mine
     assert re.search(r"<th>total gain</th>", mine)
     assert "<td>$4.10</td>" in mine  # no percentage
+
+
+def test_a_card_shows_its_chances_where_they_are_known(home):
+    now = current.current()
+    card = market().card("77:Holofoil")
+    assert "chance to" not in about(now, card)
+    now.rows.loc[card.card_id, ["p_rise", "p_fall"]] = [0.314, 0.02]
+    shown = re.sub("<[^>]+>", " ", about(now, card))
+    assert re.search(r"chance to rise by 5 % or more\s+31 %", shown)
+    assert re.search(r"chance to fall by 5 % or more\s+2 %", shown)
 
 
 def test_a_page_says_what_it_cannot_open(home):

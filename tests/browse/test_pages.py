@@ -76,6 +76,7 @@ def type_into(window: Browser, label: str, text: str) -> None:
 def test_a_card_is_searched_chosen_and_told_to_the_cent(cards, served, monkeypatch):
     type_into(cards, "Search", "mew 77")
     cards.until("said().includes('Cards found: 2')")
+    cards.until("deep('select')[0].options.length == 3")
     listed = cards.js("[...deep('select')[0].options].map(one => one.text)")
     assert listed[1:] == [
         f"{EVIL} · <b>Evil</b> & Co · 77/199 · {printing}  [77:{printing}]".replace("  ", " ")

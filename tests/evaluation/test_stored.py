@@ -165,3 +165,22 @@ def test_some_horizons_alone_do_not_stand_for_all(home):
     promote(home, threshold=0.04)
     predicting.predict_all(home, horizons=[7])
     assert stored.of_day(home) is None
+
+
+def test_the_same_said_again_by_newer_code_doubles_nothing(made, tmp_path, monkeypatch):
+    shutil.copytree(made, tmp_path / "home")
+    config = load_settings(home=tmp_path / "home", tracking=False)
+    store = Store.from_settings(config)
+    columns = ["card_id", "date", "horizon", "fair_value", "made_at"]
+    before = store.snapshot("predictions").read(columns).to_pandas()
+    monkeypatch.setattr(registry, "recipe", lambda *_: "newer code")
+    assert stored.of_day(config) is None
+    predicting.predict_all(config)
+    after = store.snapshot("predictions").read(columns).to_pandas()
+    key = ["date", "card_id", "horizon"]
+    pd.testing.assert_frame_equal(
+        before.sort_values(key, ignore_index=True), after.sort_values(key, ignore_index=True)
+    )
+    assert stored.of_day(config) is not None
+    monkeypatch.undo()
+    assert stored.of_day(config) is None
