@@ -27,6 +27,7 @@ CARD_COLUMNS = [
     "release_date",
     "aliases",
 ]
+PRIOR = "prior-"  # begins the ``model`` of the prior's predictions
 CHANCES = ("p_rise", "p_fall")  # of a good move; null where no past tells
 PREDICTION_COLUMNS = [
     "card_id",

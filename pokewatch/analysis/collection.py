@@ -226,6 +226,6 @@ def complete_set(settings: Settings, name: str, horizon: int) -> pd.DataFrame:
 def _newest_predictions(store: Store, day: Any, card_ids: pd.Series) -> pd.DataFrame:
     """Return the predictions of the newest day that has some, up to a week before ``day``."""
     since = None if pd.isna(day) else (day - pd.Timedelta(days=7)).date()
-    columns = ["card_id", "date", "horizon", "market_price", "fair_value", "signal"]
+    columns = ["card_id", "date", "horizon", "market_price", "fair_value", "signal", "model"]
     stored = store.predictions(since=since, card_ids=card_ids, columns=columns)
     return stored[stored["date"] == stored["date"].max()]

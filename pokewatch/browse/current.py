@@ -16,7 +16,7 @@ from pokewatch.cards.catalog import Catalog
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.operations.status import mark
 from pokewatch.report import facts
-from pokewatch.schema import SIGNAL_HORIZON
+from pokewatch.schema import PRIOR, SIGNAL_HORIZON
 from pokewatch.settings import Settings, get_settings
 from pokewatch.sources import ecb
 
@@ -37,6 +37,8 @@ class Current:
         panel, version = self.market.panel, self.market.data_version
         self.trained = model_for(settings, "champion", panel.dates[-1])
         self.forecasts = predict_panel(settings, panel, version, self.trained)
+        by_prior = self.forecasts["model"].astype(str).str.startswith(PRIOR).any()
+        self.speaks = self.trained.name if self.trained else "naive" + ", and a prior" * by_prior
         self.catalog = Catalog(self.market.known)
         self.simulated = self.market.simulated
         self.money = ecb.display(settings)

@@ -375,9 +375,10 @@ class App:
         self.note.object = lines
 
     def _introduce(self) -> None:
-        where, model = self.now.market, self.now.trained.name if self.now.trained else "naive"
+        where = self.now.market
         said = f"{len(where.cards):,} cards, prices from {where.dates[0]:%Y-%m-%d} to "
-        said += f"{where.dates[-1]:%Y-%m-%d}, data version {where.data_version}, model {model}"
+        said += f"{where.dates[-1]:%Y-%m-%d}, data version {where.data_version}, "
+        said += f"model {self.now.speaks}"
         heading = f"<h1>{escape(PAGES[self.here])}</h1><p class='soft'>{escape(said)}</p>"
         self.told = trouble()
         late = "Newer data cannot be read; the server's log says why." if self.told else ""

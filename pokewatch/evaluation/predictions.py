@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.cards.catalog import Catalog
-from pokewatch.errors import UsageError
+from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import registry, stored
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.evaluation.stored import LOOK_BACK
 from pokewatch.models.panel import Panel, open_panel
-from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
+from pokewatch.schema import HORIZONS, PREDICTION_COLUMNS, PRIOR, SIGNAL_HORIZON
 from pokewatch.settings import Settings
 from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
@@ -90,8 +90,9 @@ def predict_panel(
     forecast = fitted.predict_days(panel, [today], horizons)
     if trained is None:
         speaks = prior_names(settings, panel)
-        forecast = prior.apply(forecast, panel, speaks, fitted.intervals)
-        _tell_naive(panel.dates[-1], (speaks != "").sum())
+        forecast = prior.apply(forecast, panel, speaks, fitted.intervals, settings.stale_days)
+        by_prior = forecast["model"].str.startswith(PRIOR)
+        _tell_naive(panel.dates[-1], forecast.loc[by_prior, "card_id"].nunique())
     if card_ids is not None:
         unpriced = sorted(set(card_ids) - set(forecast["card_id"]))
         if unpriced:
@@ -108,16 +109,23 @@ def prior_names(settings: Settings, panel: Panel) -> np.ndarray:
     """Return for which cards of a panel the prior speaks, as ``prior.names``.
 
     Nowhere where it is switched off, on prices that are simulated or in another currency, nor of a
-    kind of which its own published forecasts lost to "no change".
+    kind of which its own published forecasts lost to "no change". A prior that cannot be read is
+    silent, and that is told.
     """
     from pokewatch.evaluation import track_record
     from pokewatch.models import prior
 
-    names = prior.names(panel)
-    foreign = ecb.stored_currency(settings) != "USD"
-    store = Store.from_settings(settings)
-    if not settings.prior or not names.any() or foreign or store.snapshot("prices").simulated():
-        return np.full_like(names, "")
+    nobody = np.full(len(panel.card_ids), "", dtype=object)
+    if not settings.prior or ecb.stored_currency(settings) != "USD":
+        return nobody
+    try:
+        names = prior.names(panel)
+        if not names.any() or Store.from_settings(settings).snapshot("prices").simulated():
+            return nobody
+        prior.model()
+    except (PokewatchError, OSError, ValueError, KeyError) as error:
+        log.warning("the prior cannot be used: %s", error)
+        return nobody
     for name in sorted(set(names) - {""}):
         if reason := track_record.prior_lost(settings, panel, name):
             log.warning("%s is set aside: %s", name, reason)

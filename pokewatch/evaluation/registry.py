@@ -349,7 +349,8 @@ def last_trained(
     """
     known = []
     for name in names(settings):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # ``load`` says what is damaged
+        # ``load`` says what is damaged.
+        with suppress(PokewatchError, OSError, ValueError, KeyError, TypeError, AttributeError):
             about = json.loads((folder(settings, name) / ABOUT).read_text(encoding="utf-8"))
             seen = pd.Timestamp(about["as_of"])
             if (day is None or seen <= day) and (not proved or about["verdict"].get("proved")):

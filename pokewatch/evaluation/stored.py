@@ -20,6 +20,7 @@ from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
 LOOK_BACK = 14  # days; a call that was given earlier is kept no longer
+RECIPE = registry.recipe("predictions.py", "registry.py", "stored.py")
 INPUTS = ("prices", "cards", "quarantine")  # tables that a panel is made of
 TYPES = {"date": "datetime64[ns]", "horizon": "int64", "data_version": "int64"}
 # Settings of model and words.
@@ -33,7 +34,7 @@ def basis(settings: Settings, day: date, model: str = "champion") -> tuple[str, 
     loaded, tells who speaks: it has seen later days, or cannot be used.
     """
     store, name = Store.from_settings(settings), "naive"
-    found = hashlib.sha256(registry.recipe("predictions.py", "registry.py", "stored.py").encode())
+    found = hashlib.sha256(RECIPE.encode())
     about: list[object] = [day, sorted(settings.model_dump(include=TUNED_BY).items())]
     try:
         for table in INPUTS:
@@ -79,8 +80,11 @@ class Said:
         # Without a model the intervals of a horizon depend on which others are asked for.
         if self.model == "naive" and wanted not in ([], list(HORIZONS)) and not calls:
             return None
-        only = wanted[0] if len(wanted) == 1 else None
-        found = self.store.predictions(self.day, horizon=only, card_ids=card_ids, basis=self.basis)
+        only, asked = wanted[0] if len(wanted) == 1 else None, card_ids
+        try:
+            found = self.store.predictions(self.day, horizon=only, card_ids=asked, basis=self.basis)
+        except PokewatchError:
+            return None  # damaged: the model needs them not
         if wanted:
             found = found[found["horizon"].isin(wanted)]
         if found.empty or not set(found["horizon"]).issuperset(wanted):
@@ -89,12 +93,18 @@ class Said:
             return None
         return found.sort_values(["horizon", "card_id"], ignore_index=True).astype(TYPES)
 
-    def cards(self, among: Iterable[str] | None = None) -> set[str]:
-        """Return all cards that had a price by that day, or which of some had one."""
+    def cards(self, among: Iterable[str] | None = None) -> set[str] | None:
+        """Return all cards that had a price by that day, or which of some had one.
+
+        None where that cannot be read.
+        """
         where = [ds.field("date") == pa.scalar(self.day), ds.field("basis") == self.basis]
         if among is not None:
             where.append(ds.field("card_id").isin(pa.array(list(among), pa.string())))
-        table = self.store.snapshot("predictions").read(["card_id"], where)
+        try:
+            table = self.store.snapshot("predictions").read(["card_id"], where)
+        except PokewatchError:
+            return None
         return set(pc.unique(table["card_id"]).to_pylist())
 
 
@@ -106,11 +116,12 @@ def of_day(settings: Settings, on: date | None = None, model: str = "champion") 
             return None
         found = Said(store, day, *made_of)
         return found if store.count_predictions(day, day, found.basis) else None
-    except PokewatchError:
+    except (PokewatchError, OSError, ValueError):
         return None  # the long way says what is wrong
 
 
 def priced(settings: Settings, card_ids: Iterable[str]) -> Iterable[str]:
     """Return which of some cards have any price; all of them where no stored day tells."""
     said = of_day(settings)
-    return said.cards(card_ids) if said else card_ids
+    found = said.cards(card_ids) if said else None
+    return card_ids if found is None else found

@@ -11,8 +11,7 @@ import pandas as pd
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import backtest, metrics, registry
 from pokewatch.models.panel import Panel
-from pokewatch.models.prior import BEGINS
-from pokewatch.schema import CHANCES, SIGNAL_HORIZON, typed
+from pokewatch.schema import CHANCES, PRIOR, SIGNAL_HORIZON, typed
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -141,7 +140,7 @@ def read(settings: Settings, panel: Panel, horizon: int) -> pd.DataFrame:
     if scored:
         with suppress(PokewatchError):  # back-tests of old models are not kept
             tested = _at_horizon(registry.past_forecasts(settings, scored), horizon)
-    of_prior = live(settings, panel, horizon, prior=BEGINS)
+    of_prior = live(settings, panel, horizon, prior=PRIOR)
     return record(live(settings, panel, horizon), tested, settings, of_prior)
 
 

@@ -125,10 +125,10 @@ class ConformalIntervals:
         found = self.quantiles[nearest]
         group = _classes(found.edges, volatility, rows["fair_value"].to_numpy())
         unit = spread(volatility, horizon) if found.plain else unit_of(rows, horizon)
-        unit = unit * max(horizon / nearest, 1.0) ** self._growth()
+        unit = unit * max(horizon / nearest, 1.0) ** self._growth(found.plain)
         return np.array(found.low)[group] * unit, np.array(found.high)[group] * unit
 
-    def _growth(self) -> float:
+    def _growth(self, plain: bool) -> float:
         """Return the power of the horizon by which intervals widen beyond its square root.
 
         Prices that follow each other late (momentum, rare sales) spread faster than a random walk.
@@ -136,6 +136,7 @@ class ConformalIntervals:
         width = {
             horizon: float(np.mean(np.subtract(one.high, one.low)))
             for horizon, one in self.quantiles.items()
+            if one.plain == plain
         }
         known = [horizon for horizon, size in width.items() if size > 0]
         if len(known) < 2:

@@ -18,12 +18,13 @@ from pokewatch.models import features
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.intervals import ConformalIntervals
 from pokewatch.models.panel import Panel
+from pokewatch.models.signals import SHORT_HISTORY
+from pokewatch.schema import PRIOR
 
 FOLDER = Path(__file__).with_name("prior_model")
 DAYS = 115  # of prices; with more a model of one's own is as good
 HORIZONS = (1, 7, 14)  # days; at 30 it lost in one of four periods
 SALES = 30.0  # of a single card in 30 days, to be one that sells daily
-BEGINS = "prior-"  # of the ``model`` of its predictions
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +51,7 @@ def names(panel: Panel) -> np.ndarray:
     daily = np.nansum(panel.volume[-features.QUIET_DAYS :], axis=0) >= SALES
     found = np.select(
         [kind == "sealed", (kind == "single") & daily],
-        [f"{BEGINS}sealed", f"{BEGINS}popular"],
+        [f"{PRIOR}sealed", f"{PRIOR}popular"],
         default="",
     )
     speaks = len(panel.dates) <= DAYS and panel.dates[-1] > as_of()
@@ -58,18 +59,24 @@ def names(panel: Panel) -> np.ndarray:
 
 
 def apply(
-    forecast: pd.DataFrame, panel: Panel, names: np.ndarray, intervals: ConformalIntervals
+    forecast: pd.DataFrame,
+    panel: Panel,
+    names: np.ndarray,
+    intervals: ConformalIntervals,
+    stale_days: int,
 ) -> pd.DataFrame:
     """Return one day's naive forecasts with the prior's fair values where a card has its name.
 
-    forecast: columns as ``FairValueModel.predict``; ``model`` is added. Intervals are as wide as
-    "no change" would need them on this panel.
+    forecast: columns as ``FairValueModel.predict``; ``model`` is added. Of a card that is young, or
+    whose price is older than ``stale_days``, nothing is forecast. Intervals are as wide as "no
+    change" would need them on this panel.
     """
     key = ["card_id", "horizon"]
     who = forecast["card_id"].map(dict(zip(panel.card_ids, names, strict=True))).to_numpy()
     told = sorted(set(forecast["horizon"]) & set(HORIZONS))
     ids = panel.card_ids[names != ""]
-    here = (who != "") & forecast["horizon"].isin(told).to_numpy()
+    fit = (forecast["history_days"] >= SHORT_HISTORY) & (forecast["age"] <= stale_days)
+    here = (who != "") & (forecast["horizon"].isin(told) & fit).to_numpy()
     out = forecast.assign(model=np.where(here, who, "naive"))
     if here.any():
         rows = model().predict_days(panel, [len(panel.dates) - 1], told, ids)

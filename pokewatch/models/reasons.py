@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pokewatch.models import features, prior, signals
+from pokewatch.models import features, signals
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
 from pokewatch.rounding import log
-from pokewatch.schema import PREDICTION_COLUMNS
+from pokewatch.schema import PREDICTION_COLUMNS, PRIOR
 from pokewatch.settings import Settings
 
 THIN_UNCHANGED = 0.95
@@ -115,7 +115,7 @@ def _reasons(
     ahead = ("no change expected in " + days).where(
         gain.abs() < 0.05, gain.map("{:+.1f} %".format) + " expected in " + days
     )
-    by_prior = rows["model"].str.startswith(prior.BEGINS)
+    by_prior = rows["model"].str.startswith(PRIOR)
     ahead = ahead.where(~by_prior, ahead + " by the prior, which is not proved on your prices")
     text = _moved(facts["two_weeks"])
     called = rows["signal"] != "HOLD"

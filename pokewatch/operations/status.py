@@ -52,6 +52,7 @@ def status(settings: Settings) -> dict[str, Any]:
         "champion": None,
     }
     if sizes:
+        seen = said.cards() if said else None
         begin = [ds.field("month") == snapshot.months()[0]]
         first = pd.Timestamp(pc.min(snapshot.read(["date"], begin)["date"]).as_py())
         last = pd.Timestamp(store.last_day(snapshot=snapshot))
@@ -65,7 +66,7 @@ def status(settings: Settings) -> dict[str, Any]:
         if silent is not None:
             covered = completeness.of_day(store, silent, settings.coverage_floor)
         out |= {
-            "cards": len(said.cards()) if said else count_cards(snapshot),
+            "cards": count_cards(snapshot) if seen is None else len(seen),
             "first_date": f"{first:%Y-%m-%d}",
             "last_date": f"{last:%Y-%m-%d}",
             "days_old": int((today - last).days),
@@ -111,7 +112,7 @@ def repeated_days(settings: Settings, snapshot: Snapshot) -> list[str]:
         kept = json.loads(path.read_text(encoding="utf-8"))
     for before, month in pairwise(["", *sorted(files)]):
         names = sorted(files[month] + files.get(before, []))
-        mark = sha256(" ".join(names).encode()).hexdigest()
+        mark = sha256(" ".join([stored.RECIPE, *names]).encode()).hexdigest()
         found[mark] = kept.get(mark) if isinstance(kept, dict) else None
         if found[mark] is None:
             first = date.fromisoformat(f"{month}-01")

@@ -19,10 +19,9 @@ from pokewatch.evaluation.gate import RECENT
 from pokewatch.evaluation.predictions import model_for, predict_panel
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.formatting import Money
-from pokewatch.models import prior
 from pokewatch.models.panel import Panel, read_panel
 from pokewatch.quality.completeness import Completeness, latest
-from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
+from pokewatch.schema import PRIOR, SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
@@ -94,7 +93,7 @@ class Night:
     @property
     def prior(self) -> int:
         """How many cards the prior speaks of."""
-        return int(self.calls["model"].str.startswith(prior.BEGINS).sum())
+        return int(self.calls["model"].str.startswith(PRIOR).sum())
 
     def history(self, card_id: str, days: int = 90) -> pd.Series:
         """Return a card's last prices in USD, index of dates."""

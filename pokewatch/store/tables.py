@@ -546,8 +546,8 @@ class Store:
                 said = one_each(kept.copy(), first=False).set_index(PREDICTION_KEY).sort_index()
                 again = to_frame(new).drop(columns="made_at").set_index(PREDICTION_KEY).sort_index()
                 if said.drop(columns="basis").equals(again.drop(columns="basis")):
-                    if said.equals(again):
-                        return False
+                    if said.equals(again) or again["basis"].isna().all():
+                        return False  # what was said of some horizons only bears no stamp
                     last = kept.iloc[order_made(kept["made_at"])]
                     last = last.drop_duplicates(PREDICTION_KEY, keep="last")[PREDICTION_KEY]
                     stamps = again["basis"].reindex(pd.MultiIndex.from_frame(last))

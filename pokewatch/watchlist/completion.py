@@ -9,6 +9,7 @@ from pokewatch.cards.catalog import listed
 from pokewatch.cards.matching import set_names
 from pokewatch.cards.spelling import normal_set, plain, set_of
 from pokewatch.errors import UsageError
+from pokewatch.schema import PRIOR
 from pokewatch.watchlist.lots import total
 
 MOVE = 0.01  # a smaller expected change says nothing
@@ -61,7 +62,8 @@ def completion(
     table["have"] = table["card_id"].map(have).fillna(0).astype("int64")
     table["price"] = table["card_id"].map(last).astype("float64")
     calls = predictions.set_index("card_id")
-    expected = calls["fair_value"] / calls["market_price"] - 1
+    proved = calls[~calls["model"].astype(str).str.startswith(PRIOR)]  # no advice by a prior
+    expected = proved["fair_value"] / proved["market_price"] - 1
     table["expected"] = table["card_id"].map(expected).astype("float64")
     advice = pd.cut(
         table["expected"],

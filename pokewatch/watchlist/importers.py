@@ -289,7 +289,9 @@ class _Reader:
             raise UsageError("no amount")
         card, on = fields["card"], day(row["date"], self.orders["date"])
         if kind in BUYS:
-            fees = amounts.get("sale_fees", amounts.get("buy_fees"))
+            fees = amounts.get("buy_fees") or amounts.get("sale_fees")
+            if fees and amounts.get("sale_fees", fees) not in (0, fees):
+                raise UsageError(f"fees {row['buy_fees']} and {row['sale_fees']}: one is meant")
             fields |= {"cost": amounts["price"], "bought": on, "buy_fees": fees}
         else:
             fields |= {"sold": fields.pop("card"), "date": on, **amounts}
@@ -329,6 +331,9 @@ class _Reader:
 
     def _card(self, row: dict[str, str], printing: str) -> str:
         # A column of first editions that says no tells an unlimited card from one.
+        first = row.get("first_edition", "")
+        if plain(first) not in YES | NO | {""}:
+            raise UsageError(f"first edition {first!r} is neither yes nor no")
         if "first_edition" in row and "1st Edition" not in printing:
             with suppress(UsageError):
                 return self.find(row | {"printing": f"Unlimited {printing}".strip()})

@@ -116,3 +116,25 @@ def test_it_goes_on_where_its_forecasts_were_better(tmp_path):
     config = filled(tmp_path, rows())
     published(config, open_panel(config)[0], gain=0.5)
     assert set(predicting.predict(config)["model"]) == {"naive", "prior-sealed", "prior-popular"}
+
+
+def test_young_and_stale_prices_are_no_forecasts_of_the_prior(tmp_path):
+    late = rows()
+    last = late["date"].max()
+    gone = (late["card_id"] == CARDS[0]) & (late["date"] > last - pd.Timedelta(days=5))
+    new = (late["card_id"] == CARDS[1]) & (late["date"] < last - pd.Timedelta(days=3))
+    found = predicting.predict(filled(tmp_path, late[~gone & ~new])).set_index("card_id")
+    assert set(found.loc[CARDS[0], "model"]) == set(found.loc[CARDS[1], "model"]) == {"naive"}
+    assert (found.loc[CARDS[0], "fair_value"] == found.loc[CARDS[0], "market_price"]).all()
+    assert set(found.loc[CARDS[2], "model"]) == {"naive", "prior-sealed"}
+
+
+def test_a_prior_that_cannot_be_read_costs_nobody_the_night(config, tmp_path, monkeypatch, caplog):
+    for cached in (prior.model, prior.as_of):
+        cached.cache_clear()
+        monkeypatch.setattr(prior, "FOLDER", tmp_path)
+    assert set(predicting.predict(config)["model"]) == {"naive"}
+    assert "the prior cannot be used" in caplog.text
+    monkeypatch.undo()
+    for cached in (prior.model, prior.as_of):
+        cached.cache_clear()

@@ -173,7 +173,7 @@ def test_the_same_said_again_by_newer_code_doubles_nothing(made, tmp_path, monke
     store = Store.from_settings(config)
     columns = ["card_id", "date", "horizon", "fair_value", "made_at"]
     before = store.snapshot("predictions").read(columns).to_pandas()
-    monkeypatch.setattr(registry, "recipe", lambda *_: "newer code")
+    monkeypatch.setattr(stored, "RECIPE", "newer code")
     assert stored.of_day(config) is None
     predicting.predict_all(config)
     after = store.snapshot("predictions").read(columns).to_pandas()
@@ -184,3 +184,16 @@ def test_the_same_said_again_by_newer_code_doubles_nothing(made, tmp_path, monke
     assert stored.of_day(config) is not None
     monkeypatch.undo()
     assert stored.of_day(config) is None
+
+
+def test_some_horizons_said_again_take_nothing_from_the_others(home):
+    before = predicting.predict(home)
+    predicting.predict_all(home, horizons=[7])
+    pd.testing.assert_frame_equal(predicting.predict(home), before)
+
+
+def test_damaged_predictions_are_asked_of_the_model(home):
+    before = predicting.predict(home, [CARD])
+    for file in (home.home / "predictions").glob("**/*.parquet"):
+        file.write_bytes(file.read_bytes()[:-20])
+    pd.testing.assert_frame_equal(predicting.predict(home, [CARD]), before)

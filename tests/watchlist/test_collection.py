@@ -323,3 +323,15 @@ def test_a_lot_is_removed_by_its_name(cli, path: Path) -> None:
     assert (code, out) == (0, "watchlist.yaml: removed 1 x 502 (near mint, lot 2025-01-01@5.00)\n")
     assert cli("remove", "502", "--lot", "opening@6.00")[0] == 0
     assert [f"{one.bought}" for one in entries.load(path)] == ["2025-01-02"]
+
+
+def test_a_prior_gives_no_advice() -> None:
+    cards = pd.DataFrame({"card_id": ["1:Normal", "2:Normal"], "product_kind": "single"})
+    cards = cards.reindex(columns=CARD_COLUMNS)
+    said = forecasts(7, **{"1:Normal": 0.2, "2:Normal": 0.2})
+    said["model"] = ["prior-popular", "fair-value-2025-01-03-v1"]
+    nothing = pd.Series(dtype="int64")
+    last = pd.Series(10.0, index=cards["card_id"])
+    table = completion.completion(cards, nothing, last, said).set_index("card_id")
+    assert table["advice"].tolist() == [None, "buy now"]
+    assert pd.isna(table.loc["1:Normal", "expected"])

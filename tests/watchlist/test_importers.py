@@ -289,3 +289,18 @@ def test_a_log_in_dollars_is_no_log_in_euros(load):
     found = load(LOG.format("$2.50", "sell").replace("20,", "$20,"), sales=True, stored="EUR")
     assert found.entries == []
     assert "'$20': amounts are in EUR" in found.problems[0][1]
+
+
+def test_the_fee_of_a_buy_is_the_one_that_was_paid(load):
+    log = "Name,date,price,fees,buy fees,type\nCharizard,2025-01-13,20,{},{},buy\n"
+    for both in (("0.00", "3.50"), ("3.50", "0"), ("3.50", "3.50"), ("", "3.50")):
+        assert load(log.format(*both), sales=True).entries[0].buy_fees == 3.5
+    found = load(log.format("1.00", "3.50"), sales=True)
+    assert found.entries == []
+    assert "fees 3.50 and 1.00: one is meant" in found.problems[0][1]
+
+
+def test_a_first_edition_that_is_neither_yes_nor_no_is_no_unlimited(load):
+    found = load("Name,First Edition\nCharizard,maybe\n")
+    assert found.entries == []
+    assert "first edition 'maybe' is neither yes nor no" in found.problems[0][1]
