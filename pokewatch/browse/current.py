@@ -38,7 +38,8 @@ class Current:
         self.trained = model_for(settings, "champion", panel.dates[-1])
         self.forecasts = predict_panel(settings, panel, version, self.trained)
         by_prior = self.forecasts["model"].astype(str).str.startswith(PRIOR).any()
-        self.speaks = self.trained.name if self.trained else "naive" + ", and a prior" * by_prior
+        naive = "naive, and a prior" if by_prior else "naive"
+        self.speaks = self.trained.name if self.trained else naive
         self.catalog = Catalog(self.market.known)
         self.simulated = self.market.simulated
         self.money = ecb.display(settings)
