@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         description="where you could sell: share of the price, USD an order, USD of sending it",
     )
     prior: bool = Field(
-        True, description="forecast sealed products by the prior until a model is proved"
+        True, description="use the prior for sealed products and cards that sell daily"
     )
     good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")

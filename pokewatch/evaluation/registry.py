@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cache, lru_cache
@@ -349,12 +348,13 @@ def last_trained(
     """
     known = []
     for name in names(settings):
-        # ``load`` says what is damaged.
-        with suppress(PokewatchError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        try:
             about = json.loads((folder(settings, name) / ABOUT).read_text(encoding="utf-8"))
             seen = pd.Timestamp(about["as_of"])
             if (day is None or seen <= day) and (not proved or about["verdict"].get("proved")):
                 known.append((seen, int(about["data_version"]), name))
+        except (PokewatchError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("left out: model '%s' is damaged (%r)", name, error)
     for *_, name in sorted(known, reverse=True):
         try:
             trained = load(settings, name)

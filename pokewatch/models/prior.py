@@ -2,7 +2,8 @@
 
 It was fitted on the daily prices of sealed products (``scripts/make_prior.py``); its files hold
 trees and coefficients, no prices. Of sealed products and single cards that sell daily it forecast
-later and other prices better than "no change"; of singles at large it did not.
+later and other prices mostly better than "no change" (docs/scoring.md); of singles at large it did
+not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pokewatch.schema import PRIOR
 
 FOLDER = Path(__file__).with_name("prior_model")
 DAYS = 115  # of prices; with more a model of one's own is as good
-HORIZONS = (1, 7, 14)  # days; at 30 it lost in one of four periods
+HORIZONS = (1, 7, 14)  # days; at 30 it lost in one of three periods
 SALES = 30.0  # of a single card in 30 days, to be one that sells daily
 
 

@@ -278,3 +278,12 @@ def test_unknown_and_damaged_models_are_named(config, trained):
     with pytest.raises(PokewatchError, match="is damaged"):
         registry.load(config, trained.name)
     about.write_text(whole)
+
+
+def test_a_model_whose_description_is_damaged_is_left_out_aloud(config, trained, tmp_path, caplog):
+    other = load_settings(home=tmp_path / "home", tracking=False)
+    shutil.copytree(config.home, other.home)
+    for path in other.models_dir.glob("*/about.json"):
+        path.write_text("[]")
+    assert registry.last_trained(other) is None
+    assert f"left out: model '{trained.name}' is damaged" in caplog.text
