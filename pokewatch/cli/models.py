@@ -106,7 +106,9 @@ def score_tables(scores: pd.DataFrame) -> list[Any]:
     """Return the score table's main columns as one table or two, for people."""
     if scores.empty:
         return ["nothing could be scored: the history is too short"]
-    first = "horizon model n rmae rmae_low rmae_high mape mdape rank_ic hit_rate coverage width"
+    first = (
+        "horizon model n rmae rmae_low rmae_high mape mdape crps rank_ic hit_rate coverage width"
+    )
     second = "buy_calls buy_precision buy_lift buy_timing_gain sell_calls sell_precision sell_lift"
     second += " sell_timing_gain"
     tables = [scores.filter(first.split())]
@@ -147,6 +149,7 @@ def backtest(
         jobs=jobs,
         progress=progress,
         ledger=True,
+        distribution=True,
     )
     scores = tested.scores(settings())
     if output is not None:

@@ -19,7 +19,7 @@ from pokewatch.models import features, signals
 from pokewatch.models.baseline import rolling_mean
 from pokewatch.models.fair_value import (
     AHEAD,
-    SMALL_ROWS,
+    FEWEST_ROWS,
     VOLATILITY,
     Cases,
     FairValueModel,
@@ -27,14 +27,13 @@ from pokewatch.models.fair_value import (
     forecast_frame,
     inputs,
 )
-from pokewatch.models.intervals import ConformalIntervals
+from pokewatch.models.intervals import COVERAGE, ConformalIntervals
 from pokewatch.models.panel import Panel, outcome_age
 from pokewatch.schema import CHANCES, HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
 
-STEP = 14  # days between two fits
-STEPS = (1, 2, 4, 7, STEP, 2 * STEP)
-SMALL_MARKET = 500  # cards; up to them fits of full size are made half as often
+STEPS = (1, 2, 4, 7, 14, 28)  # days between two fits
+SMALL_STEP = 14  # at most, in a small market: there each month adds much, and fits cost little
 FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
 EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
@@ -59,7 +58,7 @@ FORECASTS: dict[str, str] = {
     **{"card_id": "object", "date": "datetime64[us]", "horizon": "int64"},
     **{"origin": "datetime64[us]", "model": "object", "signal": "object", "strength": "float64"},
     **{"candidate": "object", "candidate_strength": "float64"},
-    **dict.fromkeys(CHANCES, "float64"),
+    **dict.fromkeys([*CHANCES, *metrics.DISTRIBUTION], "float64"),
 }
 SCORE_TABLE = {
     **{"horizon": "int64", "model": "object"},
@@ -79,7 +78,7 @@ class Backtest:
     forecasts: columns card_id, date, horizon, price, y, y_hat, lower, upper, volatility, fall, rise
     and half_width (see ``FairValueModel.ahead``), origin, model, signal, strength; candidate and
     candidate_strength: the call of the thresholds alone, given only where such calls had a record
-    by then.
+    by then; where distributions were scored, ``metrics.DISTRIBUTION``.
     """
 
     forecasts: pd.DataFrame
@@ -104,12 +103,14 @@ def walk_forward(
     jobs: int = 1,
     progress: bool = False,
     ledger: bool = False,
+    distribution: bool = False,
 ) -> Backtest:
-    """Fit at origins ``STEP`` days apart and forecast the days up to the next origin.
+    """Fit at origins up to ``STEPS`` days apart and forecast the days up to the next origin.
 
     At an origin the model sees the panel up to that day only, so every target it learns from was
     known by then. since and until narrow the scored days. ledger: read origins back from the data
-    home that were fitted on the same before, and keep the new ones there.
+    home that were fitted on the same before, and keep the new ones there. distribution: score nine
+    quantiles as well, not the interval and the fair value alone.
     """
     if since and until and since > until:
         raise UsageError(f"--since {since} lies after --until {until}")
@@ -123,8 +124,8 @@ def walk_forward(
         first = max(int(panel.dates.searchsorted(pd.Timestamp(since))), 2)
     if until is not None:
         last = int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
-    full_size = int((~np.isnan(panel.price)).sum()) > SMALL_ROWS
-    longest = 2 * STEP if full_size and len(panel.card_ids) <= SMALL_MARKET else STEP
+    small = int((~np.isnan(panel.price)).sum()) <= FEWEST_ROWS
+    longest = SMALL_STEP if small else STEPS[-1]
     step = max(one for one in STEPS if one <= np.clip((last - first) // MIN_ORIGINS, 1, longest))
     alive = int((~np.isnan(panel.price[first:last])).sum())
     stride = min(max(-(-alive // EVERY_DAY), 1), step)
@@ -141,6 +142,8 @@ def walk_forward(
         parts = _forecasts(panel, days, scored, horizons, settings, jobs, progress, kept)
         found = pd.concat(parts, ignore_index=True)
         found = with_signals(with_intervals(found, panel, horizons), settings)
+        if distribution:
+            found = found.join(distribution_scores(found, panel, horizons))
         found = found.loc[has_truth(found), [name for name in FORECASTS if name in found]]
         if len(found):
             forecasts = beside_naive(found.reset_index(drop=True), panel)
@@ -256,7 +259,21 @@ def has_truth(forecasts: pd.DataFrame) -> pd.Series:
     return (forecasts["age"] == 0) & forecasts["y"].notna()
 
 
-def with_intervals(forecasts: pd.DataFrame, panel: Panel, horizons: Sequence[int]) -> pd.DataFrame:
+def distribution_scores(
+    forecasts: pd.DataFrame, panel: Panel, horizons: Sequence[int]
+) -> pd.DataFrame:
+    """Return ``metrics.DISTRIBUTION`` of forecasts, whose quantiles are bounds of intervals."""
+    bounds = [forecasts[["lower", "upper"]].to_numpy()]
+    for coverage in (0.6, 0.4, 0.2):
+        found = with_intervals(forecasts, panel, horizons, coverage)
+        bounds.append(found[["lower", "upper"]].to_numpy())
+    quantiles = np.column_stack([*bounds, forecasts["y_hat"]])
+    return metrics.distribution(forecasts, np.sort(quantiles, axis=1))
+
+
+def with_intervals(
+    forecasts: pd.DataFrame, panel: Panel, horizons: Sequence[int], coverage: float = COVERAGE
+) -> pd.DataFrame:
     """Set each origin's intervals from the errors that were known by then.
 
     Horizons without enough finished forecasts take the spread of the price changes before.
@@ -264,16 +281,16 @@ def with_intervals(forecasts: pd.DataFrame, panel: Panel, horizons: Sequence[int
     out = forecasts.copy()
     volatility: np.ndarray | None = None
     for origin, rows in forecasts.groupby("origin"):
-        learnt = ConformalIntervals().learn(finished(forecasts, origin), origin)
+        learnt = ConformalIntervals(coverage=coverage).learn(finished(forecasts, origin), origin)
         missing = sorted(set(rows["horizon"]) - set(learnt.quantiles))
         start = learnt
         if missing:
             volatility = features.volatility(panel) if volatility is None else volatility
             row = panel.day(origin)
             known, before = panel.until(row), volatility[: row + 1]
-            start = ConformalIntervals.from_changes(known, before, missing)
+            start = ConformalIntervals.from_changes(known, before, missing, coverage)
             if set(missing) - set(start.quantiles):  # then the other horizons' widths are needed
-                start = ConformalIntervals.from_changes(known, before, horizons)
+                start = ConformalIntervals.from_changes(known, before, horizons, coverage)
         for part, found in ((False, learnt), (True, start)):
             here = rows[rows["horizon"].isin(missing) == part]
             if len(here):
@@ -294,11 +311,12 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
         **dict.fromkeys([*AHEAD[1:], *CHANCES], np.nan),
     }
     others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
-    frames = [
-        forecasts,
-        others.assign(model="naive", y_hat=forecasts["price"]),
-        others.assign(model="baseline", y_hat=mean[row, column]),
-    ]
+    frames = [forecasts]
+    for model, y_hat in (("naive", forecasts["price"]), ("baseline", mean[row, column])):
+        points = others.assign(model=model, y_hat=y_hat)
+        if set(metrics.DISTRIBUTION) <= set(forecasts):
+            points = points.assign(**metrics.distribution(points, np.tile(points[["y_hat"]], 9)))
+        frames.append(points)
     return pd.concat(frames, ignore_index=True)
 
 

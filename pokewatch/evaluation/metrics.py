@@ -18,9 +18,14 @@ from pokewatch.rounding import log
 COUNTS = ("n", "dates")
 SCORES = ["mape", "mdape", "rmae", "rmae_low", "rmae_high"]
 SCORES += ["rank_ic", "hit_rate", "coverage", "width", "winkler", "rmae_moved"]
+SCORES += ["crps", "pit_error"]
+# Of a forecast's nine quantiles: its CRPS, how many lie below the later price, and how many up to.
+DISTRIBUTION = ("crps", "below", "up_to")
+NINE = np.linspace(0.1, 0.9, 9)
 OF_A_SIDE = ("calls", "share", "base_rate", "precision", "recall", "lift")
 SIGNAL_SCORES = [f"{side}_{name}" for side in ("buy", "sell") for name in OF_A_SIDE]
 SIGNAL_SCORES += ["return_after_fees", "flip_rate"]
+SAID = (0.02, 0.05, 0.1, 0.2, 0.4)  # chances at which another class begins
 CHANCE = {"BUY": "rise", "SELL": "fall"}
 # What waiting would have cost, and the bounds of its interval; a line of columns a side.
 TIMING = ("timing_gain", "timing_gain_low", "timing_gain_high")
@@ -208,6 +213,38 @@ def winkler(rows: pd.DataFrame, level: float = 0.8) -> float:
     return float((score / known["price"]).mean())
 
 
+def distribution(rows: pd.DataFrame, quantiles: np.ndarray) -> pd.DataFrame:
+    """Return the columns ``DISTRIBUTION`` of forecasts, from their quantiles at ``NINE`` (USD).
+
+    quantiles: shape (forecasts, 9), ascending. The continuous ranked probability score, a fraction
+    of the price, is twice the mean pinball loss over all quantiles (Gneiting and Ranjan 2011).
+    """
+    later, price = rows["y"].to_numpy()[:, None], rows["price"].to_numpy()
+    missed = later - quantiles
+    pinball = np.maximum(NINE * missed, (NINE - 1) * missed).mean(axis=1)
+    known = ~np.isnan(later[:, 0])
+    # Half a cent of tolerance: prices are whole cents, quantiles are not.
+    found = (2 * pinball / price, (missed > 0.005).sum(axis=1), (missed >= -0.005).sum(axis=1))
+    values = [np.where(known, column, np.nan) for column in found]
+    return pd.DataFrame(dict(zip(DISTRIBUTION, values, strict=True)), index=rows.index)
+
+
+def tenths(rows: pd.DataFrame) -> np.ndarray:
+    """Return the share of later prices in each tenth of their forecast's distribution, shape (10,).
+
+    All 0.1 is right. A price that several quantiles equal, as where none has moved, is spread over
+    their tenths, half of one at each end (the randomised PIT; Czado, Gneiting and Held 2009). NaN
+    without scores.
+    """
+    if DISTRIBUTION[1] not in rows or not len(known := rows.dropna(subset=[*DISTRIBUTION])):
+        return np.full(10, np.nan)
+    first, last = (known[name].to_numpy()[:, None] for name in DISTRIBUTION[1:])
+    tenth = np.arange(10)
+    ends = (last > first) * ((tenth == first) | (tenth == last)) / 2
+    inside = ((first <= tenth) & (tenth <= last)) - ends
+    return (inside / np.maximum(last - first, 1)).mean(axis=0)
+
+
 def score(rows: pd.DataFrame) -> dict[str, float]:
     """Return every score of one model at one horizon."""
     low, high = rmae_interval(rows)
@@ -225,6 +262,8 @@ def score(rows: pd.DataFrame) -> dict[str, float]:
         "width": width(rows),
         "winkler": winkler(rows),
         "rmae_moved": rmae(rows[rows["y"] != rows["price"]]),
+        "crps": float(rows["crps"].mean()) if "crps" in rows else float("nan"),
+        "pit_error": float(np.abs(tenths(rows) - 0.1).sum() / 2),
     }
 
 
@@ -273,6 +312,20 @@ def brier_skill(rows: pd.DataFrame, chance: str, came: pd.Series) -> float:
     right = came[known].astype(float)
     usual = float(((right - right.mean()) ** 2).mean())
     return float(1 - ((rows[chance][known] - right) ** 2).mean() / usual) if usual else float("nan")
+
+
+def reliability(rows: pd.DataFrame, side: str, good_move: float) -> pd.DataFrame:
+    """Return, class by class of the chance said, how often a good move came.
+
+    side: BUY or SELL. Columns said (the mean chance), came (the share of such moves), n.
+    """
+    known = rows.dropna(subset=[f"p_{CHANCE[side]}"])
+    move = (known["y"] / known["price"] - 1) * (1 if side == "BUY" else -1)
+    told = known[f"p_{CHANCE[side]}"]
+    group = pd.cut(told, [0, *SAID, 1], include_lowest=True, right=False)
+    came = (move >= good_move).astype(float)
+    table = pd.DataFrame({"said": told, "came": came}).groupby(group, observed=True)
+    return table.mean().assign(n=table.size()).reset_index(drop=True)
 
 
 def timing_gain(rows: pd.DataFrame, side: str, level: float = 0.95) -> tuple[float, float, float]:

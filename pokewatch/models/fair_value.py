@@ -22,8 +22,8 @@ from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
 
 FORMAT = 3
-MAX_ROWS = 24_000  # training rows a horizon; overlapping targets beyond that add little
-A_CARD, LARGE_ROWS = 2, 60_000  # of a market with many cards: so many a card, up to that
+# Training rows a horizon: so many a card, within bounds; overlapping targets beyond add little.
+A_CARD, FEWEST_ROWS, MOST_ROWS = 24, 12_000, 60_000
 MIN_ROWS = 200
 MIN_DAYS = 5  # days with a known target without which a horizon is not fitted
 MIN_CARDS = 5  # a handful of cards says nothing about cards
@@ -47,14 +47,13 @@ BOOSTING = {
     "max_bins": 63,
     "early_stopping": False,
 }
-SMALL = {
+SMALL = {  # of a market that has fewer rows than ``FEWEST_ROWS``
     "max_iter": 40,
     "learning_rate": 0.1,
     "max_leaf_nodes": 8,
     "min_samples_leaf": 40,
     "max_features": 0.5,
 }
-SMALL_ROWS = 15_000
 AHEAD = ("center", *SIDES, "half_width")  # what ``FairValueModel.ahead`` returns
 NOTHING = (0.0, *[np.nan] * (len(AHEAD) - 1))  # the same of a case of which nothing is known
 VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
@@ -200,7 +199,7 @@ class FairValueModel:
         fit.center, fit.scale = center.tolist(), scale.tolist()
 
     def _fit_trees(self, fit: HorizonFit, x: np.ndarray, y: np.ndarray) -> None:
-        options = BOOSTING | (SMALL if len(y) < SMALL_ROWS else {})
+        options = BOOSTING | (SMALL if len(y) < FEWEST_ROWS else {})
         limit = max(float(np.quantile(np.abs(y), CLIPPED)), 1e-6)
         median = HistGradientBoostingRegressor(
             loss="absolute_error", random_state=self.seed, **options
@@ -382,8 +381,7 @@ class FairValueModel:
 def cases_at(panel: Panel, horizon: int, origins: Sequence[int], seed: int) -> list[Cases | None]:
     """Return for each origin some cases whose end was known by then, drawn anew.
 
-    At most ``MAX_ROWS``, of many cards up to ``LARGE_ROWS``; None where there are too few to learn
-    from.
+    At most ``A_CARD`` a card, within bounds; None where there are too few to learn from.
     """
     if horizon >= len(panel.dates):
         return [None] * len(origins)
@@ -406,7 +404,7 @@ def cases_at(panel: Panel, horizon: int, origins: Sequence[int], seed: int) -> l
             out.append(None)
             continue
         chosen = np.arange(size)
-        most = max(MAX_ROWS, min(A_CARD * cards, LARGE_ROWS))
+        most = min(max(A_CARD * cards, FEWEST_ROWS), MOST_ROWS)
         if size > most:
             rng = np.random.default_rng([seed, horizon])
             chosen = np.sort(rng.choice(size, most, replace=False))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from pokewatch.models.panel import Panel
 from pokewatch.rounding import log, on_grid
@@ -41,20 +42,27 @@ class ErrorQuantiles:
 
 
 class ConformalIntervals:
-    """80 % intervals by class of volatility and price.
+    """Intervals, of 80 % unless told otherwise, by class of volatility and price.
 
     An error is scaled by its card's spread, see ``unit_of``; the recency-weighted quantiles of past
     out-of-sample errors within a class become the bounds (Mondrian conformal prediction, Vovk et
     al. 2005; weighted, Tibshirani et al. 2019).
     """
 
-    def __init__(self, quantiles: dict[int, ErrorQuantiles] | None = None):
-        """Hold the error quantiles of each horizon (days)."""
+    def __init__(
+        self, quantiles: dict[int, ErrorQuantiles] | None = None, coverage: float = COVERAGE
+    ):
+        """Hold the error quantiles of each horizon (days); coverage: what is promised."""
         self.quantiles = quantiles or {}
+        self.coverage = coverage
 
     @classmethod
     def from_changes(
-        cls, panel: Panel, volatility: np.ndarray, horizons: Sequence[int]
+        cls,
+        panel: Panel,
+        volatility: np.ndarray,
+        horizons: Sequence[int],
+        coverage: float = COVERAGE,
     ) -> ConformalIntervals:
         """Start from the spread of past price changes: what naive would have got wrong.
 
@@ -75,9 +83,11 @@ class ConformalIntervals:
             usual = volatility[known].astype(float)
             cards = int(known.any(axis=0).sum())
             price, unit = panel.price[: len(target)][known], spread(usual, horizon)
-            found[horizon] = _quantiles(horizon, target[known], usual, price, unit, age, cards)
-        kept = {horizon: one for horizon, one in found.items() if one is not None}
-        return cls({horizon: replace(one, plain=True) for horizon, one in kept.items()})
+            error = target[known]
+            one = _quantiles(horizon, error, usual, price, unit, age, cards, coverage)
+            if one is not None:
+                found[horizon] = replace(one, plain=True)
+        return cls(found, coverage)
 
     def with_missing(self, others: ConformalIntervals) -> ConformalIntervals:
         """Return these intervals, and of ``others`` the horizons that are not among them."""
@@ -90,13 +100,15 @@ class ConformalIntervals:
         past: columns card_id, date, horizon, volatility, half_width (may be missing), y, y_hat
         (USD); each ended by ``today``.
         """
-        out = ConformalIntervals(dict(self.quantiles))
+        out = ConformalIntervals(dict(self.quantiles), self.coverage)
         for horizon, rows in past.groupby("horizon"):
             error = log(rows["y"] / rows["y_hat"]).to_numpy()
             age = (today - rows["date"]).dt.days.to_numpy(dtype=float)
             volatility, cards = rows["volatility"].to_numpy(), rows["card_id"].nunique()
             unit, price = unit_of(rows, int(horizon)), rows["y_hat"].to_numpy()
-            found = _quantiles(int(horizon), error, volatility, price, unit, age, cards)
+            found = _quantiles(
+                int(horizon), error, volatility, price, unit, age, cards, self.coverage
+            )
             if found is not None:
                 out.quantiles[int(horizon)] = found
         return out
@@ -119,6 +131,7 @@ class ConformalIntervals:
         volatility = rows["volatility"].to_numpy()
         if not self.quantiles:  # nothing was ever seen: a normal guess from the card's volatility
             unit = NORMAL_80 * spread(np.maximum(volatility, UNKNOWN), horizon)
+            unit *= ndtri((1 + self.coverage) / 2) / ndtri((1 + COVERAGE) / 2)
             return -unit, unit
         # A horizon longer than the history borrows the next one's, wider as far as those widen.
         nearest = min(self.quantiles, key=lambda known: (abs(known - horizon), known))
@@ -184,6 +197,7 @@ def _quantiles(
     unit: np.ndarray,
     age: np.ndarray,
     cards: int,
+    coverage: float,
 ) -> ErrorQuantiles | None:
     """Return the quantiles of log errors that are ``age`` days old, None for too few of them."""
     if len(error) < MIN_CASES:
@@ -196,7 +210,7 @@ def _quantiles(
     # Cards move together, so a sample is only as large as its windows that do not overlap:
     # the split-conformal correction (1 + 1/n) counts these.
     windows = (1 + float(np.ptp(age)) / horizon) * np.sqrt(cards) / TOGETHER
-    tail = max((1 - COVERAGE) / 2 - COVERAGE / 2 / windows, MIN_TAIL)
+    tail = max((1 - coverage) / 2 - coverage / 2 / windows, MIN_TAIL)
     for number in range((len(out.edges) + 1) * bands):
         wider = (group == number, group // bands == number // bands)  # its class of volatility
         here = next((rows for rows in wider if rows.sum() >= MIN_CASES), slice(None))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pokewatch.errors import UsageError
+from pokewatch.evaluation import metrics
 from pokewatch.evaluation.backtest import PRICE_BANDS, Backtest, breakdown
-from pokewatch.evaluation.metrics import TIMING
 from pokewatch.evaluation.registry import code_version
 from pokewatch.files import atomic_write, json_values
 from pokewatch.formatting import DASH, is_known, number, percent
@@ -48,6 +48,16 @@ def record(
                 by: breakdown(own, by, panel.cards).to_dict("records")
                 for by in (GROUPS if len(own) else ())
             },
+            "tenths": {
+                str(horizon): metrics.tenths(rows).tolist()
+                for horizon, rows in own.groupby("horizon")
+            },
+            "chances": [
+                {"horizon": horizon, "side": side, **row}
+                for horizon, rows in own.groupby("horizon")
+                for side in metrics.CHANCE
+                for row in metrics.reliability(rows, side, settings.good_move).to_dict("records")
+            ],
             "unscored_horizons": tested.unscored(),
         }
     )
@@ -140,9 +150,54 @@ def _section(title: str, stored: dict[str, Any]) -> str:
             "at once saved what the price moved on in the call's direction by the end of the "
             "horizon, less what all cards did in the same days, before fees.\n",
             _table(calls),
+            *_distribution(rows, stored),
             *_groups(stored["by"]),
         ]
     )
+
+
+def _distribution(rows: list[dict[str, Any]], stored: dict[str, Any]) -> list[str]:
+    """Return how good the whole distribution was, and how often came what had a chance."""
+    naive = {row["horizon"]: row.get("crps") for row in stored["scores"] if row["model"] == "naive"}
+    scored = [
+        {
+            "days ahead": row["horizon"],
+            "CRPS": percent(row["crps"], 2),
+            "of no change": percent(naive[row["horizon"]], 2),
+            "% of prices in each tenth": " ".join(
+                number(100 * share) for share in stored["tenths"][str(row["horizon"])]
+            ),
+            "Brier skill, rise": number(row["rise_brier_skill"], 2),
+            "fall": number(row["fall_brier_skill"], 2),
+        }
+        for row in rows
+        if is_known(row.get("crps"))
+    ]
+    if not scored:
+        return []
+    out = [
+        "Nine quantiles of each forecast's distribution, its interval among them: CRPS is their "
+        "error as a share of the price (twice the mean pinball loss), and each tenth of the "
+        "distribution should hold a tenth of the later prices (a price that many quantiles equal "
+        "is spread over their tenths).\n",
+        _table(scored),
+    ]
+    said = [row for row in stored["chances"] if row["horizon"] == GROUP_HORIZON]
+    if said:
+        move = percent(stored["good_move"], 0)
+        table = [
+            {
+                "move": f"{metrics.CHANCE[row['side']]} of {move} or more",
+                "forecasts": number(row["n"]),
+                "chance said": percent(row["said"]),
+                "came": percent(row["came"]),
+            }
+            for row in said
+            if row["n"] >= FEWEST
+        ]
+    if table:
+        out += [f"Chances said and what came, {GROUP_HORIZON} days ahead:\n", _table(table)]
+    return out
 
 
 def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -170,7 +225,7 @@ def _groups(by: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def _timing(row: dict[str, Any], side: str) -> str:
-    gain, low, high = (row.get(f"{side}_{name}") for name in TIMING)
+    gain, low, high = (row.get(f"{side}_{name}") for name in metrics.TIMING)
     between = f" ({percent(low, sign=True)} to {percent(high, sign=True)})" if is_known(low) else ""
     return percent(gain, sign=True) + between
 

@@ -150,3 +150,45 @@ def test_brier_skill_by_hand():
     told = pd.DataFrame({"p_rise": [0.8, 0.2, np.nan, np.nan]})
     assert metrics.brier_skill(told, "p_rise", came) == pytest.approx(1 - 0.04 / 0.25)
     assert np.isnan(metrics.brier_skill(told, "p_fall", came))
+
+
+def test_the_whole_distribution_is_scored():
+    frame = rows([10.0, 10.0], [12.0, 10.0], [10.0, 10.0])
+    certain = metrics.distribution(frame, np.full((2, 9), 10.0))
+    assert certain["crps"].tolist() == pytest.approx([0.2, 0.0])  # of a point: its error
+    assert certain["below"].tolist() == [9, 0]
+    assert certain["up_to"].tolist() == [9, 9]
+    spread = metrics.distribution(frame, np.tile(np.arange(6.0, 15.0), (2, 1)))
+    assert spread["crps"][0] < certain["crps"][0]
+    assert spread["crps"][1] > certain["crps"][1]
+    unknown = metrics.distribution(frame.assign(y=np.nan), np.full((2, 9), 10.0))
+    assert unknown.isna().all(axis=None)
+
+
+def test_an_honest_distribution_fills_its_tenths_and_a_narrow_one_does_not():
+    rng = np.random.default_rng(3)
+    moved = rng.random(20_000) < 0.5  # the others stay where they are
+    y = np.where(moved, 10 + rng.normal(0, 1, 20_000), 10.0)
+    frame = rows([10.0] * len(y), y, [10.0] * len(y))
+
+    def error(quantiles):
+        told = np.tile(quantiles, (len(y), 1))
+        return metrics.score(frame.join(metrics.distribution(frame, told)))["pit_error"]
+
+    honest = np.quantile(y, metrics.NINE)
+    assert error(honest) < 0.02
+    assert error(10 + (honest - 10) / 3) > 0.15
+    assert np.isnan(metrics.score(frame)["pit_error"])
+
+
+def test_chances_stand_beside_what_came():
+    y = [10.6] * 1 + [10.0] * 9 + [10.6] * 3 + [10.0] * 2
+    frame = rows([10.0] * 15, y, [10.0] * 15)
+    frame = frame.assign(p_rise=[0.1] * 10 + [0.5] * 5, p_fall=np.nan)
+    found = metrics.reliability(frame, "BUY", 0.05)
+    assert found.to_dict("list") == {
+        "said": pytest.approx([0.1, 0.5]),
+        "came": pytest.approx([0.1, 0.6]),
+        "n": [10, 5],
+    }
+    assert metrics.reliability(frame, "SELL", 0.05).empty
