@@ -54,9 +54,8 @@ def show(
             shown[name] = column.map("{:,}".format)
     shown.columns = [NAMES.get(name, str(name).replace("_", " ")) for name in shown.columns]
     rows = shown.fillna("").to_html(index=False, border=0)
-    return HTML(
-        f'<div class="mathjax_ignore" style="overflow-x: auto; white-space: nowrap">{rows}</div>'
-    )
+    style = "overflow-x: auto; white-space: nowrap"  # which the keyboard can scroll, by tabindex
+    return HTML(f'<div class="mathjax_ignore" tabindex="0" style="{style}">{rows}</div>')
 
 
 def scores(frame: pd.DataFrame) -> HTML:

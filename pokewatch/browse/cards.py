@@ -66,8 +66,9 @@ def about(now: Current, card: Card) -> str:
     info, money = card.info, now.money
     where = [info[name] for name in ("set_name", "number", "rarity", "printing") if info[name]]
     also = f" · also {escape(', '.join(info['aliases'][:6]))}" if info["aliases"] else ""
-    head = f"<h2>{escape(card.title)}</h2><p class='soft'>{escape(' · '.join(map(str, where)))}"
-    head += f" · <code>{escape(card.card_id)}</code>{also}{' · <em>simulated</em>' * now.simulated}"
+    head = f"<h2 class='title'>{escape(card.title)}</h2><p class='soft'>"
+    head += f"{escape(' · '.join(map(str, where)))} · "
+    head += f"<code>{escape(card.card_id)}</code>{also}{' · <em>simulated</em>' * now.simulated}"
     seen = f"{info['last_date']:%Y-%m-%d}"
     pairs = [(f"price on {seen}", money(info["last_price"]))]
     row = now.rows.loc[card.card_id]
@@ -295,7 +296,7 @@ class CardsApp(App):
         title = "Sets: one of each card, change in 30 days"
         sets = Table(where.by_set(), title, "sets.csv", money)
         parts = [one.layout for one in (self.signals, self.movers, sets)]
-        return [text("<h3>Index</h3>"), index, *parts]
+        return [text("<h2>Index</h2>"), index, *parts]
 
     def _moved(self) -> pd.DataFrame:
         return self.now.market.movers(self.filters["span"].value, None)

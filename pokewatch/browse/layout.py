@@ -184,7 +184,7 @@ class Table:
     @property
     def layout(self) -> pn.Column:
         """Heading, controls, table and export."""
-        heading = text(f"<h3>{escape(self.label)}</h3>")
+        heading = text(f"<h2>{escape(self.label)}</h2>")
         controls = [pn.FlexBox(*self.controls, sizing_mode=WIDE)] if self.controls else []
         save = pn.widgets.FileDownload(
             callback=self.export,

@@ -58,7 +58,7 @@ def listed(mine: Portfolio, money: Money) -> str:
     sums, rows = mine.totals, mine.insurance()
     currency = "US dollars" if money.currency == "USD" else money.currency
     about = f"{sums['copies']:,} copies, market prices of {sums['date']:%Y-%m-%d} in {currency}"
-    head = f"<h2>Insurance list</h2><p class='soft'>{escape(about)}"
+    head = f"<h2 class='title'>Insurance list</h2><p class='soft'>{escape(about)}"
     head += f"{', simulated' * mine.market.simulated}.</p>"
     return f"{head}{html(rows, money)}<p><strong>Total {money(sums['value'])}</strong></p>"
 
@@ -128,9 +128,9 @@ class CollectionApp(App):
         curves = {label: days[name] for name, label in CURVES.items()}
         return [
             text(totals(mine, money)),
-            text("<h3>Value, and what was paid</h3>"),
+            text("<h2>Value, and what was paid</h2>"),
             figures.pane(figures.lines(worth, money=money)),
-            text("<h3>Beside the market, both from 100</h3>"),
+            text("<h2>Beside the market, both from 100</h2>"),
             figures.pane(figures.lines(curves, 240)),
             *(
                 Table(

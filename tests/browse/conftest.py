@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from builders import small_models
@@ -63,12 +64,22 @@ def served(filled: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             process.wait()
 
 
-@pytest.fixture(scope="session")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser's window that reaches this machine only."""
+def opened(folder: Path) -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: install your system's package chromium")
-    window = Browser(program, tmp_path_factory.mktemp("chromium"))
+    window = Browser(program, folder)
     yield window
     window.close()
+
+
+@pytest.fixture(scope="session")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser's window that reaches this machine only."""
+    yield from opened(tmp_path_factory.mktemp("chromium"))
+
+
+@pytest.fixture
+def other_window(tmp_path: Path) -> Iterator[Browser]:
+    """The window of another visitor."""
+    yield from opened(tmp_path)

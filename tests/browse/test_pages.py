@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -23,6 +25,16 @@ ACTIVE = (
     " while (one?.shadowRoot) one = one.shadowRoot.activeElement; return one })()"
 )
 OPEN = "Past calls and what came of them"
+# What Tabulator draws itself: the roles inside its grid, and a heading of a column that is hidden.
+LEFT_OUT = ("aria-required-children", "empty-table-header")
+AXE = {"rules": {name: {"enabled": False} for name in LEFT_OUT}}
+VIEWS = {  # and what each says once it is there
+    "07_portfolio?view=value": "What each card brought",
+    "07_portfolio?view=insurance": "Insurance list",
+    "07_portfolio?view=sets": "the cheapest lacking first",
+    "06_cards?view=market": "Signals a week ahead",
+    "06_cards?card=1:Normal": OPEN,
+}
 
 
 @pytest.fixture
@@ -166,6 +178,37 @@ def test_a_phone_and_dark_pages_fit(cards, served):
     cards.until(f"said().includes('{OPEN}') && deep('canvas').length")
     assert cards.js("document.documentElement.scrollWidth") <= 390
     assert cards.js("getComputedStyle(document.body).backgroundColor") == "rgb(15, 18, 22)"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_axe_core_finds_no_fault(cards, served, width, dark):
+    package = distribution("axe-playwright-python")
+    axe = Path(package.locate_file("axe_playwright_python/axe.min.js")).read_text(encoding="utf-8")
+    cards.look(width, dark)
+    for view, ready in VIEWS.items():
+        cards.open(f"{served.address}/{view}&theme={'dark' if dark else 'default'}", ready)
+        cards.until("deep('.tabulator-row').length > 0")
+        cards.js(f"(() => {{ {axe} }})()")
+        found = cards.js(
+            f"axe.run(document, {json.dumps(AXE)}).then(all => all.violations.map(one =>"
+            " [one.id, ...one.nodes.map(node => node.html.slice(0, 200))]))"
+        )
+        assert found == [], view
+
+
+def test_two_visitors_do_not_see_each_other(cards, other_window, served):
+    other_window.look(390, dark=True)
+    other_window.open(f"{served.address}/06_cards?card=29:Normal", OPEN)
+    type_into(other_window, "Search", "mew 77")
+    other_window.until("said().includes('Cards found: 2')")
+    type_into(cards, "Search", "sv4pt5-28")
+    cards.until("said().includes('Cards found: 1')")
+    cards.js("deep('.bk-btn').find(one => one.textContent === '1 year').click()")
+    cards.until("location.search.includes('days=365')")
+    assert "Cards found: 2" in other_window.js("said()")
+    assert "days=365" not in other_window.js("location.search")
+    assert "card=29%3ANormal" in other_window.js("location.search")
+    assert other_window.errors == []
 
 
 def test_the_portfolio_s_totals_are_those_of_the_command_line(cards, served, monkeypatch):
