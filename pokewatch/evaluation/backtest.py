@@ -32,8 +32,11 @@ from pokewatch.models.panel import Panel, outcome_age
 from pokewatch.schema import CHANCES, HORIZONS, MODEL, typed
 from pokewatch.settings import Settings
 
-STEPS = (1, 2, 4, 7, 14, 28)  # days between two fits
-SMALL_STEP = 14  # at most, in a small market: there each month adds much, and fits cost little
+STEP = 14  # days between two fits
+STEPS = (1, 2, 4, 7, STEP, 2 * STEP)
+OFTEN = range(
+    500, 5_000
+)  # cards; fewer or more are fitted half as often: it costs, and tells little
 FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
 EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
@@ -125,7 +128,7 @@ def walk_forward(
     if until is not None:
         last = int(panel.dates.searchsorted(pd.Timestamp(until), "right"))
     small = int((~np.isnan(panel.price)).sum()) <= FEWEST_ROWS
-    longest = SMALL_STEP if small else STEPS[-1]
+    longest = STEP if small or len(panel.card_ids) in OFTEN else 2 * STEP
     step = max(one for one in STEPS if one <= np.clip((last - first) // MIN_ORIGINS, 1, longest))
     alive = int((~np.isnan(panel.price[first:last])).sum())
     stride = min(max(-(-alive // EVERY_DAY), 1), step)
