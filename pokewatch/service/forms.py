@@ -6,7 +6,8 @@ import re
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
 from pokewatch.schema import HORIZONS, SIGNAL_HORIZON
 
@@ -40,6 +41,23 @@ class PriceRequest(BaseModel):
     horizon: int = Field(
         SIGNAL_HORIZON, ge=1, le=365, description="days ahead", json_schema_extra=FORECAST
     )
+
+
+PRICE_BODY: dict[str, Any] = {  # what FastAPI would say of a body that it reads itself
+    "required": True,
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PriceRequest"}}},
+}
+
+
+def price_request(body: bytes) -> PriceRequest:
+    """Return what a body asks for; RequestValidationError, as for every other route, if nothing."""
+    try:
+        return PriceRequest.model_validate_json(body)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in wrong]
+        ) from None
 
 
 class FairPrice(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 import secrets
@@ -30,6 +31,7 @@ OPEN = {"/health", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"}
 BODY_SECONDS = 10.0
 HEADER = "X-API-Key"
 METHODS = {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"}
+OWN, NUMBERS = secrets.token_hex(4).encode(), itertools.count()  # of ids that we give
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -66,7 +68,7 @@ class Guard:
         begun = time.perf_counter()
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        request_id = given if REQUEST_ID.fullmatch(given) else b"%s%08x" % (OWN, next(NUMBERS))
         status = size = 0
 
         async def answer(message: Message) -> None:
@@ -175,8 +177,8 @@ class Guard:
         route = scope.get("route")
         endpoint = getattr(route, "path_format", None) or "other"
         method = scope["method"] if scope["method"] in METHODS else "other"
-        metrics.requests.labels(method, endpoint, str(status)).inc()
-        metrics.latency.labels(endpoint).observe(took)
+        metrics.counted(method, endpoint, str(status)).inc()
+        metrics.timed(endpoint).observe(took)
         if access.isEnabledFor(logging.INFO):
             line = {
                 "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}Z",

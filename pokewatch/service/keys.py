@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,12 @@ class Key:
 
 def now() -> str:
     """Return this second in UTC; such texts compare as the moments do."""
-    return datetime.now(tz=UTC).isoformat(timespec="seconds")
+    return _written(int(time.time()))
+
+
+@lru_cache(maxsize=1)  # once a second, not twice a request
+def _written(second: int) -> str:
+    return datetime.fromtimestamp(second, tz=UTC).isoformat(timespec="seconds")
 
 
 def digest_of(text: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY as OWN
@@ -27,6 +28,7 @@ requests = Counter("pokewatch_requests", "Requests answered", ["method", "endpoi
 latency = Histogram(
     "pokewatch_request_latency_seconds", "Time to answer", ["endpoint"], buckets=LATENCIES
 )
+counted, timed = cache(requests.labels), cache(latency.labels)
 predictions = Counter("pokewatch_predictions", "Fair prices told", ["signal"])
 told = {signal: predictions.labels(signal) for signal in ("BUY", "HOLD", "SELL")}
 reloads = Counter("pokewatch_model_reloads", "Times the market was read", ["status"])

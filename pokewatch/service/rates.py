@@ -32,6 +32,7 @@ class Rates:
         self.per_key = parse(settings.service_rate)
         self._failures = parse(settings.service_failures)
         self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._quiet_from = 0.0  # when no wrong key lies in the window any more
         self._shared: SharedWindow | None = None
         self._retry_at = 0.0
         self._warned = False
@@ -70,6 +71,8 @@ class Rates:
 
     def closed_to(self, address: str) -> dict[str, str] | None:
         """Return the headers of a refusal where an address sent too many wrong keys, else None."""
+        if time.monotonic() > self._quiet_from:
+            return None
         if self._own.test(self._failures, _network(address)):
             return None
         found = self._own.get_window_stats(self._failures, _network(address))
@@ -77,6 +80,7 @@ class Rates:
 
     def failed(self, address: str) -> None:
         """Count a wrong key of an address."""
+        self._quiet_from = time.monotonic() + self._failures.get_expiry() + 1
         self._own.hit(self._failures, _network(address))
 
     def _away(self, error: Exception) -> None:
