@@ -7,9 +7,6 @@ leaves it: pokewatch/models/prior_model holds trees, coefficients and the day of
 from __future__ import annotations
 
 import sys
-import zipfile
-
-import skops.io
 
 from pokewatch.errors import UsageError
 from pokewatch.files import json_bytes
@@ -27,8 +24,6 @@ def main(home: str) -> None:
     model = FairValueModel(prior.HORIZONS).fit(panel, intervals=False)
     prior.FOLDER.mkdir(exist_ok=True)
     model.save(prior.FOLDER)
-    smallest = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": 9}
-    skops.io.dump(model.trees, prior.FOLDER / "trees.skops", **smallest)
     about = {"as_of": f"{panel.dates[-1]:%Y-%m-%d}", "cards": len(panel.card_ids)}
     about |= {"days": len(panel.dates)}
     (prior.FOLDER / "about.json").write_bytes(json_bytes(about, indent=True))

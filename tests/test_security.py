@@ -196,7 +196,7 @@ def test_the_search_finds_what_is_hidden_in_files(tmp_path):
     secret = SECRETS["aws"]
     hidden = pd.DataFrame({"text": ["x" * 500, secret]})
     hidden.to_parquet(tmp_path / "rows.parquet", compression="zstd")
-    with zipfile.ZipFile(tmp_path / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(tmp_path / "model.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.json", "x" * 500 + secret)
     with closing(sqlite3.connect(tmp_path / "a.db")) as database:
         hidden.to_sql("hidden", database)
@@ -204,7 +204,7 @@ def test_the_search_finds_what_is_hidden_in_files(tmp_path):
     with tarfile.open(tmp_path / "b.tar", "w") as tar:
         tar.add(tmp_path / "rows.parquet", "rows.parquet")
     places = {place.split(" in ")[1].partition(":")[0] for place in leaks(tmp_path)}
-    assert places == {"rows.parquet", "model.skops", "a.db", "a.txt", "b.tar"}
+    assert places == {"rows.parquet", "model.npz", "a.db", "a.txt", "b.tar"}
 
 
 def test_no_secret_is_written_anywhere(project):

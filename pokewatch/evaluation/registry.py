@@ -234,7 +234,7 @@ def _fitted(place: Path, _: tuple[tuple[int, int], ...]) -> FairValueModel:
 
 def _marks(place: Path) -> tuple[tuple[int, int], ...]:
     """Return what changes when a model's files are replaced."""
-    found = (path.stat() for path in sorted(place.glob("*")) if path.suffix in (".json", ".skops"))
+    found = (path.stat() for path in sorted(place.glob("*")) if path.suffix in (".json", ".npz"))
     return tuple((one.st_mtime_ns, one.st_size) for one in found)
 
 

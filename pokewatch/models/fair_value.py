@@ -13,15 +13,16 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import json_bytes
-from pokewatch.models import features
+from pokewatch.models import features, trees
 from pokewatch.models.intervals import COVERAGE, PRICES, ConformalIntervals
-from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture, Moves, SharedBins
+from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture, Moves
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import SHORT_HISTORY
+from pokewatch.models.trees import SharedBins, Trees
 from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
 
-FORMAT = 3
+FORMAT = 4
 # Training rows a horizon: so many a card, within bounds; overlapping targets beyond add little.
 A_CARD, FEWEST_ROWS, MOST_ROWS = 24, 12_000, 60_000
 MIN_ROWS = 200
@@ -59,7 +60,7 @@ NOTHING = (0.0, *[np.nan] * (len(AHEAD) - 1))  # the same of a case of which not
 VOLATILITY = "volatility_30"  # the feature that intervals are scaled by
 CLIPPED = 0.998  # quantile of absolute changes at which those of the median are clipped
 MEDIAN = "median"
-TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+TREES = "trees.npz"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class FairValueModel:
         self.good_move = good_move
         self.names: list[str] = []
         self.fits: dict[int, HorizonFit] = {}
-        self.trees: dict[str, HistGradientBoostingRegressor] = {}  # by part and horizon
+        self.trees: dict[str, Trees] = {}  # by part and horizon
         self.intervals = ConformalIntervals()
 
     def fit(self, panel: Panel, jobs: int = 1, intervals: bool = True) -> FairValueModel:
@@ -208,7 +209,7 @@ class FairValueModel:
         mixture = MoveMixture(options, self.seed).fit_shared(shared, y)
         fit.spread = mixture.spread_
         grown = {MEDIAN: shared.fit(median, np.clip(y, -limit, limit))} | mixture.trees_
-        self.trees |= {f"{part}_{fit.horizon}": trees for part, trees in grown.items()}
+        self.trees |= {f"{part}_{fit.horizon}": one for part, one in grown.items()}
 
     def mixture(self, horizon: int) -> MoveMixture:
         """Return the distribution that was learnt for a horizon."""
@@ -302,7 +303,7 @@ class FairValueModel:
             )
 
     def save(self, folder: Path) -> None:
-        """Write model.json and, where trees were grown, trees.skops into a folder."""
+        """Write model.json and, where trees were grown, ``TREES`` into a folder."""
         about = {
             "format": FORMAT,
             "kind": type(self).__name__,
@@ -315,16 +316,14 @@ class FairValueModel:
         }
         (folder / "model.json").write_bytes(json_bytes(about, indent=True))
         if self.trees:
-            import skops.io
-
-            skops.io.dump(self.trees, folder / "trees.skops")
+            trees.save(self.trees, folder / TREES)
 
     def _check_parts(self) -> None:
         """Raise ValueError where a loaded model's parts do not fit each other."""
         fitted = [fit for fit in self.fits.values() if fit.rows]
         grown = {f"{part}_{fit.horizon}" for fit in fitted for part in (MEDIAN, *PARTS)}
-        kinds = {type(trees) for trees in self.trees.values()}
-        if set(self.trees) != grown or kinds - {HistGradientBoostingRegressor}:
+        asked = {one.features for one in self.trees.values()}
+        if set(self.trees) != grown or asked - {len(self.names)}:
             raise ValueError("its trees are not those of its horizons")
         if set(self.fits) != set(self.horizons):
             raise ValueError("its horizons were not all fitted")
@@ -348,9 +347,9 @@ class FairValueModel:
 
     @classmethod
     def load(cls, folder: Path) -> FairValueModel:
-        """Read a saved model; nothing is executed, and only known types are accepted.
+        """Read a saved model; nothing is executed.
 
-        Raises PokewatchError for another format, damaged files or a type that is not trusted.
+        Raises PokewatchError for another format or damaged files.
         """
         again = "train it again with 'pokewatch train'"
         try:
@@ -369,11 +368,9 @@ class FairValueModel:
             model.fits = {int(fit.horizon): fit for fit in fits}
             model.intervals = ConformalIntervals.from_json(about["bands"])
             if about["trees"]:
-                import skops.io
-
-                model.trees = skops.io.load(folder / "trees.skops", trusted=TRUSTED)
+                model.trees = trees.load(folder / TREES)
             model._check_parts()
-        except Exception as error:  # skops raises many kinds; each means the same here
+        except Exception as error:  # zipfile, zlib and NumPy raise many kinds
             raise PokewatchError(f"model '{folder}' is damaged ({error!r}): {again}") from error
         return model
 

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from pokewatch.models.trees import SharedBins, Trees
 from pokewatch.rounding import GRID, log, on_grid
 
 LEVELS = np.linspace(0.005, 0.995, 100)  # of the quantiles that tell how sizes spread
@@ -57,40 +58,6 @@ class Moves:
         return on_grid(self.chance[side] * (1 - below))
 
 
-class SharedBins:
-    """Features that several boosted regressions learn from, put into bins once for all of them.
-
-    scikit-learn sorts every feature anew in each ``fit``: with few and small trees that is half the
-    time.
-    """
-
-    def __init__(self, x: np.ndarray):
-        """Hold features, shape (cases, features)."""
-        self.x = x
-        self._mapper: Any = None
-
-    def fit(
-        self,
-        boosting: HistGradientBoostingRegressor,
-        y: np.ndarray,
-        rows: np.ndarray | slice = slice(None),
-    ) -> HistGradientBoostingRegressor:
-        """Fit and return an estimator; rows: the cases whose targets are ``y``, the bins of all."""
-
-        def binned(*_: Any, **__: Any) -> np.ndarray:
-            if self._mapper is None:
-                self._mapper = boosting._bin_mapper
-                self._binned = self._mapper.fit_transform(self.x)
-            boosting._bin_mapper = self._mapper
-            return np.asfortranarray(self._binned[rows])
-
-        boosting._bin_data = binned
-        try:
-            return boosting.fit(self.x[rows], y)
-        finally:
-            del boosting._bin_data
-
-
 class MoveMixture(RegressorMixin, BaseEstimator):
     """Boosted chances of a fall and of a rise, and the boosted size of each.
 
@@ -110,7 +77,7 @@ class MoveMixture(RegressorMixin, BaseEstimator):
 
     def fit_shared(self, inputs: SharedBins, y: np.ndarray) -> MoveMixture:
         """Learn as ``fit`` does, from features that other estimators learn from as well."""
-        self.trees_: dict[str, HistGradientBoostingRegressor] = {}
+        self.trees_: dict[str, Trees] = {}
         self.spread_: dict[str, list[float]] = {}
         for side, sign in SIDES.items():
             moved = sign * y > 0

@@ -36,7 +36,7 @@ FORECAST_COLUMNS = ["card_id", "date", "horizon", "market_price", "fair_value", 
 EXAMPLE_CARDS, EXAMPLE_DAYS = 2, 30
 # What loading imports besides PokeWatch itself; MLflow would need seconds to find out.
 REQUIREMENTS = [
-    *["mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "joblib", "tqdm"],
+    *["mlflow", "numpy", "pandas", "scipy", "scikit-learn", "joblib", "tqdm"],
     *["bottleneck", "deltalake", "lazy-loader", "orjson", "pyarrow", "pydantic-settings"],
 ]
 

@@ -157,7 +157,7 @@ def test_another_model_or_a_lost_one_is_asked_itself(home):
 
 def test_a_damaged_model_never_speaks(home):
     if name := registry.champion_name(home):
-        (registry.folder(home, name) / "trees.skops").write_bytes(b"damaged")
+        (registry.folder(home, name) / "trees.npz").write_bytes(b"damaged")
         assert set(predicting.predict(home)["model"]) == {"naive"}
 
 

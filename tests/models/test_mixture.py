@@ -7,7 +7,8 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pokewatch.models import signals
-from pokewatch.models.mixture import MoveMixture, SharedBins
+from pokewatch.models.mixture import MoveMixture
+from pokewatch.models.trees import SharedBins, load, save
 from pokewatch.settings import load_settings
 
 OPTIONS = {"max_iter": 60, "max_leaf_nodes": 6, "min_samples_leaf": 100, "early_stopping": False}
@@ -89,6 +90,17 @@ def test_the_chances_that_are_shown_are_those_of_the_past():
         assert chance[here].mean() == pytest.approx(good[here].mean(), abs=0.04)
 
 
+def test_trees_read_back_say_the_same(tmp_path):
+    x, y = market(3000, 7)
+    x[::50, 1] = np.nan
+    fitted = HistGradientBoostingRegressor(loss="absolute_error", **OPTIONS, random_state=1)
+    save({"some": SharedBins(x).fit(clone(fitted), y)}, tmp_path / "trees.npz")
+    read = load(tmp_path / "trees.npz")["some"]
+    assert (read.predict(x) == fitted.fit(x, y).predict(x)).all()
+    with pytest.raises(ValueError, match="1 features are given, 2 were learnt from"):
+        read.predict(x[:, :1])
+
+
 def test_bins_shared_with_others_change_nothing():
     x, y = market(3000, 5)
     x[::50, 1] = np.nan
@@ -96,7 +108,6 @@ def test_bins_shared_with_others_change_nothing():
     for _ in range(2):
         again = shared.fit(clone(fitted), y)
         assert (again.predict(x) == clone(fitted).fit(x, y).predict(x)).all()
-        assert type(again) is HistGradientBoostingRegressor
     some = np.arange(3000) % 2 == 0
     part = shared.fit(clone(fitted), y[some], some).predict(x)
     alone = clone(fitted).fit(x[some], y[some]).predict(x)

@@ -51,7 +51,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     store.save_predictions(pd.DataFrame(forecasts))
     for number, name in enumerate(["second", "first"]):
         (settings.models_dir / name).mkdir(parents=True)
-        (settings.models_dir / name / "trees.skops").write_bytes(bytes(range(200)))
+        (settings.models_dir / name / "trees.npz").write_bytes(bytes(range(200)))
         (settings.models_dir / name / "about.json").write_text(json.dumps({"name": name}))
         os.utime(settings.models_dir / name / "about.json", (number + 1e9, number + 1e9))
     (settings.models_dir / "champion.json").write_text('{"name": "second"}')
@@ -80,7 +80,7 @@ def test_a_backup_comes_back_with_the_same_content(full, archive, tmp_path):
     pd.testing.assert_frame_equal(new.cards(), old.cards())
     pd.testing.assert_frame_equal(new.quarantine(), old.quarantine())
     assert names(empty) == names(full) == ["second", "first"]
-    for path in ("models/first/trees.skops", "models/champion.json"):
+    for path in ("models/first/trees.npz", "models/champion.json"):
         assert (empty.home / path).read_bytes() == (full.home / path).read_bytes()
     assert empty.watchlist.read_text() == "- card: 0:Normal\n"
     assert empty.home.stat().st_mode & 0o777 == 0o700
@@ -200,7 +200,7 @@ def flipped(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-@pytest.mark.parametrize("name", ["tables/prices.parquet", "models/first/trees.skops"])
+@pytest.mark.parametrize("name", ["tables/prices.parquet", "models/first/trees.npz"])
 def test_a_damaged_member_is_named_before_anything_is_written(archive, tmp_path, name):
     def damage(members: Members) -> Members:
         return [(m, flipped(data) if m.name == name else data) for m, data in members]
