@@ -6,21 +6,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.files import json_bytes
 from pokewatch.models import features, trees
 from pokewatch.models.intervals import COVERAGE, PRICES, ConformalIntervals
-from pokewatch.models.mixture import LEVELS, PARTS, SIDES, MoveMixture, Moves
+from pokewatch.models.moves import LEVELS, PARTS, SIDES, Moves
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import SHORT_HISTORY
 from pokewatch.models.trees import SharedBins, Trees
 from pokewatch.rounding import log, on_grid
 from pokewatch.schema import HORIZONS
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import: who reads a model only waits for none
+    from pokewatch.models.mixture import MoveMixture
 
 FORMAT = 4
 # Training rows a horizon: so many a card, within bounds; overlapping targets beyond add little.
@@ -200,6 +203,10 @@ class FairValueModel:
         fit.center, fit.scale = center.tolist(), scale.tolist()
 
     def _fit_trees(self, fit: HorizonFit, x: np.ndarray, y: np.ndarray) -> None:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        from pokewatch.models.mixture import MoveMixture
+
         options = BOOSTING | (SMALL if len(y) < FEWEST_ROWS else {})
         limit = max(float(np.quantile(np.abs(y), CLIPPED)), 1e-6)
         median = HistGradientBoostingRegressor(
@@ -213,6 +220,8 @@ class FairValueModel:
 
     def mixture(self, horizon: int) -> MoveMixture:
         """Return the distribution that was learnt for a horizon."""
+        from pokewatch.models.mixture import MoveMixture
+
         mixture = MoveMixture(BOOSTING, self.seed)
         mixture.trees_ = {part: self.trees[f"{part}_{horizon}"] for part in PARTS}
         mixture.spread_ = self.fits[horizon].spread

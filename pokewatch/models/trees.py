@@ -7,15 +7,20 @@ objects first imports all of scikit-learn, seconds in every process that reads a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE as NODE
-from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
-KEPT = ["value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf"]
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+# Of a node what a prediction needs, under scikit-learn's names.
+NODE = np.dtype(
+    [
+        *[("value", "f8"), ("num_threshold", "f8"), ("feature_idx", "i8")],
+        *[("left", "u4"), ("right", "u4"), ("missing_go_to_left", "u1"), ("is_leaf", "u1")],
+    ]
+)
 NO_CATEGORIES = np.zeros((0, 8), dtype=np.uint32)  # every feature is a number
 
 
@@ -23,7 +28,7 @@ class Trees:
     """What a boosted regression has learnt: a usual value, and what each tree adds to it."""
 
     def __init__(self, usual: float, nodes: list[np.ndarray], features: int):
-        """Hold the nodes of each tree, a row a node as scikit-learn has them.
+        """Hold the nodes of each tree, dtype ``NODE``; features: how many cases have.
 
         Raises ValueError for nodes that are no tree over so many features.
         """
@@ -45,25 +50,33 @@ class Trees:
     @classmethod
     def grown(cls, boosting: HistGradientBoostingRegressor) -> Trees:
         """Return what a fitted estimator has learnt."""
-        nodes = []
-        for (tree,) in boosting._predictors:
-            kept = np.zeros(len(tree.nodes), dtype=NODE)
-            for name in KEPT:
-                kept[name] = tree.nodes[name]
-            nodes.append(kept)
+        nodes = [_as(NODE, tree.nodes) for (tree,) in boosting._predictors]
         return cls(boosting._baseline_prediction.item(), nodes, boosting.n_features_in_)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the estimates of cases with features ``x``, shape (cases, features)."""
+        from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+        from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
         if x.shape[1] != self.features:
             raise ValueError(f"{x.shape[1]} features are given, {self.features} were learnt from")
         x = np.ascontiguousarray(x, dtype=np.float64)
         index, threads = np.zeros(self.features, dtype=np.uint32), _openmp_effective_n_threads()
         out = np.full(len(x), self.usual)
         for nodes in self.nodes:
-            tree = TreePredictor(nodes, NO_CATEGORIES, NO_CATEGORIES)
+            whole = _as(PREDICTOR_RECORD_DTYPE, nodes)
+            tree = TreePredictor(whole, NO_CATEGORIES, NO_CATEGORIES)
             out += tree.predict(x, NO_CATEGORIES, index, threads)
         return out
+
+
+def _as(kind: np.dtype, nodes: np.ndarray) -> np.ndarray:
+    """Return nodes with other fields, 0 where there was none."""
+    out = np.zeros(len(nodes), dtype=kind)
+    for name in NODE.names or ():
+        out[name] = nodes[name]
+    return out
 
 
 def save(trees: dict[str, Trees], path: Path) -> None:
@@ -71,7 +84,7 @@ def save(trees: dict[str, Trees], path: Path) -> None:
     arrays: dict[str, Any] = {}
     for name, one in trees.items():
         all_nodes = np.concatenate(one.nodes)
-        arrays |= {f"{name}/{column}": all_nodes[column] for column in KEPT}
+        arrays |= {f"{name}/{column}": all_nodes[column] for column in NODE.names or ()}
         arrays[f"{name}/sizes"] = np.array([len(tree) for tree in one.nodes])
         arrays[f"{name}/usual"] = np.array([one.usual])
         arrays[f"{name}/features"] = np.array([one.features])
@@ -86,7 +99,7 @@ def load(path: Path) -> dict[str, Trees]:
     for name in dict.fromkeys(key.partition("/")[0] for key in arrays):
         sizes = arrays[f"{name}/sizes"]
         nodes = np.zeros(int(sizes.sum()), dtype=NODE)
-        for column in KEPT:
+        for column in NODE.names or ():
             nodes[column] = arrays[f"{name}/{column}"]
         parts = np.split(nodes, np.cumsum(sizes)[:-1])
         usual, features = (arrays[f"{name}/{what}"].item() for what in ("usual", "features"))
