@@ -216,7 +216,8 @@ def _forecasts(
         )
         for of_origin, x in zip(used, ahead, strict=True)
     ]
-    with parallel.pool(settings, jobs) as run:
+    # A night whose ledger has all but the last origin starts no second process: that takes seconds.
+    with parallel.pool(settings, jobs if len(tasks) > 1 else 1) as run:
         fits = run(tasks)
         aheads = list(tqdm(fits, "walk-forward", len(tasks), unit="fit", disable=not progress))
     volatility = features.names().index(VOLATILITY)
