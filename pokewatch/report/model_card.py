@@ -182,21 +182,19 @@ def _distribution(rows: list[dict[str, Any]], stored: dict[str, Any]) -> list[st
         "is spread over their tenths).\n",
         _table(scored),
     ]
-    said = [row for row in stored["chances"] if row["horizon"] == GROUP_HORIZON]
-    if said:
-        move = percent(stored["good_move"], 0)
-        table = [
-            {
-                "move": f"{metrics.CHANCE[row['side']]} of {move} or more",
-                "forecasts": number(row["n"]),
-                "chance said": percent(row["said"]),
-                "came": percent(row["came"]),
-            }
-            for row in said
-            if row["n"] >= FEWEST
-        ]
-    if table:
-        out += [f"Chances said and what came, {GROUP_HORIZON} days ahead:\n", _table(table)]
+    move = percent(stored["good_move"], 0)
+    chances = [
+        {
+            "move": f"{metrics.CHANCE[row['side']]} of {move} or more",
+            "forecasts": number(row["n"]),
+            "chance said": percent(row["said"]),
+            "came": percent(row["came"]),
+        }
+        for row in stored["chances"]
+        if row["horizon"] == GROUP_HORIZON and row["n"] >= FEWEST
+    ]
+    if chances:
+        out += [f"Chances said and what came, {GROUP_HORIZON} days ahead:\n", _table(chances)]
     return out
 
 
