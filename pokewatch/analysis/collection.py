@@ -19,7 +19,7 @@ from pokewatch.schema import SIGNAL_HORIZON, SIMULATED
 from pokewatch.settings import Settings, get_settings
 from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
-from pokewatch.watchlist import completion, entries, lots
+from pokewatch.watchlist import completion, entries, graded, lots
 from pokewatch.watchlist import portfolio as figures
 
 
@@ -125,9 +125,14 @@ class Portfolio:
         wanted = pd.Index(self.lots["card_id"].dropna().unique())
         return self.market.prices[self.market.prices.columns.intersection(wanted)]
 
-    @property
+    @cached_property
     def _last(self) -> pd.Series:
-        return self._prices.iloc[-1]
+        last, store = self._prices.iloc[-1], Store.from_settings(self.market.settings)
+        today = self.market.dates[-1] == pd.Timestamp(store.last_day() or 0)
+        medians = graded.medians(self.market.settings)[
+            "price"
+        ]  # of now, not of a past market's day
+        return pd.concat([last, medians]) if today else last
 
     def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
         about = self._known.set_index("card_id")[["name", "set_name", "printing"]]

@@ -38,7 +38,7 @@ def totals(mine: Portfolio, money: Money) -> str:
         "the market's index": percent(sums["market_growth"], sign=True),
         f"worst fall{days}": percent(fall["fall"]),
     }
-    out = f"{sums['copies']:,} copies; {sums['unpriced']:,} of them graded or without a price and "
+    out = f"{sums['copies']:,} copies; {sums['unpriced']:,} of them without a known price and "
     out += f"{sums['uncosted']:,} without a cost, which these sums leave out"
     return f"{facts(pairs.items())}<p class='soft'>{escape(out)}.</p>"
 

@@ -274,15 +274,16 @@ def export_(
     from pokewatch.operations.exports import no_formulas
     from pokewatch.sources import ecb
     from pokewatch.store.tables import Store
-    from pokewatch.watchlist import entries, exporters, lots, portfolio
+    from pokewatch.watchlist import entries, exporters, graded, lots, portfolio
 
     listed = entries.load(settings().watchlist)
     held, day = entries.valued(settings(), listed)
     cards = Store.from_settings(settings()).cards()
     table: pd.DataFrame
     if style == "insurance":
-        last = held.dropna(subset=["price"]).drop_duplicates("card_id").set_index("card_id")
-        table = portfolio.insurance(lots.lots(listed, known_cards()), cards, last["price"])
+        last = held["price"].set_axis([*map(graded.name, held["card_id"], held["grade"])]).dropna()
+        last = last[~last.index.duplicated()]
+        table = portfolio.insurance(lots.lots(listed, known_cards()), cards, last)
     else:
         table = exporters.exported(held, cards, style, day, ecb.stored_currency(settings()))
     separator = exporters.DELIMITERS.get(style, ",")

@@ -40,6 +40,7 @@ def collect(
     json: options.JsonFlag = False,
 ) -> None:
     """Bring one snapshot, or a file, through quality into the store."""
+    from pokewatch.operations import graded
     from pokewatch.quality import ingest
     from pokewatch.sources import ecb, home_of
 
@@ -55,6 +56,7 @@ def collect(
         progress=sys.stderr.isatty(),
     )
     ecb.refresh(home_of(counts.source, [], settings()))
+    graded.refresh(settings())
     show(counts.as_dict(), json, summary(counts))
     if counts.incomplete:
         raise GateError(counts.incomplete)

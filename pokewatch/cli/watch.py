@@ -153,6 +153,8 @@ def list_(json: options.JsonFlag = False) -> None:
     prices = "prices are the market's near-mint prices"
     if played:
         prices += f", for the {played} in another condition too: those will bring less"
+    if ((held["grade"] != "") & held["price"].notna()).any():
+        prices += "; graded copies are worth the median of their grade's sales on eBay"
     total = entries.totals(held, day)
     sold = [one for one in listed if isinstance(one, entries.Sale)]
     if sold:

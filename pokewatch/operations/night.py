@@ -19,7 +19,7 @@ from pokewatch.evaluation.registry import GateVerdict, TrainedModel
 from pokewatch.evaluation.training import set_aside_loser
 from pokewatch.models import reasons
 from pokewatch.models.panel import Panel, open_panel
-from pokewatch.operations import notify, tracking
+from pokewatch.operations import graded, notify, tracking
 from pokewatch.quality import completeness
 from pokewatch.quality.ingest import Counts, backfill, collect, newest_day
 from pokewatch.settings import Settings
@@ -50,6 +50,7 @@ def collect_night(
         fill_missed(settings, counts, jobs)
     counts.add(collect(settings, source, on=on, path=path))
     ecb.refresh(home_of(counts.source, [], settings))
+    graded.refresh(settings)
     return counts
 
 

@@ -26,6 +26,7 @@ from pokewatch.settings import Settings
 from pokewatch.sources import ecb
 from pokewatch.store.tables import Store
 from pokewatch.watchlist import entries as watchlist
+from pokewatch.watchlist import graded
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def watched(
             f"{name} names cards of the simulated market only, and these prices are real: put your "
             "own cards into it; 'pokewatch cards TEXT' finds their ids."
         )
-    return watchlist.holdings(entries, Catalog(cards), panel), ""
+    return watchlist.holdings(entries, Catalog(cards), panel, graded.medians(settings)), ""
 
 
 def every_card(calls: pd.DataFrame, panel: Panel) -> pd.DataFrame:

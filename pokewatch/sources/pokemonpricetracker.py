@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 
 from pokewatch.cards.spelling import printing_of
-from pokewatch.errors import UsageError
+from pokewatch.errors import SourceError, UsageError
 from pokewatch.settings import Settings
 from pokewatch.sources import About
 from pokewatch.sources.delivery import DeliveryBuilder, parsed, text
@@ -26,6 +26,7 @@ ABOUT = About(
     probe="/cards?limit=1",
 )
 DAYS = 30
+SOLD_DAYS = 90  # of sales on eBay
 FIELDS = {"market_price": "market", "low_price": "low", "mid_price": "mid", "high_price": "high"}
 POINT = {"market_price": "market", "volume": "volume"}
 NEAR_MINT = "Near Mint"
@@ -42,6 +43,12 @@ class _Card(BaseModel):
     updatedAt: Any = None  # noqa: N815
     prices: dict[str, Any] | None = None
     priceHistory: dict[str, Any] | list[Any] | None = None  # noqa: N815
+    ebay: dict[str, Any] | None = None
+
+
+class _Sold(BaseModel):
+    medianPrice: float = Field(gt=0, allow_inf_nan=False)  # noqa: N815
+    count: int = Field(ge=0)
 
 
 class _Answer(BaseModel):
@@ -82,11 +89,40 @@ def ask(client: Client, delivery: DeliveryBuilder) -> None:
     delivery.ask_each("product", delivery.products_to_ask(), ask_product)
 
 
-def _add(delivery: DeliveryBuilder, answer: _Answer, product: int) -> None:
+def sold_by_grade(client: Client, product: int) -> dict[str, tuple[float, int]]:
+    """Return the median price (USD) and number of a product's graded sales on eBay, by grade.
+
+    Of the last ``SOLD_DAYS``; grades as ``psa10``, ``bgs9_5``. Asked of ``/cards`` with
+    ``includeEbay``, which costs a second credit; a grade without a median is left out. Raises
+    SourceError for an answer of another form.
+    """
+    query: dict[str, str | int] = {"tcgPlayerId": product, "includeEbay": "true"}
+    answer = parsed(
+        _Answer, client.get_json("/cards", query | {"days": SOLD_DAYS}), f"product {product}"
+    )
+    sales = (_card_of(answer, product).ebay or {}).get("salesByGrade") or {}
+    if not isinstance(sales, dict):
+        raise SourceError(f"product {product}: salesByGrade is no list of grades, as it was")
+    found: dict[str, tuple[float, int]] = {}
+    for grade, told in sales.items():
+        try:
+            sold = _Sold.model_validate(told, strict=True)
+        except ValidationError:
+            continue
+        found[str(grade)] = sold.medianPrice, sold.count
+    return found
+
+
+def _card_of(answer: _Answer, product: int) -> _Card:
     cards = answer.data if isinstance(answer.data, list) else [answer.data]
     card = next((one for one in cards if str(one.tcgPlayerId) == str(product)), None)
     if card is None:
         raise NotFoundError(f"pokemonpricetracker answers nothing about product {product}")
+    return card
+
+
+def _add(delivery: DeliveryBuilder, answer: _Answer, product: int) -> None:
+    card = _card_of(answer, product)
     prices = card.prices or {}
     known = delivery.known.printings(product)
     named = prices.get("primaryPrinting") or card.printing

@@ -27,6 +27,7 @@ from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import FIRST_PRODUCT
 from pokewatch.store.tables import Store
+from pokewatch.watchlist import graded
 
 SPANS = (1, 7, 30)  # days over which a value's change is shown
 WRITTEN = (
@@ -295,14 +296,16 @@ def is_simulated(card: str) -> bool:
     }
 
 
-def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFrame:
+def holdings(
+    entries: list[Entry], catalog: Catalog, panel: Panel, medians: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Value the watchlist on the panel's last day, one row an entry, in its order.
 
     Returns columns card (as written), card_id, quantity, cost, note, condition, target_above,
     target_below, bought, buy_fees, paid (for all copies, with fees), price, value, gain (USD; all
     of them at near-mint prices), age (days since the price was observed), value_1, value_7,
     value_30 (value that many days ago, NaN where unknown), grade and problem: why an entry has no
-    price, else None. A graded card has none.
+    price, else None. A graded card has the price of its grade in ``graded.medians``, or none.
     """
     columns = {card_id: column for column, card_id in enumerate(panel.card_ids)}
     held = pd.DataFrame([one.model_dump(mode="json") for one in entries], columns=FIELDS)
@@ -314,8 +317,10 @@ def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFra
         card_id, problem = None, None
         try:
             card_id = catalog.resolve(text)
-            if grade:
+            if grade and (medians is None or graded.name(card_id, grade) not in medians.index):
                 problem = f"'{text}' is graded {grade}: not valued, prices are of ungraded cards"
+            elif grade:
+                problem = None
             elif card_id not in columns:
                 problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{text}'"
         except UsageError as error:
@@ -323,13 +328,18 @@ def holdings(entries: list[Entry], catalog: Catalog, panel: Panel) -> pd.DataFra
         ids.append(card_id)
         problems.append(problem)
     held["card_id"] = pd.Series(ids, dtype="object")
-    graded = held["grade"] != ""
-    at = [-1 if no else columns.get(one, -1) for one, no in zip(ids, graded, strict=True)]
+    slabs = held["grade"] != ""
+    at = [-1 if no else columns.get(one, -1) for one, no in zip(ids, slabs, strict=True)]
     held["paid"] = held["quantity"] * held["cost"] + held["buy_fees"].fillna(0)
     held["price"] = np.append(panel.price[-1], np.nan)[at]  # -1: the NaN at the end
+    held["age"] = np.append(panel.age[-1], np.nan)[at]
+    if medians is not None and slabs.any():
+        names = [*map(graded.name, held["card_id"][slabs], held["grade"][slabs])]
+        sold = medians.reindex(names).set_axis(held.index[slabs])
+        held.loc[slabs, "price"] = sold["price"]
+        held.loc[slabs, "age"] = (panel.dates[-1] - sold["day"]).dt.days.clip(lower=0)
     held["value"] = held["quantity"] * held["price"]
     held["gain"] = held["value"] - held["paid"]
-    held["age"] = np.append(panel.age[-1], np.nan)[at]
     for span in SPANS:
         then = np.append(panel.price[-1 - span], np.nan)[at] if span < len(panel.dates) else np.nan
         held[f"value_{span}"] = held["quantity"] * then
@@ -354,18 +364,19 @@ def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.T
         day = pd.Timestamp.now(tz="UTC").tz_localize(None).normalize()
         nothing = np.empty((1, 0))
         empty = (np.array([], dtype=object), *[nothing] * 5, pd.DataFrame())
-        return holdings(entries, catalog, Panel(pd.DatetimeIndex([day]), *empty)), day
-    day = pd.Timestamp(last)
-    return holdings(entries, catalog, Panel.from_prices(prices, until=last)), day
+        panel = Panel(pd.DatetimeIndex([day]), *empty)
+    else:
+        day, panel = pd.Timestamp(last), Panel.from_prices(prices, until=last)
+    return holdings(entries, catalog, panel, graded.medians(settings)), day
 
 
 def totals(held: pd.DataFrame, day: pd.Timestamp) -> dict[str, Any]:
     """Return the sums of a valued watchlist: date, copies, and value, cost and gain in USD.
 
-    An amount is None where it is known of no entry. Graded copies are left out; where there are
-    any, ``graded`` counts them.
+    An amount is None where it is known of no entry. Graded copies of no known price are left out;
+    where there are any, ``graded`` counts them.
     """
-    counted = held[held["grade"] == ""]
+    counted = held[(held["grade"] == "") | held["price"].notna()]
     sums = {
         "value": counted["value"].sum(min_count=1),
         "cost": counted["paid"].sum(min_count=1),

@@ -1,7 +1,8 @@
 """What a collection did: value over time, returns and gains, from its lots and daily prices.
 
 Lots are frames as ``lots.lots`` returns them. Prices are near-mint market prices of ungraded cards
-in USD, dates x card_ids, gaps filled, as ``Market.prices`` has them. Graded copies and cards
+in USD, dates x card_ids, gaps filled, as ``Market.prices`` has them; last prices have those of
+graded copies as well where they are known, under ``graded.name``, which have no history. Cards
 without a price have no value here, copies without a cost no gain; what is left out is counted.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.settings import Marketplace
+from pokewatch.watchlist import graded
 
 START = 100.0  # of both curves, before the first day's buys
 TIMELINE = ["value", "paid", "unrealised", "realised", "received", "growth", "market"]
@@ -119,19 +121,21 @@ def gains(rows: pd.DataFrame, last: pd.Series) -> pd.DataFrame:
     """Return what each card brought, the largest contribution first; amounts to the cent.
 
     last: the last known price by card_id. Columns card_id (or the text that means no one card),
-    quantity (held), price (USD), value, paid (of held copies; NaN where neither is known),
-    unrealised (where both are), sold (copies), received, realised, gain (both gains) and
-    contribution: gain as a share of all that was ever paid, so that they add up to the whole's.
+    quantity (held), price (USD; of ungraded copies where there are any), value, paid (of held
+    copies; NaN where neither is known), unrealised (where both are), sold (copies), received,
+    realised, gain (both gains) and contribution: gain as a share of all that was ever paid, so that
+    they add up to the whole's.
     """
     held = rows["sold"].isna()
-    price = rows["card_id"].map(last).where(rows["grade"] == "")
+    price = _price(rows, last)
     worth = _cents(rows["quantity"] * price).where(held)
     paid = _cents(rows["paid"])
     parts = pd.DataFrame(
         {
             "card_id": rows["card_id"].fillna(rows["card"]),
             "quantity": rows["quantity"].where(held, 0),
-            "price": price,
+            "price": price.where(rows["grade"] == ""),
+            "graded": price,
             "value": worth,
             "paid": paid.where(held),
             "unrealised": worth - paid,
@@ -143,7 +147,8 @@ def gains(rows: pd.DataFrame, last: pd.Series) -> pd.DataFrame:
     )
     sums = ["value", "paid", "unrealised", "received", "realised", "spent"]
     grouped = parts.groupby("card_id", sort=False)
-    table = grouped[["quantity", "sold"]].sum().join(grouped["price"].first())
+    price = grouped["price"].first().fillna(grouped["graded"].first())
+    table = grouped[["quantity", "sold"]].sum().join(price)
     table = table.join(grouped[sums].sum(min_count=1))
     table["gain"] = table[["unrealised", "realised"]].sum(axis=1, min_count=1)
     spent = table.pop("spent").sum()
@@ -168,7 +173,7 @@ def totals(rows: pd.DataFrame, last: pd.Series) -> dict[str, Any]:
     names = ["value", "paid", "unrealised", "received", "realised", "gain"]
     sums = {name: int(_cents(table[name]).sum()) for name in names}
     sums["spent"] = int(_cents(rows["paid"]).sum())
-    priced = held["card_id"].map(last).notna() & (held["grade"] == "")
+    priced = _price(held, last).notna()
     return {
         **{name: amount / 100 for name, amount in sums.items()},
         "gain_share": sums["gain"] / sums["spent"] if sums["spent"] else float("nan"),
@@ -187,8 +192,8 @@ def proceeds(
     marketplace, copies (worth selling), kept (the other ones that have a price), value (USD, of all
     that have a price), fees, shipping, net (USD, of those worth selling).
     """
-    held = rows[rows["sold"].isna() & (rows["grade"] == "")]
-    price = held["card_id"].map(last).astype("float64")
+    held = rows[rows["sold"].isna()]
+    price = _price(held, last)
     quantity = held["quantity"].where(price.notna(), 0)
     out = []
     for name, place in marketplaces.items():
@@ -211,18 +216,24 @@ def insurance(rows: pd.DataFrame, cards: pd.DataFrame, last: pd.Series) -> pd.Da
     """Return the held copies as an insurer wants them, the dearest first.
 
     cards: columns ``CARD_COLUMNS``. Columns card_id, name, set_name, number, printing, condition,
-    grade, quantity, bought, paid (USD), price (USD a copy), value (USD; NaN for graded copies and
-    cards without a price), note.
+    grade, quantity, bought, paid (USD), price (USD a copy), value (USD; NaN where it is not
+    known), note.
     """
     held = rows[rows["sold"].isna()]
     about = cards.set_index("card_id")[["name", "set_name", "number", "printing"]]
     table = held.drop(columns="price").join(about, on="card_id")
     table["card_id"] = table["card_id"].fillna(table["card"])
-    table["price"] = held["card_id"].map(last).where(held["grade"] == "").astype("float64")
+    table["price"] = _price(held, last)
     table["value"] = (table["quantity"] * table["price"]).round(2)
     names = ["card_id", "name", "set_name", "number", "printing", "condition", "grade", "quantity"]
     names += ["bought", "paid", "price", "value", "note"]
     return table[names].sort_values("value", ascending=False, kind="stable", ignore_index=True)
+
+
+def _price(rows: pd.DataFrame, last: pd.Series) -> pd.Series:
+    """Return what a copy of each lot is worth (USD), NaN where it is not known."""
+    names = [*map(graded.name, rows["card_id"], rows["grade"])]
+    return last.reindex(names).set_axis(rows.index).astype("float64")
 
 
 def _cents(usd: pd.Series) -> pd.Series:
