@@ -536,6 +536,8 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
     LOG.setLevel(logging.INFO)
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     table = Table()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="pokewatch-speed-") as name:
