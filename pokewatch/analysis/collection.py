@@ -74,7 +74,7 @@ class Portfolio:
 
         Also gain_share (of all that was ever paid), growth (time-weighted return), market_growth
         (of the index over the same days), both fractions; date, copies, and of them unpriced
-        (graded, or without a price) and uncosted, which are not in those sums.
+        (no price is known) and uncosted, which are not in those sums.
         """
         sums = figures.totals(self.lots, self._last)
         curves = self.timeline[["growth", "market"]].iloc[-1:] / 100 - 1
@@ -107,7 +107,7 @@ class Portfolio:
         """Return the held copies as an insurer wants them, the dearest first.
 
         Columns card_id, name, set_name, number, printing, condition, grade, quantity, bought, paid,
-        price, value (USD; not known of graded copies), note.
+        price, value (USD; NaN where it is not known), note.
 
         >>> import pokewatch as pw
         >>> bool(pw.portfolio().insurance()["quantity"].ge(1).all())
@@ -127,12 +127,9 @@ class Portfolio:
 
     @cached_property
     def _last(self) -> pd.Series:
-        last, store = self._prices.iloc[-1], Store.from_settings(self.market.settings)
-        today = self.market.dates[-1] == pd.Timestamp(store.last_day() or 0)
-        medians = graded.medians(self.market.settings)[
-            "price"
-        ]  # of now, not of a past market's day
-        return pd.concat([last, medians]) if today else last
+        medians = graded.medians(self.market.settings, self.market.dates[-1])["price"]
+        here = medians.index.str.rsplit(" ", n=1).str[0].isin(self._prices.columns)
+        return pd.concat([self._prices.iloc[-1], medians[here]])
 
     def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
         about = self._known.set_index("card_id")[["name", "set_name", "printing"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -19,6 +20,7 @@ from pokewatch.charts.style import svg
 from pokewatch.errors import UsageError
 from pokewatch.formatting import Money, percent
 from pokewatch.schema import SIGNAL_HORIZON
+from pokewatch.watchlist import graded
 
 VIEWS = {"Value": "value", "Insurance list": "insurance", "Set completion": "sets"}
 CURVES = {"growth": "this collection, time-weighted", "market": "the market's index"}
@@ -59,7 +61,9 @@ def listed(mine: Portfolio, money: Money) -> str:
     currency = "US dollars" if money.currency == "USD" else money.currency
     about = f"{sums['copies']:,} copies, market prices of {sums['date']:%Y-%m-%d} in {currency}"
     head = f"<h2 class='title'>Insurance list</h2><p class='soft'>{escape(about)}"
-    head += f"{', simulated' * mine.market.simulated}.</p>"
+    head += f"{', simulated' * mine.market.simulated}"
+    slabs = ((rows["grade"] != "") & rows["price"].notna()).any()
+    head += f"{', of graded copies medians of sales on eBay' * slabs}.</p>"
     return f"{head}{html(rows, money)}<p><strong>Total {money(sums['value'])}</strong></p>"
 
 
@@ -110,12 +114,13 @@ class CollectionApp(App):
         before, self.written = self.written, self._written()
         return before != self.written
 
-    def _written(self) -> tuple[int, int]:
-        try:
-            found = self.now.market.settings.watchlist.stat()
-        except OSError:
-            return 0, 0
-        return found.st_mtime_ns, found.st_size
+    def _written(self) -> list[tuple[int, int]]:
+        settings, written = self.now.market.settings, []
+        for path in (settings.watchlist, settings.home / graded.KEPT):
+            with suppress(OSError):
+                found = path.stat()
+                written.append((found.st_mtime_ns, found.st_size))
+        return written
 
     def turn(self) -> None:
         """Draw what the view asks for."""

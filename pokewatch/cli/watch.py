@@ -25,7 +25,7 @@ ConditionOption = Annotated[
     str | None, Option(metavar="NM|LP|MP|HP|DMG", help="The copies' condition.")
 ]
 GradeOption = Annotated[
-    str | None, Option(metavar="GRADE", help="Graded copies, such as 'PSA 10': not valued.")
+    str | None, Option(metavar="GRADE", help="Graded copies, such as 'PSA 10'.")
 ]
 LotOption = Annotated[
     str | None, Option("--lot", metavar="ID", help="Of this lot only, as 'watch history' shows it.")

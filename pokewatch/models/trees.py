@@ -6,6 +6,7 @@ objects first imports all of scikit-learn, seconds in every process that reads a
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ NODE = np.dtype(
         *[("left", "u4"), ("right", "u4"), ("missing_go_to_left", "u1"), ("is_leaf", "u1")],
     ]
 )
+LARGEST = 64 * 2**20  # bytes that a model's trees may unfold to; a whole one has 2 MB
 NO_CATEGORIES = np.zeros((0, 8), dtype=np.uint32)  # every feature is a number
 
 
@@ -93,14 +95,20 @@ def save(trees: dict[str, Trees], path: Path) -> None:
 
 def load(path: Path) -> dict[str, Trees]:
     """Read what ``save`` wrote; nothing is executed. ValueError or KeyError where it is damaged."""
+    with zipfile.ZipFile(path) as packed:
+        if sum(one.file_size for one in packed.infolist()) > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST:,} bytes")
     with np.load(path, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     found: dict[str, Trees] = {}
     for name in dict.fromkeys(key.partition("/")[0] for key in arrays):
         sizes = arrays[f"{name}/sizes"]
+        columns = {column: arrays[f"{name}/{column}"] for column in NODE.names or ()}
+        if {one.shape for one in columns.values()} != {(int(sizes.sum()),)}:
+            raise ValueError("its columns differ in length")
         nodes = np.zeros(int(sizes.sum()), dtype=NODE)
-        for column in NODE.names or ():
-            nodes[column] = arrays[f"{name}/{column}"]
+        for column, values in columns.items():
+            nodes[column] = values
         parts = np.split(nodes, np.cumsum(sizes)[:-1])
         usual, features = (arrays[f"{name}/{what}"].item() for what in ("usual", "features"))
         found[name] = Trees(usual, parts, features)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.models.panel import price_sources
+from pokewatch.schema import SIMULATED
 from pokewatch.settings import Settings
 from pokewatch.sources import ecb, pokemonpricetracker
 from pokewatch.store.tables import Store
@@ -14,18 +17,24 @@ from pokewatch.watchlist import entries, graded
 
 log = logging.getLogger(__name__)
 
+TIMEOUT, ATTEMPTS = 10.0, 2
+
 
 def refresh(settings: Settings) -> None:
     """Ask for the medians of graded copies that were not asked for today; failures are warnings.
 
     Sales are told by product: of one with several printings nobody could say whose they are, so it
-    is not asked for. Without a key, and in a home of euro prices, nothing is.
+    is not asked for. Without a key, of a simulated market, and in a home of euro prices, nothing
+    is. No night waits long.
     """
     path, key = settings.watchlist, settings.pokemonpricetracker_key.get_secret_value()
     if not key or ecb.stored_currency(settings) != "USD" or not path.exists():
         return
+    timeout, tries = settings.request_timeout, settings.request_attempts
+    hasty = {"request_timeout": min(timeout, TIMEOUT), "request_attempts": min(tries, ATTEMPTS)}
     try:
-        _ask(settings)
+        if SIMULATED not in price_sources(settings):
+            _ask(settings.model_copy(update=hasty))
     except PokewatchError as error:
         log.warning("graded copies are not valued anew: %s", error)
 
@@ -37,30 +46,26 @@ def _ask(settings: Settings) -> None:
     catalog, wanted = Catalog(cards), dict[str, str]()
     for one in held:
         if one.grade and graded.key(one.grade):
-            try:
+            with suppress(UsageError):  # 'watch list' says that it is no one card
                 wanted[catalog.resolve(one.card)] = one.card
-            except UsageError:
-                continue  # 'watch list' says that it is no one card
     product = cards.set_index("card_id")["product_id"]
-    kept, today = graded.read(settings), datetime.now(UTC).date()
-    told = {card_id: kept[card_id] for card_id in wanted if card_id in kept}
-    todo = [card_id for card_id in wanted if card_id not in told or told[card_id][0] != today]
+    before, today = graded.read(settings), datetime.now(UTC).date()
+    kept = {card_id: before[card_id] for card_id in wanted if card_id in before}
+    todo = [one for one in wanted if one not in kept or kept[one].asked != today]
     if not todo:
         return
     with pokemonpricetracker.client(settings) as client:
         for card_id in todo:
-            number = product[card_id]
-            if not number or (product == number).sum() != 1:
-                log.warning(
-                    "graded copies of '%s' are not valued: sales are told by product, and its one "
-                    "has several printings or is not known",
-                    wanted[card_id],
-                )
-                continue
+            number, last = product[card_id], kept.get(card_id, graded.Kept(today, today, {}))
+            kept[card_id] = last._replace(asked=today)
             try:
-                found = pokemonpricetracker.sold_by_grade(client, int(number))
+                if not number or (product == number).sum() != 1:
+                    raise UsageError("sales are told by product, and its one has several printings")
+                told = pokemonpricetracker.sold_by_grade(client, int(number))
             except PokewatchError as error:
                 log.warning("graded copies of '%s' are not valued anew: %s", wanted[card_id], error)
-                continue
-            told[card_id] = today, found
-    graded.write(settings, told)
+                if client.stopped:  # the others are asked tomorrow as well
+                    break
+            else:
+                kept[card_id] = graded.Kept(today, today, told)
+    graded.write(settings, kept)

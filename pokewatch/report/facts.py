@@ -159,7 +159,8 @@ def watched(
             f"{name} names cards of the simulated market only, and these prices are real: put your "
             "own cards into it; 'pokewatch cards TEXT' finds their ids."
         )
-    return watchlist.holdings(entries, Catalog(cards), panel, graded.medians(settings)), ""
+    medians = graded.medians(settings, panel.dates[-1])
+    return watchlist.holdings(entries, Catalog(cards), panel, medians), ""
 
 
 def every_card(calls: pd.DataFrame, panel: Panel) -> pd.DataFrame:

@@ -95,6 +95,15 @@ def signals(night: Night, top: int = 10) -> HTML:
     return _render("signals", night=night, sides=sides, top=top)
 
 
+# Signals, reasons and histories are of ungraded cards.
+GRADED = {
+    "signal": "",
+    "reason": "Worth the median of its grade's sales on eBay.",
+    "stale": False,
+    "thin": False,
+}
+
+
 def portfolio(night: Night) -> HTML:
     """Return the watchlist: its value, what it gained, and a row a card."""
     held = night.holdings.assign(crossed=entries.crossed(night.holdings))
@@ -102,11 +111,11 @@ def portfolio(night: Night) -> HTML:
     costed = priced.dropna(subset=["cost"])
     rows = []
     for row in _rows(priced):
-        call = night.calls.loc[row["card_id"]]
+        call = night.calls.loc[row["card_id"]] if not row["grade"] else GRADED
         before = {span: row[f"value_{span}"] for span in entries.SPANS}
         changes = {span: row["value"] / was - 1 if was else None for span, was in before.items()}
         rows.append(
-            _card(night, row)
+            _card(night, row, spark=not row["grade"])
             | {name: call[name] for name in ("signal", "reason", "stale", "thin")}
             | {"changes": changes}
         )

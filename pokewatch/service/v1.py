@@ -15,6 +15,7 @@ from pokewatch.service.forms import FORECAST, BatchRequest, CardText, Day, Rows
 from pokewatch.service.market import Market
 from pokewatch.service.problems import Problem
 from pokewatch.service.replies import ARROW, CSV, Reply, shown_beside
+from pokewatch.watchlist import graded
 from pokewatch.watchlist.entries import read
 
 router = APIRouter(prefix="/v1", tags=["v1"])
@@ -109,7 +110,7 @@ def forecasts(request: Request, asked: BatchRequest) -> Any:
 def portfolio(request: Request) -> Any:
     """Return the watchlist's entries and their value in USD."""
     market = _market(request)
-    tag = f"{market.tag} {read(market.settings.watchlist)}"
+    tag = f"{market.tag} {read(market.settings.watchlist)} {graded.read(market.settings)}"
     reply = Reply(request, tag, money=market.money)
     held, totals = market.portfolio()
     totals = shown_beside(totals, market.money)

@@ -43,7 +43,7 @@ class _Card(BaseModel):
     updatedAt: Any = None  # noqa: N815
     prices: dict[str, Any] | None = None
     priceHistory: dict[str, Any] | list[Any] | None = None  # noqa: N815
-    ebay: dict[str, Any] | None = None
+    ebay: Any = None
 
 
 class _Sold(BaseModel):
@@ -100,16 +100,17 @@ def sold_by_grade(client: Client, product: int) -> dict[str, tuple[float, int]]:
     answer = parsed(
         _Answer, client.get_json("/cards", query | {"days": SOLD_DAYS}), f"product {product}"
     )
-    sales = (_card_of(answer, product).ebay or {}).get("salesByGrade") or {}
+    sold = _card_of(answer, product).ebay or {}
+    sales = (sold.get("salesByGrade") or {}) if isinstance(sold, dict) else sold
     if not isinstance(sales, dict):
-        raise SourceError(f"product {product}: salesByGrade is no list of grades, as it was")
+        raise SourceError(f"product {product}: its sales on eBay have another form than they had")
     found: dict[str, tuple[float, int]] = {}
     for grade, told in sales.items():
         try:
-            sold = _Sold.model_validate(told, strict=True)
+            one = _Sold.model_validate(told, strict=True)
         except ValidationError:
             continue
-        found[str(grade)] = sold.medianPrice, sold.count
+        found[str(grade)] = one.medianPrice, one.count
     return found
 
 

@@ -20,12 +20,13 @@ class Crossing:
     price: float
     date: str
     condition: str = Condition.near_mint.value
+    grade: str = ""
     reached: list[str] = field(default_factory=list, compare=False)  # digests of recipients
 
     @property
     def key(self) -> str:
         """Name the target; a changed one is another target."""
-        return f"{self.card_id} {self.side} {self.target!r}"
+        return f"{self.card_id} {self.side} {self.target!r} {self.grade}".rstrip()
 
 
 def targets(held: pd.DataFrame, day: pd.Timestamp) -> list[tuple[Crossing, float]]:
@@ -38,7 +39,7 @@ def targets(held: pd.DataFrame, day: pd.Timestamp) -> list[tuple[Crossing, float
         for side in ("above", "below"):
             target, price = float(row[f"target_{side}"]), float(row["price"])
             if target > 0:
-                known = f"{day:%Y-%m-%d}", str(row["condition"])
+                known = f"{day:%Y-%m-%d}", str(row["condition"]), str(row["grade"])
                 found.append((Crossing(row["card_id"], side, target, price, *known), row["age"]))
     return found
 
@@ -66,10 +67,13 @@ def judge(
 def message(crossing: Crossing, name: str, money: Money = usd) -> str:
     """Return what the user is told, in one line; money: how amounts are written."""
     text = (
-        f"{' '.join(name.split())} stood at {money(crossing.price)} on {crossing.date}: "
+        f"{' '.join(name.split())}{f', {crossing.grade},' * bool(crossing.grade)} stood at "
+        f"{money(crossing.price)} on {crossing.date}: "
         f"at or {crossing.side} your target of {money(crossing.target)}."
     )
-    if crossing.condition != Condition.near_mint:
+    if crossing.grade:
+        text += " This is the median of its grade's sales on eBay."
+    elif crossing.condition != Condition.near_mint:
         worn = crossing.condition.replace("_", " ")
         text += f" This is the near-mint price; yours is {worn}."
     return f"{text} {money.note}".rstrip()

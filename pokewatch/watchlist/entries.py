@@ -317,10 +317,9 @@ def holdings(
         card_id, problem = None, None
         try:
             card_id = catalog.resolve(text)
-            if grade and (medians is None or graded.name(card_id, grade) not in medians.index):
+            known = medians is not None and graded.name(card_id, grade) in medians.index
+            if grade and not (known and card_id in columns):
                 problem = f"'{text}' is graded {grade}: not valued, prices are of ungraded cards"
-            elif grade:
-                problem = None
             elif card_id not in columns:
                 problem = f"no accepted price up to {panel.dates[-1]:%Y-%m-%d} for '{text}'"
         except UsageError as error:
@@ -334,6 +333,7 @@ def holdings(
     held["price"] = np.append(panel.price[-1], np.nan)[at]  # -1: the NaN at the end
     held["age"] = np.append(panel.age[-1], np.nan)[at]
     if medians is not None and slabs.any():
+        slabs &= np.array([problem is None for problem in problems])
         names = [*map(graded.name, held["card_id"][slabs], held["grade"][slabs])]
         sold = medians.reindex(names).set_axis(held.index[slabs])
         held.loc[slabs, "price"] = sold["price"]
@@ -367,7 +367,7 @@ def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.T
         panel = Panel(pd.DatetimeIndex([day]), *empty)
     else:
         day, panel = pd.Timestamp(last), Panel.from_prices(prices, until=last)
-    return holdings(entries, catalog, panel, graded.medians(settings)), day
+    return holdings(entries, catalog, panel, graded.medians(settings, day)), day
 
 
 def totals(held: pd.DataFrame, day: pd.Timestamp) -> dict[str, Any]:

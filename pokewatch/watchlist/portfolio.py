@@ -121,7 +121,7 @@ def gains(rows: pd.DataFrame, last: pd.Series) -> pd.DataFrame:
     """Return what each card brought, the largest contribution first; amounts to the cent.
 
     last: the last known price by card_id. Columns card_id (or the text that means no one card),
-    quantity (held), price (USD; of ungraded copies where there are any), value, paid (of held
+    quantity (held), price (USD; NaN where copies held differ), value, paid (of held
     copies; NaN where neither is known), unrealised (where both are), sold (copies), received,
     realised, gain (both gains) and contribution: gain as a share of all that was ever paid, so that
     they add up to the whole's.
@@ -134,8 +134,7 @@ def gains(rows: pd.DataFrame, last: pd.Series) -> pd.DataFrame:
         {
             "card_id": rows["card_id"].fillna(rows["card"]),
             "quantity": rows["quantity"].where(held, 0),
-            "price": price.where(rows["grade"] == ""),
-            "graded": price,
+            "price": price,
             "value": worth,
             "paid": paid.where(held),
             "unrealised": worth - paid,
@@ -147,8 +146,15 @@ def gains(rows: pd.DataFrame, last: pd.Series) -> pd.DataFrame:
     )
     sums = ["value", "paid", "unrealised", "received", "realised", "spent"]
     grouped = parts.groupby("card_id", sort=False)
-    price = grouped["price"].first().fillna(grouped["graded"].first())
-    table = grouped[["quantity", "sold"]].sum().join(price)
+    table = grouped[["quantity", "sold"]].sum()
+    # Of copies whose prices differ, graded and not, there is no one price.
+    table["price"] = (
+        parts[held]
+        .groupby("card_id")["price"]
+        .agg(lambda prices: prices.iloc[0] if prices.nunique(dropna=False) == 1 else np.nan)
+    )
+    usual = price.where(rows["grade"] == "").groupby(parts["card_id"]).first()
+    table["price"] = table["price"].where(table["quantity"] > 0, usual)
     table = table.join(grouped[sums].sum(min_count=1))
     table["gain"] = table[["unrealised", "realised"]].sum(axis=1, min_count=1)
     spent = table.pop("spent").sum()
@@ -165,8 +171,8 @@ def totals(rows: pd.DataFrame, last: pd.Series) -> dict[str, Any]:
 
     value and paid of held copies, unrealised, received, realised and gain as in ``gains``; spent:
     all that was ever paid; gain_share: gain as a share of that. Where every cost and price is
-    known, value - spent + received = gain. Of held copies: copies; unpriced (graded, or without a
-    price) and uncosted, which are not in those sums. An amount is 0 where nothing is known.
+    known, value - spent + received = gain. Of held copies: copies; unpriced (no price is
+    known) and uncosted, which are not in those sums. An amount is 0 where nothing is known.
     """
     table = gains(rows, last)
     held = rows[rows["sold"].isna()]

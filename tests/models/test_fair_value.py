@@ -119,6 +119,20 @@ def test_trees_that_are_none_are_refused(model, tmp_path, edit):
         FairValueModel.load(tmp_path)
 
 
+def test_trees_that_would_fill_the_memory_are_refused(model, tmp_path, monkeypatch):
+    model.save(tmp_path)
+    path = tmp_path / "trees.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    one = {name: values[:1] for name, values in arrays.items() if name.startswith("median_7/")}
+    np.savez(path, **arrays | one | {"median_7/sizes": np.array([2_000_000_000])})
+    with pytest.raises(PokewatchError, match="differ in length"):
+        FairValueModel.load(tmp_path)
+    np.savez_compressed(path, **arrays | {"more/value": np.zeros(9_000_000)})
+    with pytest.raises(PokewatchError, match="holds more than 67,108,864 bytes"):
+        FairValueModel.load(tmp_path)
+
+
 def test_a_horizon_that_lost_to_naive_keeps_the_price(model):
     past = model.predict_days(PANEL, list(range(121, 135)), [7, 14])
     past = past.rename(columns={"market_price": "price", "fair_value": "y_hat"})

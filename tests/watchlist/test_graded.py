@@ -13,10 +13,14 @@ import time_machine
 from pytest_httpserver import HTTPServer
 from web import Web
 
+import pokewatch as pw
+from pokewatch.evaluation.predictions import predict_all
 from pokewatch.operations import graded as asking
-from pokewatch.settings import Settings, load_settings
-from pokewatch.watchlist import entries, graded
+from pokewatch.report import facts, sections
+from pokewatch.settings import Settings, get_settings, load_settings
+from pokewatch.watchlist import alerts, entries, graded
 
+DAY = "2025-01-03T22:00Z"  # of the store's last prices
 WATCHED = """
 - {card: "502:Holofoil", quantity: 2, cost: 300, grade: PSA 10}
 - {card: "502:Holofoil", quantity: 1, cost: 200}
@@ -57,6 +61,12 @@ def mine(home: Path, tmp_path: Path, path: Path, web: Web) -> Settings:
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _that_night():
+    with time_machine.travel(DAY, tick=True):
+        yield
+
+
 def worth(settings: Settings) -> dict[tuple[str, str], Any]:
     held, _ = entries.valued(settings, entries.load(settings.watchlist))
     rows = zip(held["card"], held["grade"], held["price"], strict=True)
@@ -83,17 +93,66 @@ def test_a_graded_copy_is_worth_its_grade_s_median_and_never_the_ungraded_price(
 
 
 def test_it_is_asked_once_a_day_and_what_was_told_stays_when_the_service_is_away(mine, web, caplog):
-    with time_machine.travel("2026-08-01T22:00Z", tick=False):
+    for _ in range(3):
         asking.refresh(mine)
-        asking.refresh(mine)
-        assert len(web.asked) == 2
+    assert len(web.asked) == 2
     web.pages.clear()
-    with time_machine.travel("2026-08-20T22:00Z", tick=False):
-        asking.refresh(mine)
+    with time_machine.travel("2025-01-05T22:00Z", tick=False):
+        for _ in range(3):
+            asking.refresh(mine)
+        assert len(web.asked) == 4
         assert "are not valued anew" in caplog.text
-        assert worth(mine)["503:Normal", "PSA 9"] == 55.0
-    with time_machine.travel("2026-09-02T22:00Z", tick=False):  # a month later nothing stands
-        assert worth(mine)["503:Normal", "PSA 9"] is None
+    assert worth(mine)["503:Normal", "PSA 9"] == 55.0
+
+
+@pytest.mark.parametrize(
+    ("day", "known"), [("2024-12-10", True), ("2024-11-20", False), ("2025-02-01", False)]
+)
+def test_a_median_counts_for_the_prices_of_its_month_only(mine, day, known):
+    with time_machine.travel(f"{day}T22:00Z", tick=False):
+        asking.refresh(mine)
+    assert (worth(mine)["503:Normal", "PSA 9"] == 55.0) == known
+
+
+def test_a_simulated_market_s_cards_are_nobody_s_products(mine, web, monkeypatch):
+    monkeypatch.setattr(asking, "price_sources", lambda _: ["simulated"])
+    asking.refresh(mine)
+    assert web.asked == []
+
+
+def test_targets_of_a_graded_copy_are_its_own(mine, path):
+    path.write_text(
+        "- {card: '502:Holofoil', target_above: 200}\n"
+        "- {card: '502:Holofoil', grade: PSA 10, target_above: 200}\n",
+        encoding="utf-8",
+    )
+    asking.refresh(mine)
+    held, day = entries.valued(mine, entries.load(path))
+    found, now = alerts.judge(held, set(), day, 3)
+    assert [one.price for one in found] == [250.0, 1859.0]
+    assert len(now) == 2
+    told = alerts.message(found[1], "Charizard ex")
+    assert told.startswith("Charizard ex, PSA 10, stood at $1,859.00")
+    assert "near-mint" not in told
+
+
+def test_a_report_tells_a_graded_copy_apart(mine):
+    predict_all(mine)
+    asking.refresh(mine)
+    drawn = str(sections.portfolio(facts.load(mine)).data)
+    assert drawn.count("PSA 10</span>") == 1
+    assert "$3,718.00" in drawn
+    assert drawn.count("median of its grade") == 2
+    row = drawn.split("PSA 10</span>")[1].split("</tr>")[0]
+    assert "<svg" not in row
+    assert "HOLD" not in row
+
+
+def test_cards_with_copies_of_several_prices_have_no_one_price(here):
+    cards = pw.portfolio(pw.market()).cards.set_index("card_id")
+    assert math.isnan(cards.loc["502:Holofoil", "price"])
+    assert cards.loc["502:Holofoil", "value"] == 2 * 1859 + 250
+    assert cards.loc["503:Normal", "price"] == 55.0
 
 
 def test_without_a_key_or_a_graded_copy_nobody_is_asked(mine, web, path):
@@ -115,13 +174,17 @@ def test_what_is_not_understood_values_nothing(mine, web, sales):
     assert worth(mine)["502:Holofoil", "PSA 10"] == 1859.0
 
 
-def test_the_lists_agree(mine, cli, monkeypatch, path):
+@pytest.fixture
+def here(mine: Settings, cli, monkeypatch: pytest.MonkeyPatch):
+    """The command line in the home with the medians."""
     asking.refresh(mine)
     monkeypatch.setenv("POKEWATCH_HOME", str(mine.home))
-    from pokewatch.settings import get_settings
-
     get_settings.cache_clear()
-    path.write_text(WATCHED, encoding="utf-8")
+    return cli
+
+
+def test_the_lists_agree(here):
+    cli = here
     code, out, _ = cli("list", "--json")
     assert code == 0
     listed = json.loads(out)
@@ -133,8 +196,6 @@ def test_the_lists_agree(mine, cli, monkeypatch, path):
         ["250.0", "250.0"],
         ["55.0", "55.0"],
     ]
-    import pokewatch as pw
-
     totals = pw.portfolio().totals
     assert totals["value"] == listed["value"] == 4023.0
     assert totals["unpriced"] == listed["graded"] == 2
