@@ -128,8 +128,8 @@ class Portfolio:
     @cached_property
     def _last(self) -> pd.Series:
         medians = graded.medians(self.market.settings, self.market.dates[-1])["price"]
-        here = medians.index.str.rsplit(" ", n=1).str[0].isin(self._prices.columns)
-        return pd.concat([self._prices.iloc[-1], medians[here]])
+        here = [name for name in medians.index if name.rpartition(" ")[0] in self._prices]
+        return pd.concat([self._prices.iloc[-1], medians[here]]) if here else self._prices.iloc[-1]
 
     def _named(self, rows: pd.DataFrame) -> pd.DataFrame:
         about = self._known.set_index("card_id")[["name", "set_name", "printing"]]

@@ -62,7 +62,7 @@ def listed(mine: Portfolio, money: Money) -> str:
     about = f"{sums['copies']:,} copies, market prices of {sums['date']:%Y-%m-%d} in {currency}"
     head = f"<h2 class='title'>Insurance list</h2><p class='soft'>{escape(about)}"
     head += f"{', simulated' * mine.market.simulated}"
-    slabs = ((rows["grade"] != "") & rows["price"].notna()).any()
+    slabs = bool(((rows["grade"] != "") & rows["price"].notna()).any())
     head += f"{', of graded copies medians of sales on eBay' * slabs}.</p>"
     return f"{head}{html(rows, money)}<p><strong>Total {money(sums['value'])}</strong></p>"
 
