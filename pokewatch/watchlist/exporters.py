@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from pokewatch.csv_files import FORMULA
@@ -14,7 +15,7 @@ FIELDS = ["name", "set_name", "number", "printing", "rarity", "product_id"]
 FORMATS = {
     "csv": "name=name,set=set_name,number=number,printing=printing,quantity=quantity,"
     "condition=condition,grade=grade,cost=cost,buy fees=buy_fees,bought=bought,"
-    "target above=target_above,target below=target_below,note=note",
+    "target above=target_above,target below=target_below,currency=currency,note=note",
     "tcgplayer": "Quantity=quantity,Name=name,Simple Name=name,Set=set_name,Card Number=number,"
     "Set Code=,Printing=printing,Condition=condition,Language=English,Rarity=rarity,"
     "Product ID=product_id,SKU=,Price=,Price Each=price",
@@ -45,7 +46,8 @@ def exported(
     whole = cards.assign(product_id=product_ids(cards["product_id"]))
     about = whole.set_index("card_id")[FIELDS].reindex(rows["card_id"]).set_axis(rows.index)
     texts = about.astype("object").where(about.notna(), "").astype(str)
-    for name in ("cost", "buy_fees", "target_above", "target_below", "price"):
+    amounts = ["cost", "buy_fees", "target_above", "target_below"]
+    for name in (*amounts, "price"):
         texts[name] = rows[name].map(_usd)
     texts["quantity"] = rows["quantity"].astype(str)
     texts["grade"], texts["bought"] = rows["grade"], rows["bought"].fillna("").astype(str)
@@ -55,7 +57,7 @@ def exported(
     texts["condition"] = rows["condition"].str.replace("_", " ").str.title()
     texts["their_condition"] = texts["condition"].str.lower().map(CARDMARKET)
     texts["graded"] = rows["grade"].replace("", "Ungraded")
-    texts["currency"] = texts["cost"].map(lambda cost: currency if cost else "")
+    texts["currency"] = np.where(rows[amounts].notna().any(axis=1), currency, "")
     # One printing may be several of these: "1st Edition Holofoil".
     reverse, foil = (texts["printing"].str.contains(word) for word in ("Reverse", "Holofoil"))
     marks = {"reverse_holofoil": reverse, "holofoil": foil & ~reverse}

@@ -125,3 +125,18 @@ def test_cardmarket_is_told_every_mark_of_a_printing(card, marks, tmp_path):
     assert [one.card for one in written([Entry(card=card)], "cardmarket", tmp_path / "a.csv")] == [
         card
     ]
+
+
+def test_a_plain_file_says_its_currency_and_is_not_taken_for_another(tmp_path):
+    held = holdings([Entry(card="501:Normal", cost=2, target_above=9)], KNOWN, PANEL)
+    table = exporters.exported(held, CARDS, "csv", DAY, "EUR")
+    table.to_csv(tmp_path / "euros.csv", index=False)
+    assert table["currency"].tolist() == ["EUR"]
+    (read,) = importers.load(tmp_path / "euros.csv", KNOWN, eur_usd=1.25).entries
+    assert (read.cost, read.target_above) == (2.5, 11.25)
+    (read,) = importers.load(tmp_path / "euros.csv", KNOWN).entries
+    assert (read.cost, read.target_above) == (None, None)
+    without = exporters.exported(
+        holdings([Entry(card="501:Normal")], KNOWN, PANEL), CARDS, "csv", DAY
+    )
+    assert without["currency"].tolist() == [""]
