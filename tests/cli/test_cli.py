@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import pytest
 from builders import curve, market
 from typer.main import get_command
 
-from pokewatch.cli.main import build_app
+from pokewatch.cli.main import build_app, main
 from pokewatch.cli.rendering import show
 from pokewatch.schema import PREDICTION_COLUMNS
-from pokewatch.settings import PROJECT
+from pokewatch.settings import PROJECT, get_settings
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +41,26 @@ def answer(home: Path, *arguments: str, code: int = 0):
     done = run(home, *arguments, "--json")
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture
+def inside(monkeypatch, capsys) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Function that runs a command as ``run`` does, in this process: what is imported stays so."""
+
+    def run_here(
+        home: Path, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            for name, value in (QUIET | {"POKEWATCH_HOME": str(home)} | environment).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["pokewatch", *arguments])
+            get_settings.cache_clear()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return subprocess.CompletedProcess([], int(ended.value.code or 0), *capsys.readouterr())
+
+    yield run_here
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +177,8 @@ def test_the_quarantine_can_be_listed_released_and_dropped(tmp_path):
         (["quarantine", "list", "--reason", "why"], 2, "unknown reason 'why'"),
     ],
 )
-def test_wrong_requests_exit_2_and_say_what_to_mend(home, arguments, code, message):
-    done = run(home, *arguments)
+def test_wrong_requests_exit_2_and_say_what_to_mend(home, inside, arguments, code, message):
+    done = inside(home, *arguments)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -230,7 +250,8 @@ def test_every_command_explains_itself():
             assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
 
 
-def test_people_read_amounts_in_their_currency_and_programs_in_dollars(home, tmp_path):
+def test_people_read_amounts_in_their_currency_and_programs_in_dollars(home, tmp_path, inside):
+    run = inside
     listed = tmp_path / "watchlist.yaml"
     listed.write_text("- {card: '1:Normal', cost: 2, target_above: 9000}\n", encoding="utf-8")
     kept = {"day": "2025-06-30", "asked": "2025-07-01T03:00:00+00:00", "rates": {"USD": 1.25}}
