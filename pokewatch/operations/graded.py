@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -17,7 +18,7 @@ from pokewatch.watchlist import entries, graded
 
 log = logging.getLogger(__name__)
 
-TIMEOUT, ATTEMPTS = 10.0, 2
+TIMEOUT, PATIENCE = 10.0, 120.0  # seconds of one answer, and of all: what is left waits
 
 
 def refresh(settings: Settings) -> None:
@@ -30,8 +31,8 @@ def refresh(settings: Settings) -> None:
     path, key = settings.watchlist, settings.pokemonpricetracker_key.get_secret_value()
     if not key or ecb.stored_currency(settings) != "USD" or not path.exists():
         return
-    timeout, tries = settings.request_timeout, settings.request_attempts
-    hasty = {"request_timeout": min(timeout, TIMEOUT), "request_attempts": min(tries, ATTEMPTS)}
+    # One try: the pause that a service asks for before another one may be minutes.
+    hasty = {"request_timeout": min(settings.request_timeout, TIMEOUT), "request_attempts": 1}
     try:
         if SIMULATED not in price_sources(settings):
             _ask(settings.model_copy(update=hasty))
@@ -54,18 +55,21 @@ def _ask(settings: Settings) -> None:
     todo = [one for one in wanted if one not in kept or kept[one].asked != today]
     if not todo:
         return
+    end = time.monotonic() + PATIENCE
     with pokemonpricetracker.client(settings) as client:
         for card_id in todo:
             number, last = product[card_id], kept.get(card_id, graded.Kept(today, today, {}))
             kept[card_id] = last._replace(asked=today)
             try:
                 if not number or (product == number).sum() != 1:
-                    raise UsageError("sales are told by product, and its one has several printings")
+                    raise UsageError(
+                        "sales are told by product; its one is not known or has several printings"
+                    )
                 told = pokemonpricetracker.sold_by_grade(client, int(number))
             except PokewatchError as error:
                 log.warning("graded copies of '%s' are not valued anew: %s", wanted[card_id], error)
-                if client.stopped:  # the others are asked tomorrow as well
-                    break
             else:
                 kept[card_id] = graded.Kept(today, today, told)
+            if client.stopped or time.monotonic() > end:  # the others are asked the next time
+                break
     graded.write(settings, kept)

@@ -99,7 +99,6 @@ def signals(night: Night, top: int = 10) -> HTML:
 GRADED = {
     "signal": "",
     "reason": "Worth the median of its grade's sales on eBay.",
-    "stale": False,
     "thin": False,
 }
 
@@ -111,7 +110,8 @@ def portfolio(night: Night) -> HTML:
     costed = priced.dropna(subset=["cost"])
     rows = []
     for row in _rows(priced):
-        call = night.calls.loc[row["card_id"]] if not row["grade"] else GRADED
+        old = {"stale": row["age"] > night.settings.stale_days}
+        call = GRADED | old if row["grade"] else night.calls.loc[row["card_id"]]
         before = {span: row[f"value_{span}"] for span in entries.SPANS}
         changes = {span: row["value"] / was - 1 if was else None for span, was in before.items()}
         rows.append(

@@ -52,7 +52,7 @@ def read(settings: Settings) -> dict[str, Kept]:
             )
             for card_id, one in kept.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 
 

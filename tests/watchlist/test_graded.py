@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import time_machine
 from pytest_httpserver import HTTPServer
 from web import Web
+from werkzeug import Response
 
 import pokewatch as pw
 from pokewatch.evaluation.predictions import predict_all
@@ -105,6 +108,29 @@ def test_it_is_asked_once_a_day_and_what_was_told_stays_when_the_service_is_away
     assert worth(mine)["503:Normal", "PSA 9"] == 55.0
 
 
+def test_a_service_that_wants_a_pause_holds_no_night(mine, web, monkeypatch):
+    busy = Response("", 429, {"Retry-After": "600"})
+    web.pages |= {"/cards?502": busy, "/cards?503": busy}
+    begun = time.monotonic()
+    asking.refresh(mine.model_copy(update={"request_attempts": 5}))
+    assert time.monotonic() - begun < 60
+    assert len(web.asked) == 2
+    web.asked.clear()
+    monkeypatch.setattr(asking, "PATIENCE", -1.0)  # used up by the first card
+    with time_machine.travel("2025-01-04T22:00Z", tick=True):
+        asking.refresh(mine)
+        assert len(web.asked) == 1
+
+
+def test_a_damaged_file_is_no_file(mine):
+    asking.refresh(mine)
+    path = mine.home / graded.KEPT
+    whole = path.read_text(encoding="utf-8")
+    for damaged in ("", "[]", whole.replace("12", "1e999"), whole.replace("2025", "twenty")):
+        path.write_text(damaged, encoding="utf-8")
+        assert worth(mine)["503:Normal", "PSA 9"] is None
+
+
 @pytest.mark.parametrize(
     ("day", "known"), [("2024-12-10", True), ("2024-11-20", False), ("2025-02-01", False)]
 )
@@ -146,6 +172,12 @@ def test_a_report_tells_a_graded_copy_apart(mine):
     row = drawn.split("PSA 10</span>")[1].split("</tr>")[0]
     assert "<svg" not in row
     assert "HOLD" not in row
+    assert ">stale<" not in row
+    kept = graded.read(mine)
+    old = {card: one._replace(day=one.day - timedelta(days=9)) for card, one in kept.items()}
+    graded.write(mine, old)
+    drawn = str(sections.portfolio(facts.load(mine)).data)
+    assert ">stale<" in drawn.split("PSA 10</span>")[1].split("</tr>")[0]
 
 
 def test_cards_with_copies_of_several_prices_have_no_one_price(here):
