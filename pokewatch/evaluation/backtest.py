@@ -108,7 +108,7 @@ def walk_forward(
     ledger: bool = False,
     distribution: bool = False,
 ) -> Backtest:
-    """Fit at origins up to ``STEPS`` days apart and forecast the days up to the next origin.
+    """Fit at origins some days apart (at most two ``STEP``) and forecast up to the next origin.
 
     At an origin the model sees the panel up to that day only, so every target it learns from was
     known by then. since and until narrow the scored days. ledger: read origins back from the data

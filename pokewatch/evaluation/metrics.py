@@ -176,7 +176,9 @@ def rank_ic(rows: pd.DataFrame) -> float:
     forecast, real = (log(part[name] / part["price"]) for name in ("y_hat", "y"))
     table = pd.DataFrame({"forecast": forecast, "real": real})
     each = [
-        group["forecast"].rank().corr(group["real"].rank())  # Spearman's, without SciPy's second
+        group["forecast"]
+        .rank()
+        .corr(group["real"].rank())  # Spearman's; pandas' own imports SciPy's
         for _, group in table.groupby(part["date"])
         if group["forecast"].nunique() > 1 and group["real"].nunique() > 1
     ]
@@ -322,7 +324,7 @@ def reliability(rows: pd.DataFrame, side: str, good_move: float) -> pd.DataFrame
     known = rows.dropna(subset=[f"p_{CHANCE[side]}"])
     move = (known["y"] / known["price"] - 1) * (1 if side == "BUY" else -1)
     told = known[f"p_{CHANCE[side]}"]
-    group = pd.cut(told, [0, *SAID, 1], include_lowest=True, right=False)
+    group = pd.cut(told, [0, *SAID, np.inf], right=False)  # a certain one is in the last class
     came = (move >= good_move).astype(float)
     table = pd.DataFrame({"said": told, "came": came}).groupby(group, observed=True)
     return table.mean().assign(n=table.size()).reset_index(drop=True)

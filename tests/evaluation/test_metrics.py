@@ -184,10 +184,10 @@ def test_an_honest_distribution_fills_its_tenths_and_a_narrow_one_does_not():
 def test_chances_stand_beside_what_came():
     y = [10.6] * 1 + [10.0] * 9 + [10.6] * 3 + [10.0] * 2
     frame = rows([10.0] * 15, y, [10.0] * 15)
-    frame = frame.assign(p_rise=[0.1] * 10 + [0.5] * 5, p_fall=np.nan)
+    frame = frame.assign(p_rise=[0.1] * 10 + [0.5] * 3 + [1.0, 0.5], p_fall=np.nan)
     found = metrics.reliability(frame, "BUY", 0.05)
     assert found.to_dict("list") == {
-        "said": pytest.approx([0.1, 0.5]),
+        "said": pytest.approx([0.1, 0.6]),
         "came": pytest.approx([0.1, 0.6]),
         "n": [10, 5],
     }

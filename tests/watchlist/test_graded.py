@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -111,10 +110,8 @@ def test_it_is_asked_once_a_day_and_what_was_told_stays_when_the_service_is_away
 def test_a_service_that_wants_a_pause_holds_no_night(mine, web, monkeypatch):
     busy = Response("", 429, {"Retry-After": "600"})
     web.pages |= {"/cards?502": busy, "/cards?503": busy}
-    begun = time.monotonic()
     asking.refresh(mine.model_copy(update={"request_attempts": 5}))
-    assert time.monotonic() - begun < 60
-    assert len(web.asked) == 2
+    assert len(web.asked) == 2  # once each: between two tries lies the pause
     web.asked.clear()
     monkeypatch.setattr(asking, "PATIENCE", -1.0)  # used up by the first card
     with time_machine.travel("2025-01-04T22:00Z", tick=True):
