@@ -132,7 +132,7 @@ def _probes(app: FastAPI, current: Current, settings: Settings) -> None:
 
 
 def _first_system(app: FastAPI, current: Current) -> None:
-    # The body is read in one go: what FastAPI does about it took a third of the whole answer.
+    # The body is read in one go: what FastAPI does about it took a fifth of the whole answer.
     @app.post(
         "/fair_price",
         response_model=forms.FairPrice,
