@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from pokewatch.analysis.market import MIN_PRICE, Day, as_day, marked
+from pokewatch.analysis.market import MIN_PRICE, Day, as_day, as_days, marked
 from pokewatch.analysis.market import market as market  # what charts fetch by default
 from pokewatch.analysis.patterns import momentum as momentum
 from pokewatch.analysis.patterns import seasons as seasons
@@ -48,7 +48,7 @@ def fair_value(
     wanted = [cards] if isinstance(cards, str) else cards
     if wanted is not None and not len(wanted):
         raise UsageError("cards=[] names no card: leave it out for all of them")
-    days = [horizons] if isinstance(horizons, int) else horizons
+    days = as_days(horizons)
     rows = predictions.predict(settings, wanted, as_day(date, "date"), days, model)
     return marked(rows, _simulated(settings))
 
@@ -88,7 +88,7 @@ def backtest(
     """
     settings = get_settings()
     start, end = as_day(since, "since"), as_day(until, "until")
-    days = [horizons] if isinstance(horizons, int) else horizons
+    days = as_days(horizons)
     panel, version = open_panel(settings)
     if fresh:
         if model is not None:
@@ -215,10 +215,9 @@ def track_record(horizon: int = 7) -> pd.DataFrame:
 
 
 def _trained(settings: Settings, name: str | None) -> str:
-    """Return the name of the trained model that is meant."""
-    present = registry.champion_name(settings)
-    if name is None and present is not None:
-        return present
+    """Return the name of the trained model that is meant: "champion", or its own."""
+    if name in (None, "champion") and registry.champion_name(settings) is not None:
+        return "champion"
     if name in (None, "newest"):
         newest = registry.last_trained(settings)
         if newest is None:

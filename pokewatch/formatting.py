@@ -128,7 +128,9 @@ def days(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in the unit that suits it: 2.0 s, 12.3 ms, 4.2 µs."""
+    """Return a duration in the unit that suits it: 2.0 s, 12.3 ms, 4.2 µs; "" where unknown."""
+    if not is_known(seconds):
+        return ""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     prior: bool = Field(
         True, description="use the prior for sealed products and cards that sell daily"
     )
-    good_move: float = Field(0.05, gt=0, description="move that makes a BUY or SELL right")
+    good_move: float = Field(0.05, gt=0, lt=1, description="move that makes a BUY or SELL right")
     signal_lift: float = Field(3.0, ge=1, description="wanted precision over the base rate")
     stale_days: int = Field(3, ge=0, description="days after which a price is stale")
 

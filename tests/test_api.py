@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import inspect
+import re
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -281,6 +283,32 @@ class TestForecasts:
     def test_cards_below_the_min_price_are_left_out(self, home):
         assert pw.equity_curve(forecasts(["BUY"], [0.1]), min_price=11).empty
 
+    def test_held_cards_are_valued_below_the_min_price_too(self, home: Settings):
+        fell = forecasts(["HOLD"] * 3, [-0.5] * 3).assign(price=[1.2, 0.6, 0.3], y=[0.6, 0.3, 0.15])
+        flat = forecasts(["HOLD"] * 3, [0.0] * 3).assign(card_id="2:Normal")
+        equity = pw.equity_curve(pd.concat([fell, flat], ignore_index=True))
+        kept = 1 - home.fee
+        assert equity["held"].tolist() == pytest.approx([100, 75 * kept, 62.5 * kept, 56.25 * kept])
+
+    def test_the_champion_s_back_test_is_not_that_of_a_refused_model_of_its_name(
+        self, home: Settings
+    ):
+        own = pw.backtest(horizons=7)
+        champion = registry.load(home, "champion")
+        past = registry.past_forecasts(home, "champion")
+        folder = registry.save(home, champion, past.head(0))
+        try:
+            assert folder.name.endswith("+2")
+            for asked in (None, "champion"):
+                pd.testing.assert_frame_equal(pw.backtest(asked, horizons=7), own)
+        finally:
+            shutil.rmtree(folder)
+
+    @pytest.mark.parametrize("horizon", [np.int64(7), np.array([7])])
+    def test_a_horizon_may_come_from_a_frame(self, home, horizon):
+        assert pw.fair_value("1:Normal", horizons=horizon)["horizon"].tolist() == [7]
+        assert pw.backtest(horizons=horizon)["horizon"].eq(7).all()
+
     def test_trade_log(self, home: Settings):
         rows = forecasts(["BUY", "SELL", "SELL", "HOLD"], [0.2, 0.3, -0.06, 0.5])
         record = pw.trade_log(rows)
@@ -328,6 +356,11 @@ class TestWords:
         table = tables.show(pd.DataFrame({"name": [EVIL], "change": [0.5], "price": [None]}))
         assert "&lt;script&gt;" in table.data
         assert "+50.0 %" in table.data
+
+    def test_what_is_missing_is_blank_and_whole_numbers_stay_whole(self):
+        frame = pd.DataFrame({"copies": pd.array([1, None], "Int64"), "seconds": [0.5, np.nan]})
+        shown = tables.show(frame).data
+        assert re.findall("<td>(.*?)</td>", shown) == ["1", "500.0 ms", "", ""]
 
     def test_nothing_scored_is_said(self, home):
         empty = pw.backtest(horizons=7).iloc[:0]

@@ -115,7 +115,7 @@ def latency(cards: int = 100) -> pd.DataFrame:
         return _timed(lambda: [model.predict(card_id) for card_id in ids])[1] / len(ids)
 
     def fair_value(card_ids: list[str] | None) -> float:
-        return _timed(lambda: predict(settings, card_ids, horizons=[7]))[1]
+        return _timed(lambda: predict(settings, card_ids, horizons=[7], fresh=True))[1]
 
     rows = [
         ("baseline, one card", baseline(), min(baseline() for _ in range(5)), 1),

@@ -27,9 +27,8 @@ def past_calls(market: Market, horizon: int = SIGNAL_HORIZON) -> pd.DataFrame:
     settings, cards = market.settings, market.known
     said = track_record.live(settings, market.panel, horizon).assign(model=MODEL)
     tested = said.iloc[:0]
-    if champion := registry.champion(settings):
-        with suppress(PokewatchError):  # back-tests of old models are not kept
-            tested = registry.past_forecasts(settings, champion.name)
+    with suppress(PokewatchError):  # no champion; back-tests of old models are not kept
+        tested = registry.past_forecasts(settings, "champion")
     key = ["card_id", "date"]
     spoken = pd.MultiIndex.from_frame(said[key])  # a HOLD of the night counts as well
     tested = tested[~pd.MultiIndex.from_frame(tested[key]).isin(spoken)]
@@ -55,7 +54,7 @@ def solo(market: Market, days: int = 7) -> pd.Series:
     """
     table = changes(market.panel, days, market.settings.stale_days)
     product = market.known["product_id"].reset_index(drop=True)
-    change = table["change"]
+    change = table["change"].round(9)  # 0.21 after 0.20 is a rise by 0.05
     far = change.abs() >= market.settings.good_move
     way = pd.Series(np.where(far, np.sign(change), 0.0), table.index)
     printings = change.notna().groupby(product).transform("sum")

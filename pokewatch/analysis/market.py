@@ -44,6 +44,11 @@ def as_day(value: Day, name: str) -> date | None:
     return day.date()
 
 
+def as_days(horizons: int | Sequence[int] | None) -> list[int] | None:
+    """Return the horizons of an argument, NumPy's numbers included; None where none are named."""
+    return None if horizons is None else np.atleast_1d(horizons).tolist()
+
+
 def marked(frame: Frame, simulated: bool) -> Frame:
     """Return a frame that says in ``attrs`` whether its prices are simulated."""
     frame.attrs["simulated"] = simulated
@@ -470,10 +475,9 @@ class Card:
         return self._predicted(None, "champion")
 
     def _predicted(self, horizons: int | Sequence[int] | None, model: str) -> pd.DataFrame:
-        wanted = [horizons] if isinstance(horizons, int) else horizons
-        where, on = self.market, self.market.dates[-1].date()
+        where, on, days = self.market, self.market.dates[-1].date(), as_days(horizons)
         rows = predict(
-            where.settings, [self.card_id], on, wanted, model, data_version=where.data_version
+            where.settings, [self.card_id], on, days, model, data_version=where.data_version
         )
         return marked(rows, where.simulated)
 

@@ -51,7 +51,7 @@ def show(
         elif pd.api.types.is_float_dtype(column):
             shown[name] = column.map("{:.2f}".format, na_action="ignore")
         elif pd.api.types.is_integer_dtype(column):
-            shown[name] = column.map("{:,}".format)
+            shown[name] = column.astype(object).map("{:,}".format, na_action="ignore")
     shown.columns = [NAMES.get(name, str(name).replace("_", " ")) for name in shown.columns]
     rows = shown.fillna("").to_html(index=False, border=0)
     style = "overflow-x: auto; white-space: nowrap"  # which the keyboard can scroll, by tabindex

@@ -164,7 +164,7 @@ def _lines(
 def drawdown(equity: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the equity of following every BUY beside holding the market, with the worst falls.
 
-    equity: as ``pw.following`` returns it.
+    equity: as ``pw.equity_curve`` returns it.
 
     >>> import pokewatch as pw
     >>> len(pw.plot.drawdown().get_lines())
@@ -198,10 +198,10 @@ def drawdown(equity: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def importance(table: pd.DataFrame, top: int = 12, ax: Axes | None = None) -> Axes:
-    """Draw the accuracy lost when features are shuffled; table: as ``pw.importance``.
+    """Draw the accuracy lost when features are shuffled; table: as ``pw.permutation_importance``.
 
     >>> import pokewatch as pw
-    >>> len(pw.plot.importance(pw.importance(days=21, repeats=1), top=5).patches)
+    >>> len(pw.plot.importance(pw.permutation_importance(days=21, repeats=1), top=5).patches)
     5
     """
     rows = table.head(top)

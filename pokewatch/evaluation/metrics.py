@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
+from pokewatch.models.signals import MIN_WINDOWS, SIGNS, moves
 from pokewatch.rounding import log
 
 COUNTS = ("n", "dates")
@@ -32,7 +33,6 @@ TIMING = ("timing_gain", "timing_gain_low", "timing_gain_high")
 SIGNAL_SCORES += [f"{side}_{name}" for side in ("buy", "sell") for name in TIMING]
 SIGNAL_SCORES += ["rise_brier_skill", "fall_brier_skill"]
 MIN_DATES = 5  # with a forecast, for an interval
-MIN_WINDOWS = 5  # that do not overlap, for an interval
 WINDOW_SPREAD = 0.17  # of the share that came true, between windows; the most of three long records
 REACH = 2.5  # standard errors; 1 of 30 skill-less models ever passes, from 1 window to 20
 MIXTURE = 2.6  # windows; makes an interval for every night narrowest at about 25 of them
@@ -277,9 +277,9 @@ def signal_scores(rows: pd.DataFrame, good_move: float, fee: float) -> dict[str,
     return_after_fees: mean gain of buying at a BUY and selling at the end of the horizon, fees
     paid.
     """
-    move = rows["y"] / rows["price"] - 1
+    move = moves(rows)
     out: dict[str, float] = {}
-    for side, sign in (("BUY", 1), ("SELL", -1)):
+    for side, sign in SIGNS.items():
         good = sign * move >= good_move
         called = rows["signal"] == side
         calls = int(called.sum())
@@ -322,7 +322,7 @@ def reliability(rows: pd.DataFrame, side: str, good_move: float) -> pd.DataFrame
     side: BUY or SELL. Columns said (the mean chance), came (the share of such moves), n.
     """
     known = rows.dropna(subset=[f"p_{CHANCE[side]}"])
-    move = (known["y"] / known["price"] - 1) * (1 if side == "BUY" else -1)
+    move = moves(known) * SIGNS[side]
     told = known[f"p_{CHANCE[side]}"]
     group = pd.cut(told, [0, *SAID, np.inf], right=False)  # a certain one is in the last class
     came = (move >= good_move).astype(float)
@@ -341,7 +341,7 @@ def timing_gain(rows: pd.DataFrame, side: str, level: float = 0.95) -> tuple[flo
     called = (rows["signal"] == side).to_numpy()
     if not called.any():
         return nothing, nothing, nothing
-    move = (rows["y"] / rows["price"] - 1).to_numpy() * (1 if side == "BUY" else -1)
+    move = (rows["y"] / rows["price"] - 1).to_numpy() * SIGNS[side]
     date, days = pd.factorize(rows["date"], sort=True)
     usual = np.bincount(date, move) / np.bincount(date)
     calls = np.bincount(date, called)

@@ -332,9 +332,14 @@ def why_none(settings: Settings) -> str:
     return f"'{pointer[SET_ASIDE]}': {pointer['reasons'][0]}" if SET_ASIDE in pointer else ""
 
 
-def set_aside(settings: Settings, reason: str) -> None:
-    """Let no model be champion until another training passes; the model itself is kept."""
-    pointer = {SET_ASIDE: champion_name(settings), "reasons": [reason]}
+def set_aside(settings: Settings, name: str, reason: str) -> None:
+    """Let no model be champion until another training passes; the model itself is kept.
+
+    name: the champion that was judged; one promoted meanwhile stays in its place.
+    """
+    if champion_name(settings) != name:
+        return
+    pointer = {SET_ASIDE: name, "reasons": [reason]}
     with atomic_write(settings.models_dir / CHAMPION) as draft:
         draft.write_bytes(json_bytes(pointer, indent=True))
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pokewatch.errors import PokewatchError
 from pokewatch.evaluation import backtest, metrics, registry
+from pokewatch.models import signals
 from pokewatch.models.panel import Panel
 from pokewatch.schema import CHANCES, PRIOR, SIGNAL_HORIZON, typed
 from pokewatch.settings import Settings
@@ -179,7 +180,7 @@ def trade_log(
     given = _at_horizon(forecasts, horizon)
     given = given[given["signal"] != "HOLD"]
     buy = given["signal"] == "BUY"
-    move = given["y"] / given["price"] - 1
+    move = signals.moves(given)
     table = given[["card_id", "date", "signal", "price", "y"]].assign(
         move=move,
         gain=((1 + move) * (1 - fee) - 1).where(buy, -move),
@@ -202,8 +203,8 @@ def equity_curve(
     Rules and columns are those of ``pw.equity_curve``. forecasts: columns as
     ``Backtest.forecasts``; fee: share of the price that selling costs; min_price: USD.
     """
-    scored = _at_horizon(forecasts, horizon)
-    scored = scored[scored["price"] >= min_price]
+    known = _at_horizon(forecasts, horizon)
+    scored = known[known["price"] >= min_price]
     days = pd.DatetimeIndex(metrics.non_overlapping(sorted(scored["date"].unique()), horizon))
     scored = scored[scored["date"].isin(days)]
     move = scored["y"] / scored["price"] - 1
@@ -216,7 +217,7 @@ def equity_curve(
             "before_fees": 1 + gain,
         }
     ).cumprod()
-    table = scored.pivot(index="date", columns="card_id", values="y").reindex(days).ffill()
+    table = known.pivot(index="date", columns="card_id", values="y").reindex(days).ffill()
     bought_at = scored[scored["date"].isin(days[:1])].set_index("card_id")["price"]
     grown["held"] = (table[bought_at.index] / bought_at).mean(axis=1) * (1 - fee)
     start = pd.DataFrame(dict.fromkeys(grown, 1.0), index=days[:1])

@@ -131,7 +131,7 @@ def set_aside_loser(settings: Settings, panel: Panel) -> str:
         return ""
     reason = gate.lost(track_record.live(settings, panel, gate.GATE_HORIZON, gate.RECENT))
     if reason:
-        registry.set_aside(settings, reason)
+        registry.set_aside(settings, champion.name, reason)
     return reason
 
 

@@ -165,13 +165,14 @@ class Facts:
     def of(cls, panel: Panel) -> Facts:
         """Return what a panel says of its cards."""
         cards = panel.cards
+        sealed = cards["product_kind"].eq("sealed")
         released = pd.to_datetime(cards["release_date"], errors="coerce").to_numpy()
         days = (released - np.datetime64(0, "D")) / np.timedelta64(1, "D")
         return cls(
             released=np.where(np.isnan(days), -np.inf, days),
-            sealed=cards["product_kind"].eq("sealed").to_numpy(dtype=float),
+            sealed=sealed.to_numpy(dtype=float),
             sets=pd.factorize(cards["set_name"].fillna("").astype(str))[0],
-            forms=pd.factorize(cards["name"].map(form))[0],
+            forms=pd.factorize(cards["name"].where(sealed).map(form))[0],
         )
 
 

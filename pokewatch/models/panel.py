@@ -192,9 +192,9 @@ class Panel:
         return np.where(alive[-1], alive.argmax(axis=0), len(alive))
 
     def last_priced(self) -> int:
-        """Return the row of the last day on which any price was observed."""
+        """Return the row of the last day on which any price was observed; the last one if none."""
         rows = range(len(self.dates) - 1, -1, -1)
-        return next(row for row in rows if (self.age[row] == 0).any())
+        return next((row for row in rows if (self.age[row] == 0).any()), rows[0])
 
     def repeated_days(self, min_cards: int = 20) -> list[pd.Timestamp]:
         """Return the days on which not one of many cards differs from the day before.
@@ -298,6 +298,8 @@ def read_panel(
     cards: all known ones, columns ``CARD_COLUMNS``.
     """
     newest = until and store.last_day(snapshot=snapshot)
+    if until and newest:
+        check_ahead(until, newest)
     pinned = snapshot.version < store.data_version  # what came later is not known at this version
     return Panel.from_tables(
         snapshot.by_month(READ_COLUMNS, until),
@@ -308,6 +310,15 @@ def read_panel(
     )
 
 
+def check_ahead(day: date, newest: date) -> None:
+    """Raise UsageError for a day more than ``AHEAD`` after the newest price."""
+    if day > newest + AHEAD:
+        raise UsageError(
+            f"{day} lies more than {AHEAD.days} days after the last price ({newest}): collect "
+            "newer prices first"
+        )
+
+
 def open_panel(
     settings: Settings, until: date | None = None, data_version: int | None = None
 ) -> tuple[Panel, int]:
@@ -315,12 +326,6 @@ def open_panel(
     store = Store.from_settings(settings)
     snapshot = store.snapshot("prices", data_version)
     panel = read_panel(store, snapshot, store.cards(), until)
-    last = panel.dates[panel.last_priced()].date()
-    if until is not None and until > last + AHEAD:
-        raise UsageError(
-            f"{until} lies more than {AHEAD.days} days after the last price ({last}): collect "
-            "newer prices first"
-        )
     return panel, snapshot.version
 
 

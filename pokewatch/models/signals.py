@@ -15,6 +15,7 @@ from pokewatch.rounding import log, on_grid
 from pokewatch.settings import Settings
 
 MIN_CALLS = 50  # past calls without which a threshold, or a share shown, proves nothing
+MIN_WINDOWS = 5  # that do not overlap: one fall of the whole market is one event
 QUANTILES = np.linspace(0.80, 0.999, 60)  # of the scores, tried as thresholds
 MIN_RECALL = 0.25  # share of the good moves that calls still find when they are made stricter
 SURE_ENOUGH = 0.6  # a call as often right as this needs no multiple of a high base rate
@@ -127,6 +128,11 @@ def inputs(
     return np.column_stack(columns)
 
 
+def moves(forecasts: pd.DataFrame) -> pd.Series:
+    """Return what came of forecasts, a share of the price: 0.21 after 0.20 is a rise by 0.05."""
+    return (forecasts["y"] / forecasts["price"] - 1).round(9)
+
+
 def odds_of(forecast: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return each side's odds of a good move, NaN where forecasts have none."""
     nothing = np.full(len(forecast), np.nan)
@@ -151,7 +157,7 @@ def learn(forecasts: pd.DataFrame, settings: Settings) -> Rules:
     rules: Rules = {}
     for horizon, group in forecasts.groupby("horizon"):
         expected = log(group["y_hat"].to_numpy() / group["price"].to_numpy())
-        move = group["y"].to_numpy() / group["price"].to_numpy() - 1
+        move = moves(group).to_numpy()
         volatility, odds = group["volatility"].to_numpy(), odds_of(group)
         for side, sign in SIGNS.items():
             good = sign * move >= settings.good_move
@@ -201,16 +207,19 @@ def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
     past: finished walk-forward forecasts with ``candidate`` and ``candidate_strength``, the calls
     of the thresholds in force at the time, whether or not they were given. The record that a
     threshold has on the very rows it was chosen on flatters it. Where there are fewer than
-    ``MIN_CALLS`` candidates, or they hardly beat the base rate, no call is given.
+    ``MIN_CALLS`` candidates, or in fewer than ``MIN_WINDOWS`` stretches of the horizon's length, or
+    they hardly beat the base rate, no call is given.
     """
     out: Rules = {}
     for (side, horizon), rule in rules.items():
         rows = past[past["horizon"] == horizon]
-        good = rule.sign * (rows["y"] / rows["price"] - 1) >= settings.good_move
+        good = rule.sign * moves(rows) >= settings.good_move
         called = rows["candidate"] == side
+        windows = ((rows["date"] - rows["date"].min()).dt.days // horizon)[called].nunique()
         precision = float(good[called].mean()) if called.any() else math.nan
         base = float(good.mean()) if len(good) else math.nan
-        enough = called.sum() >= MIN_CALLS and precision >= max(MIN_LIFT * base, MIN_PRECISION)
+        enough = called.sum() >= MIN_CALLS and windows >= MIN_WINDOWS
+        enough = enough and precision >= max(MIN_LIFT * base, MIN_PRECISION)
         strength = pd.cut(rows["candidate_strength"][called], [0, *STRENGTHS, np.inf], right=False)
         classes = good[called].groupby(strength, observed=False).agg(["size", "sum"])
         out[side, horizon] = replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pokewatch.analysis.market import Day, as_day, marked
+from pokewatch.analysis.market import Day, as_day, as_days, marked
 from pokewatch.evaluation import registry
 from pokewatch.evaluation.training import Experiment, fitted, judge, own_rows
 from pokewatch.models.panel import open_panel
@@ -31,7 +31,7 @@ def experiment(
     [7]
     """
     settings = get_settings()
-    days = [horizons] if isinstance(horizons, int) else sorted(set(horizons))
+    days = sorted(set(as_days(horizons) or []))
     panel, version = open_panel(settings, as_day(as_of, "as_of"))
     trained, tested = fitted(settings, panel, version, days, "trial", jobs)
     forecasts = own_rows(tested.forecasts)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pokewatch.analysis.market import MIN_PRICE, changes
 from pokewatch.cards.catalog import Catalog
-from pokewatch.errors import UsageError
+from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.evaluation import registry, track_record
 from pokewatch.evaluation.gate import RECENT
 from pokewatch.evaluation.predictions import model_for, predict_panel
@@ -111,6 +111,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
     champion = model_for(settings, "champion", panel.dates[-1])
     calls = predict_panel(settings, panel, snapshot.version, champion, [SIGNAL_HORIZON])
     names = sorted(store.sources(snapshot, on))
+    refused = store.quarantine(["held", "refused"])
     holdings, problem = watched(settings, cards, panel, SIMULATED in names)
     return Night(
         settings=settings,
@@ -122,7 +123,7 @@ def load(settings: Settings, on: date | None = None) -> Night:
         champion=champion,
         champion_problem="" if champion else registry.why_none(settings),
         scored=champion or registry.last_trained(settings, panel.dates[-1]),
-        quarantine=store.quarantine(["held", "refused"]),
+        quarantine=refused[~(refused["date"] > panel.dates[-1])],
         holdings=holdings,
         watch_problem=problem,
         covered=latest(store, snapshot, settings.coverage_floor, on),
@@ -207,7 +208,13 @@ def months(night: Night) -> pd.DataFrame:
     """Return the walk-forward record by month, as ``track_record.by_month`` does."""
     if night.scored is None:
         return track_record.NO_MONTHS
-    past = registry.past_forecasts(night.settings, night.scored.name)
+    name = night.scored.name
+    if name == registry.champion_name(night.settings):  # a newer model may have its name
+        name = "champion"
+    try:
+        past = registry.past_forecasts(night.settings, name)
+    except PokewatchError:  # back-tests of old models are not kept
+        return track_record.NO_MONTHS
     return track_record.by_month(past, SIGNAL_HORIZON, night.on)
 
 

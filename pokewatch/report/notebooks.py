@@ -17,6 +17,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from pydantic import SecretStr
 from traitlets.config import Config
 
 from pokewatch.errors import PokewatchError, UsageError
@@ -160,7 +161,8 @@ def _environment(settings: Settings, folder: str) -> dict[str, str]:
         # Kept, because finding the fonts anew takes seconds.
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(settings.home / "cache"),
     }
-    # A kernel reads the address of Redis, which holds a password, by itself.
-    for name, value in settings.model_dump(mode="json", exclude={"cache_url"}).items():
+    secret = {name for name, value in settings if isinstance(value, SecretStr)}
+    # A kernel reads these by itself, from the environment or .env.
+    for name, value in settings.model_dump(mode="json", exclude=secret).items():
         out[f"POKEWATCH_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
     return {name: value.replace("$", "$$") for name, value in out.items()}  # no substitution

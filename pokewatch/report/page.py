@@ -9,6 +9,7 @@ import nbformat
 
 from pokewatch.errors import UsageError
 from pokewatch.files import atomic_write
+from pokewatch.models.panel import check_ahead
 from pokewatch.report.notebooks import execute
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
@@ -26,23 +27,25 @@ def write_report(
     """Write the report of a day (default: the newest) and return the HTML file's path.
 
     ``reports/`` gets YYYY-MM-DD.html, latest.html and the executed YYYY-MM-DD.ipynb, each replaced
-    in one step and only when everything worked. Raises UsageError where no price is stored by then,
-    and PokewatchError with the cause where the notebook fails; it is kept as
-    YYYY-MM-DD.failed.ipynb then.
+    in one step and only when everything worked. Raises UsageError where no price is stored by then
+    or the day lies far ahead, and PokewatchError with the cause where the notebook fails; it is
+    kept as YYYY-MM-DD.failed.ipynb then.
     """
     if copy_to is not None and copy_to.is_dir():
         raise UsageError(f"--output '{copy_to}' is a folder: name a file in it")
-    newest = Store.from_settings(settings).last_day(until=on)
-    if newest is None:
+    store = Store.from_settings(settings)
+    newest = store.last_day()
+    if newest is None or store.last_day(until=on) is None:
         when = f" up to {on}" if on else ""
         raise UsageError(f"no prices are stored{when}: run 'pokewatch collect' first")
     day, folder = on or newest, settings.reports_dir
+    check_ahead(day, newest)
     target, notebook = folder / f"{day}.html", folder / f"{day}.ipynb"
     execute(settings, REPORT, {"date": f"{day}"}, notebook, progress)
     page = to_html(notebook, f"PokeWatch report, {day}")
-    others = [path.stem for path in folder.glob("????-??-??.html")]
-    latest = [folder / "latest.html"] if target.stem >= max(others, default="") else []
-    for path in (target, *latest, *([copy_to] if copy_to else [])):
+    latest = folder / "latest.html"
+    shown = [latest] if day >= newest or not latest.exists() else []
+    for path in (target, *shown, *([copy_to] if copy_to else [])):
         with atomic_write(path) as file:
             file.write_bytes(page.encode())
     return target

@@ -98,7 +98,7 @@ def merged(old: Entry, new: Entry) -> Entry:
             values[name] = getattr(new, name)
     if new.buy_fees is not None:
         values["buy_fees"] = round((old.buy_fees or 0) + new.buy_fees, 2)
-    if new.note and new.note not in old.note:
+    if new.note and new.note not in old.note.split("; "):
         values["note"] = f"{old.note}; {new.note}" if old.note else new.note
     return entry(f"'{old.card}'", values)
 

@@ -83,6 +83,9 @@ CONDITION_WORDS = {
     "sealed": Condition.near_mint,
     "lightplayed": Condition.lightly_played,
     "slightlyplayed": Condition.lightly_played,
+    "goodlightlyplayed": Condition.lightly_played,  # this and the next two are Deckbox's
+    "played": Condition.moderately_played,
+    "poor": Condition.damaged,
     "d": Condition.damaged,
 }
 # Cardmarket's grades are other ones; its LP is worse than the American LP.
@@ -169,17 +172,20 @@ def load(
     texts = {"card", "product_id", "name", "set", "set_code", "number", "note"}
     numbers = [name for name in header if not any(name in mapping.get(ours, ()) for ours in texts)]
     words = {_word(cells.get("condition", "")) for _, cells in lines}
+    headings = {_word(name) for name in header}
+    deckbox = "goodlightlyplayed" in words or "tradelistcount" in headings
     reader = _Reader(
         RowMatcher(catalog),
-        cardmarket=bool(
+        cardmarket=not deckbox
+        and bool(
             words & (set(CARDMARKET) - {"lp", "lightplayed"})
-            or {_word(name) for name in header} & {"idproduct", "idarticle"}
+            or headings & {"idproduct", "idarticle"}
         ),
         decimal=decimal_mark(map(table.column, numbers)),
         currency=_currency(table, mapping, currency, path) or stored,
         stored=stored,
         eur_usd=eur_usd,
-        ours="pokewatchid" in map(_word, header),
+        ours="pokewatchid" in headings,
         orders={
             ours: day_order(table.column(mapping[ours][0]))
             for ours in ("bought", "date")

@@ -231,6 +231,7 @@ def transactions(rows: pd.DataFrame) -> pd.DataFrame:
     """
     same = ["card_id", "condition", "grade", "lot"]
     keyed = rows.assign(card_id=rows["card_id"].fillna(rows["card"]), known=rows["card_id"])
+    keyed["note"] = rows["note"].where(rows["sold"].isna())  # a sale's note is not its buy's
     how = {"card": "first", "known": "first", "quantity": "sum", "cost": "first", "note": "first"}
     how |= {"bought": "first"}
     grouped = keyed.groupby(same, sort=False, dropna=False)
@@ -243,6 +244,7 @@ def transactions(rows: pd.DataFrame) -> pd.DataFrame:
         price=buys["cost"],
         amount=-buys["paid"],
         card_id=buys["known"],
+        note=buys["note"].fillna(""),
         gain=float("nan"),
     )
     sales = rows[rows["sold"].notna()]

@@ -148,7 +148,7 @@ def test_nothing_stale_answers(home, change):
 def test_another_model_or_a_lost_one_is_asked_itself(home):
     if name := registry.champion_name(home):
         assert stored.of_day(home, model=name)  # the champion by its name
-        registry.set_aside(home, "it lost")
+        registry.set_aside(home, registry.champion_name(home), "it lost")
     else:
         promote(home)
     assert stored.of_day(home) is None

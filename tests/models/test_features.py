@@ -98,6 +98,17 @@ def with_gaps(cards: int, days: int) -> Panel:
     return Panel.from_prices(rows, pd.DataFrame(known).reindex(columns=CARD_COLUMNS))
 
 
+@pytest.mark.parametrize("name", ["Tinkaton", "Tinkatuff"])
+def test_a_single_has_no_form_of_sealed_products(name):
+    cards = pd.DataFrame({"card_id": ["1:Normal", "2:Normal"], "name": [name, "A tin of cards"]})
+    cards = cards.assign(product_kind=["single", "sealed"])
+    panel = Panel.from_prices(
+        pd.concat([curve("1:Normal", [1.0]), curve("2:Normal", [1.0])]), cards
+    )
+    forms = features.Facts.of(panel).forms
+    assert forms[0] != forms[1]
+
+
 def test_some_days_and_some_cases_are_those_of_the_whole_to_the_last_bit():
     panel = with_gaps(300, 260)  # more cards and days than are computed at once
     whole = features.build(panel)

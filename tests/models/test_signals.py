@@ -46,6 +46,32 @@ def test_without_information_nothing_is_ever_called():
     assert called([-0.5, 0.0, 0.5], rules) == ["HOLD"] * 3
 
 
+def candidates(dates: int, right: int = 40) -> pd.DataFrame:
+    """Return 60 SELL candidates on some days, and many cards that hardly move."""
+    days = pd.date_range("2025-01-01", periods=210)
+    calm = pd.DataFrame({"date": np.repeat(days, 10), "y": 10.0, "candidate": "HOLD"})
+    spread = days[: dates * 7 : 7].repeat(-(-60 // dates))[:60]
+    fell = pd.DataFrame({"date": spread, "y": 10.0, "candidate": "SELL", "candidate_strength": 1.0})
+    fell.loc[fell.index[:right], "y"] = 9.0
+    return pd.concat([calm, fell], ignore_index=True).assign(horizon=7, price=10.0)
+
+
+def test_one_fall_of_the_market_is_no_record_of_calls():
+    rules = {("SELL", 7): signals.Rule("SELL", 7, 0.02)}
+    once = signals.as_given(rules, candidates(dates=1), CONFIG)["SELL", 7]
+    assert once.threshold == np.inf
+    assert once.calls == 60
+    often = signals.as_given(rules, candidates(dates=10), CONFIG)["SELL", 7]
+    assert often.threshold == 0.02
+
+
+def test_a_move_of_exactly_the_wanted_size_is_good():
+    cents = np.arange(20, 20_000, 20) / 100
+    rows = pd.DataFrame({"price": cents, "y": (cents * 105).round() / 100})
+    assert (signals.moves(rows) >= 0.05).all()
+    assert (signals.moves(rows.assign(y=(cents * 95).round() / 100)) <= -0.05).all()
+
+
 SURE = signals.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, [[0.0, 99, 40]])
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -373,13 +373,15 @@ def test_report_needs_prices_and_a_file_name(settings: Settings, tmp_path: Path)
 
 
 def test_notebook_gets_typed_parameters_settings_and_our_interpreter(
-    settings: Settings, notebooks: Path
+    settings: Settings, notebooks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("POKEWATCH_POKEMONPRICETRACKER_KEY", "a-key")
     code = (
         "import sys, json\n"
         "from pokewatch.settings import get_settings\n"
         "print(json.dumps([sys.executable, str(get_settings().home), get_settings().store,"
-        " get_settings().tcgcsv_categories, count, text]))"
+        " get_settings().tcgcsv_categories, count, text,"
+        " get_settings().pokemonpricetracker_key.get_secret_value()]))"
     )
     put_notebook(notebooks, "n", 'count: int = 1\ntext: str = "a"', code)
     hostile = '"; raise SystemExit  # \\" {x} $HOME'
@@ -394,6 +396,7 @@ def test_notebook_gets_typed_parameters_settings_and_our_interpreter(
         [3, 85],
         5,
         hostile,
+        "a-key",
     ]
 
 
@@ -516,6 +519,51 @@ def test_months_are_those_whose_forecasts_have_ended(night: Night, settings: Set
     early = facts.months(facts.load(settings, date(2026, 2, 10)))
     assert months["n"].sum() > early["n"].sum()
     assert months["coverage"].between(0, 1).all()
+
+
+def test_a_day_whose_back_test_was_tidied_away_has_a_report(
+    settings: Settings, tmp_path: Path
+) -> None:
+    home = shutil.copytree(settings.home, tmp_path / "home")
+    for path in home.glob("models/*/backtest.parquet"):
+        path.unlink()
+    late = facts.load(settings.model_copy(update={"home": home}), date(2026, 2, 10))
+    assert late.scored is None or facts.months(late).empty
+    newest = facts.load(settings.model_copy(update={"home": home}))
+    assert newest.scored is not None
+    assert facts.months(newest).empty
+    assert "<section" in sections.model(newest).data
+
+
+def test_a_day_far_ahead_is_refused_and_the_latest_report_stays(settings: Settings) -> None:
+    before = sorted(settings.reports_dir.glob("*"))
+    with pytest.raises(UsageError, match="2062-07-10 lies more than"):
+        report.write_report(settings, date(2062, 7, 10))
+    with pytest.raises(UsageError, match="2062-07-10 lies more than"):
+        facts.load(settings, date(2062, 7, 10))
+    assert sorted(settings.reports_dir.glob("*")) == before
+
+
+def test_the_latest_report_is_that_of_the_newest_prices(
+    settings: Settings, notebooks: Path, tmp_path: Path
+) -> None:
+    put_notebook(notebooks, report.REPORT, 'date: str = ""', "print(date)")
+    own = settings.model_copy(update={"home": shutil.copytree(settings.home, tmp_path / "home")})
+    latest = own.reports_dir / "latest.html"
+    ahead = report.write_report(own, LAST + timedelta(days=3))
+    assert latest.read_bytes() == ahead.read_bytes()
+    tonight = report.write_report(own)
+    assert latest.read_bytes() == tonight.read_bytes()
+    report.write_report(own, date(2026, 2, 1))
+    assert latest.read_bytes() == tonight.read_bytes()
+
+
+def test_a_past_report_lists_what_was_refused_by_then(settings: Settings) -> None:
+    late = Store.from_settings(settings).quarantine(["held", "refused"])["date"]
+    assert late.max() == pd.Timestamp(LAST)
+    early = facts.load(settings, date(2026, 2, 1)).quarantine["date"]
+    assert not (early > pd.Timestamp("2026-02-01")).any()
+    assert len(early) == (late <= pd.Timestamp("2026-02-01")).sum()
 
 
 def forecasts(night: Night, model: str, day: pd.Timestamp, truth: float) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pokewatch.cards.catalog import Catalog
 from pokewatch.cards.frames import tidy
 from pokewatch.errors import UsageError
 from pokewatch.watchlist import importers
+from pokewatch.watchlist.entries import Condition
 
 CATALOG = Catalog(
     tidy(
@@ -304,3 +305,11 @@ def test_a_first_edition_that_is_neither_yes_nor_no_is_no_unlimited(load):
     found = load("Name,First Edition\nCharizard,maybe\n")
     assert found.entries == []
     assert "first edition 'maybe' is neither yes nor no" in found.problems[0][1]
+
+
+def test_the_grades_of_deckbox_are_its_own(load):
+    grades = ["Near Mint", "Good (Lightly Played)", "Played", "Heavily Played", "Poor"]
+    rows = "".join(f"1,0,Bulbasaur,,{grade}\n" for grade in grades)
+    found = load(f"Count,Tradelist Count,Name,Edition,Condition\n{rows}")
+    assert not found.problems
+    assert [one.condition for one in found.entries] == list(Condition)

@@ -199,6 +199,23 @@ def test_copies_sold_one_by_one_cost_together_what_their_lot_did(cost: float) ->
         assert (log["fees"][0], log["amount"][0]) == (0.5, -spent)
 
 
+def test_a_buy_has_no_note_of_its_sale() -> None:
+    bought = [Entry(card="a1", quantity=2, cost=1.0, bought=D1, note="Booster box")]
+    part = lots.sell(bought, KNOWN, "a1", 1, 20.0, D2, note="eBay")
+    gone = lots.sell(part, KNOWN, "a1", 1, 20.0, D2, note="eBay")
+    for now, of_buy in ((part, "Booster box"), (gone, "")):
+        log = lots.transactions(lots.lots(entries_of(now), KNOWN))
+        assert log.loc[log["type"] == "buy", "note"].tolist() == [of_buy]
+        assert log.loc[log["type"] == "sell", "note"].eq("Booster box; eBay").all()
+
+
+def test_a_note_that_another_one_holds_is_kept() -> None:
+    first, more = (Entry(card="a1", note=note) for note in ("Booster box", "box"))
+    (both,) = edit.joined([first], [more, more], KNOWN)
+    assert both is not None
+    assert both.note == "Booster box; box"
+
+
 @dataclass
 class Book:
     """A collection kept by hand in whole cents."""
