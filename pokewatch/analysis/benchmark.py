@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
 
+import bottleneck as bn
 import numpy as np
 import pandas as pd
 
@@ -221,13 +222,13 @@ def ours(panel: Panel) -> dict[str, np.ndarray]:
     rows = np.arange(len(panel.dates))
     price = np.log(panel.price)
     step = np.nan_to_num(features.change(price, 1, rows))
-    moves = features.Trailing(np.minimum(np.abs(step), 0.5))
+    size = min(30, len(price))
     return {
         "momentum_7": np.nan_to_num(features.change(price, 7, rows)),
-        "above_mean_7": price - features.Trailing(price).mean(7, rows),
-        "volatility_30": moves.mean(30, rows),
-        "below_high_30": price - features.extremes(price, [30], np.fmax)[30],
-        "above_low_30": price - features.extremes(price, [30], np.fmin)[30],
+        "above_mean_7": price - features.trailing(price, 7, rows),
+        "volatility_30": features.trailing(np.minimum(np.abs(step), 0.5), 30, rows),
+        "below_high_30": price - bn.move_max(price, size, min_count=1, axis=0),
+        "above_low_30": price - bn.move_min(price, size, min_count=1, axis=0),
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pokewatch.errors import UsageError
-from pokewatch.models.features import Trailing
+from pokewatch.models.features import trailing
 from pokewatch.models.panel import Panel
 from pokewatch.models.prediction_cache import (
     CACHE_SIZE,
@@ -31,7 +31,7 @@ WINDOW = 7
 
 def rolling_mean(price: np.ndarray, window: int = WINDOW) -> np.ndarray:
     """Return the mean of the last ``window`` days' prices, shape (days, cards)."""
-    return Trailing(price).mean(window, np.arange(len(price)))
+    return trailing(price, window, np.arange(len(price)))
 
 
 def as_date(day: date | str) -> date:

@@ -26,7 +26,6 @@ Features = dict[str, np.ndarray]
 SPANS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60)
 MEANS = (3, 7, 14, 30, 60)
 FACTOR_SPANS = (3, 7, 14, 30, 60)
-STEPS = (1, 3, 7, 14, 30, 60)  # windows that wider ones are made of
 QUIET_DAYS = 30
 CARDS_AT_ONCE, DAYS_AT_ONCE = 128, 32
 LOOK_BACK = 120  # days, the longest span
@@ -131,7 +130,7 @@ def volatility(panel: Panel) -> np.ndarray:
     out = np.empty(panel.price.shape, dtype=np.float32)
     for a, b in pairwise(_edges(len(panel.card_ids), CARDS_AT_ONCE)):
         daily = zero_unknown(change(log(panel.price[:, a:b]), 1, rows))
-        out[:, a:b] = Trailing(np.minimum(np.abs(daily), 0.5)).mean(QUIET_DAYS, rows)
+        out[:, a:b] = trailing(np.minimum(np.abs(daily), 0.5), QUIET_DAYS, rows)
     return out
 
 
@@ -185,8 +184,9 @@ def _by_card(panel: Panel, facts: Facts, block: slice, rows: np.ndarray) -> tupl
 
 def _by_day(panel: Panel, facts: Facts, rows: np.ndarray) -> tuple[Named, Named]:
     """Return the parts ``quotes`` and ``factors`` of some days."""
-    price = Logs(panel.price, rows, FACTOR_SPANS)
-    return quotes(panel, price.now, rows), factors(price, facts)
+    first = max(int(rows[0]) - FACTOR_SPANS[-1], 0)
+    price, place = log(panel.price[first : rows[-1] + 1]), rows - first
+    return quotes(panel, at(price, place), rows), factors(price, place, facts)
 
 
 def _put(matrix: np.ndarray, out: np.ndarray) -> None:
@@ -217,17 +217,15 @@ def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, 
     now = at(log_price, place)
     for span in SPANS:
         yield f"momentum_{span}", clip(change(log_price, span, place))
-    level = Trailing(log_price)
     for span in MEANS:
-        yield f"above_mean_{span}", clip(now - level.mean(span, place))
-    moves = Trailing(np.minimum(np.abs(daily(log_price)), 0.5))
+        yield f"above_mean_{span}", clip(now - trailing(log_price, span, place))
+    moves = np.minimum(np.abs(daily(log_price)), 0.5)
     sign = np.sign(daily(price)).astype(np.float32)
-    changed, signs = Trailing(np.abs(sign)), Trailing(sign)
     for span in (7, 14, QUIET_DAYS, 90):
-        yield f"volatility_{span}", moves.mean(span, place)
-        yield f"unchanged_{span}", 1 - changed.mean(span, place)
+        yield f"volatility_{span}", trailing(moves, span, place)
+        yield f"unchanged_{span}", 1 - trailing(np.abs(sign), span, place)
     for span in (7, 14, 30):
-        yield f"net_rises_{span}", signs.mean(span, place)
+        yield f"net_rises_{span}", trailing(sign, span, place)
     last = last_change(panel.price[: rows[-1] + 1], first)[place]
     yield "days_since_change", np.minimum(rows[:, None] - last, LONG_AGO)
     # Of a card that never changed that is the change of the first row, which is none.
@@ -239,11 +237,10 @@ def prices(panel: Panel, facts: Facts, rows: np.ndarray) -> Iterator[tuple[str, 
         then = log(np.maximum(np.take_along_axis(quote, last, axis=0), 0.01))
         yield f"{name}_since_change", clip(listed - then)
         yield f"{name}_raw_gap", np.clip(listed - now, -2, 2)
-    spans = (14, 30, 60, LOOK_BACK)
-    highest, lowest = extremes(log_price, spans, np.fmax), extremes(log_price, spans, np.fmin)
-    for span in spans:
-        yield f"below_high_{span}", clip(now - at(highest[span], place))
-        yield f"above_low_{span}", clip(now - at(lowest[span], place))
+    for span in (14, 30, 60, LOOK_BACK):
+        for name, extreme in (("below_high", bn.move_max), ("above_low", bn.move_min)):
+            reached = extreme(log_price, min(span, len(log_price)), min_count=1, axis=0)
+            yield f"{name}_{span}", clip(now - at(reached, place))
     yield "level", now
     yield "history", np.minimum(at(panel.history_days(), rows), 400)
     yield "age", np.minimum(at(panel.age, rows), 60)
@@ -260,41 +257,16 @@ def daily(matrix: np.ndarray) -> np.ndarray:
     return zero_unknown(out)
 
 
-class Logs:
-    """Logarithms of a matrix on some days and on those some days before, each taken once."""
-
-    def __init__(
-        self,
-        matrix: np.ndarray,
-        rows: np.ndarray,
-        spans: Sequence[int],
-        floor: float | None = None,
-    ):
-        """Take them; floor: what is lower counts as that."""
-        needed = np.unique(np.concatenate([rows, *(rows - span for span in spans)]))
-        self.rows = needed[needed >= 0]
-        self.place = np.searchsorted(self.rows, rows)
-        values = at(matrix, self.rows)
-        self.values = log(values if floor is None else np.maximum(values, floor))
-        self.asked = rows
-        self.now = at(self.values, self.place)
-
-    def change(self, span: int) -> np.ndarray:
-        """Return the change over one of the spans (NaN where there is none so early)."""
-        early = int(np.searchsorted(self.asked, span))
-        old = np.searchsorted(self.rows, self.asked[early:] - span)
-        return _change(self.values, self.place[early:], old, early)
-
-
 def quotes(panel: Panel, price: np.ndarray, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield where the day's low and mid listings stand against the price, and their moves."""
-    spans = (3, 7)
-    low, mid = (Logs(quote, rows, spans, 0.01) for quote in (panel.low, panel.mid))
-    for name, quote in (("low", low), ("mid", mid)):
-        yield f"{name}_gap", less_median(np.clip(quote.now - price, -2, 2))
-        for span in spans:
-            yield f"{name}_momentum_{span}", clip(quote.change(span))
-    yield "spread", less_median(np.clip(mid.now - low.now, 0, 3))
+    first, now = max(int(rows[0]) - 7, 0), []
+    for name, quote in (("low", panel.low), ("mid", panel.mid)):
+        listed = log(np.maximum(quote[first : rows[-1] + 1], 0.01))
+        now.append(at(listed, rows - first))
+        yield f"{name}_gap", less_median(np.clip(now[-1] - price, -2, 2))
+        for span in (3, 7):
+            yield f"{name}_momentum_{span}", clip(change(listed, span, rows - first))
+    yield "spread", less_median(np.clip(now[1] - now[0], 0, 3))
 
 
 def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -306,21 +278,21 @@ def sales(panel: Panel, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     counted = ~np.isnan(recent).all(axis=0)  # most sources count no sales
     if counted.any():
         some = slice(None) if counted.all() else np.flatnonzero(counted)
-        volume = Trailing(recent[:, some])
+        volume = recent[:, some]
         for span, matrix in mean.items():
-            matrix[:, some] = log(1 + zero_unknown(volume.mean(span, rows - first)))
+            matrix[:, some] = log(1 + zero_unknown(trailing(volume, span, rows - first)))
     for span, matrix in mean.items():
         yield f"sales_{span}", matrix
     yield "sales_rise_3", mean[3] - mean[14]
     yield "sales_rise_7", mean[7] - mean[30]
 
 
-def factors(price: Logs, facts: Facts) -> Iterator[tuple[str, np.ndarray]]:
+def factors(price: np.ndarray, rows: np.ndarray, facts: Facts) -> Iterator[tuple[str, np.ndarray]]:
     """Yield momenta of the market, of a card's set and of its form, and cross-sectional ranks."""
-    alive = ~np.isnan(price.now)
+    alive = ~np.isnan(at(price, rows))
     sets, forms = Groups(facts.sets, alive), Groups(facts.forms, alive)
     for span in FACTOR_SPANS:
-        momentum = zero_unknown(clip(price.change(span)))  # 0 where the card is not alive
+        momentum = zero_unknown(clip(change(price, span, rows)))  # 0 where the card is not alive
         total = momentum.sum(axis=1, keepdims=True)
         mean = total / np.maximum(alive.sum(axis=1, keepdims=True), 1)
         yield f"market_momentum_{span}", np.broadcast_to(mean, momentum.shape)
@@ -346,14 +318,9 @@ def clip(matrix: np.ndarray, limit: float = 1.5) -> np.ndarray:
 def change(matrix: np.ndarray, span: int, rows: np.ndarray) -> np.ndarray:
     """Return the change over ``span`` rows at some rows (NaN where there is none so early)."""
     early = int(np.searchsorted(rows, span))
-    return _change(matrix, rows[early:], rows[early:] - span, early)
-
-
-def _change(matrix: np.ndarray, new: np.ndarray, old: np.ndarray, early: int) -> np.ndarray:
-    """Return rows ``new`` less rows ``old`` below ``early`` rows of NaN."""
-    out = np.empty((early + len(new), matrix.shape[1]))
+    out = np.empty((len(rows), matrix.shape[1]))
     out[:early] = np.nan
-    np.subtract(at(matrix, new), at(matrix, old), out=out[early:])
+    np.subtract(at(matrix, rows[early:]), at(matrix, rows[early:] - span), out=out[early:])
     return out
 
 
@@ -369,7 +336,7 @@ def ranks(matrix: np.ndarray, alive: np.ndarray) -> np.ndarray:
 def last_change(price: np.ndarray, first: int) -> np.ndarray:
     """Return for every row from ``first`` on which row's price was the last to change.
 
-    -LONG_AGO where none has by then. Widened step by step, as ``extremes`` is.
+    -LONG_AGO where none has by then. Two windows that overlap give a longer one.
     """
     moved = price[1:] != price[:-1]
     moved &= ~np.isnan(price[:-1])
@@ -388,65 +355,19 @@ def last_change(price: np.ndarray, first: int) -> np.ndarray:
     return last
 
 
-class Trailing:
-    """Means of the known values among the last rows of a matrix."""
+def trailing(matrix: np.ndarray, span: int, rows: np.ndarray) -> np.ndarray:
+    """Return the means of the known values of ``span`` rows that end with each of ``rows``.
 
-    def __init__(self, matrix: np.ndarray):
-        """Begin with windows of one row; wider ones are put together when they are asked for."""
-        unknown = np.isnan(matrix) if np.isnan(matrix.min(initial=0)) else None
-        self.totals = {1: matrix if unknown is None else np.where(unknown, 0, matrix)}
-        self.counts = None if unknown is None else {1: (~unknown).astype(np.float32)}
-
-    def mean(self, span: int, rows: np.ndarray) -> np.ndarray:
-        """Return the means of ``span`` rows that end with each of ``rows`` (NaN: none known).
-
-        Whatever lies before these rows has no part in it, not even in its last digit.
-        """
-        total = at(_window(self.totals, span), rows)
-        if self.counts is None:
-            return total / np.minimum(rows + 1, span)[:, None].astype(total.dtype)
-        with np.errstate(invalid="ignore"):
-            return total / at(_window(self.counts, span), rows)
-
-
-def _window(sums: dict[int, np.ndarray], span: int) -> np.ndarray:
-    """Return the sums of ``span`` rows that end with each row, of fewer where there are less.
-
-    sums: by span, 1 among them; those that are computed on the way are added.
+    NaN where none is known. Of values on a grid, as ``log`` returns them, sums are exact: what lies
+    before these rows has no part in them, not even in the last digit.
     """
-    if span in sums:
-        return sums[span]
-    widest = max(size for size in (*sums, *STEPS) if size < span)
-    total, done = _window(sums, widest), widest
-    while done < span:
-        size = min(widest, span - done)
-        part, longer = _window(sums, size), np.empty(total.shape, total.dtype)
-        longer[:done] = total[:done]
-        np.add(total[done:], part[:-done], out=longer[done:])
-        total, done = longer, done + size
-    sums[span] = total
-    return total
-
-
-def extremes(matrix: np.ndarray, spans: Sequence[int], pick: np.ufunc) -> dict[int, np.ndarray]:
-    """Return the extreme known value among the last rows, for each of ascending spans.
-
-    pick: ``np.fmax`` or ``np.fmin``. Two windows that overlap give a longer one, so that a span
-    costs as many steps as it has doublings.
-    """
-    out, size, widest = {}, 1, matrix
-
-    def widened(by: int) -> np.ndarray:
-        wide = np.empty_like(widest)
-        wide[:by] = widest[:by]
-        pick(widest[by:], widest[:-by], out=wide[by:])
-        return wide
-
-    for span in spans:
-        while size * 2 <= span:
-            widest, size = widened(size), size * 2
-        out[span] = widened(span - size) if span > size else widest
-    return out
+    size = min(span, len(matrix))
+    total = at(bn.move_sum(matrix, size, min_count=1, axis=0), rows)
+    if not np.isnan(matrix.min(initial=0)):
+        return total / np.minimum(rows + 1, size)[:, None].astype(total.dtype)
+    known = bn.move_sum((~np.isnan(matrix)).astype(np.float32), size, min_count=1, axis=0)
+    with np.errstate(invalid="ignore"):
+        return total / at(known, rows)
 
 
 class Groups:
