@@ -8,7 +8,6 @@ import pandas as pd
 from pokewatch.models import features, signals
 from pokewatch.models.panel import Panel
 from pokewatch.models.signals import Rule, Rules
-from pokewatch.rounding import log
 from pokewatch.schema import PREDICTION_COLUMNS, PRIOR
 from pokewatch.settings import Settings
 
@@ -45,26 +44,8 @@ def decide(
     out["thin"] = facts["thin"].to_numpy()
     out["stale"] = out["age"] > settings.stale_days
     young = (out["history_days"] < signals.SHORT_HISTORY).to_numpy()
-    given = np.full(len(out), "HOLD", dtype=object)
-    if before is not None and len(before):
-        last = before.set_index(["card_id", "horizon"])["signal"]
-        given = last.reindex(pd.MultiIndex.from_frame(out[["card_id", "horizon"]])).to_numpy()
-    expected = log(out["fair_value"] / out["market_price"]).to_numpy()
-    volatility, quiet = out["volatility"].to_numpy(), signals.quiet(out, settings)
-    signal = np.full(len(out), "HOLD", dtype=object)
-    strength = np.full(len(out), np.nan)
-    odds = signals.odds_of(out)
-    chances = {name: np.full(len(out), np.nan) for name in signals.CHANCES}
-    for horizon in out["horizon"].unique():
-        here = np.flatnonzero(out["horizon"] == horizon)
-        of_side = {side: values[here] for side, values in odds.items()}
-        signal[here], strength[here] = signals.call(
-            expected[here], volatility[here], int(horizon), rules, given[here], quiet[here], of_side
-        )
-        found = signals.chances(expected[here], volatility[here], int(horizon), rules, of_side)
-        for name, values in found.items():
-            chances[name][here] = values
-    out = out.assign(signal=signal, strength=strength, **chances)
+    called = signals.call_days(signals.of_day(out), {signals.ONE: rules}, "rules", settings, before)
+    out = out.join(called)
     out["model"] = out.get("model", model)
     out["reason"] = _reasons(out, facts, young, rules, settings)
     out["data_version"] = data_version

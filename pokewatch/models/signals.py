@@ -30,6 +30,7 @@ SIGNS = {"BUY": 1, "SELL": -1}
 ODDS = {"BUY": "rise", "SELL": "fall"}  # columns of a forecast
 CHANCES = dict(zip(schema.CHANCES, SIGNS, strict=True))
 LONG_ODDS = 0.002  # chances below count as this
+ONE = 0  # names the rules of a day that has one set of them
 
 
 @dataclass(frozen=True)
@@ -237,54 +238,6 @@ def as_given(rules: Rules, past: pd.DataFrame, settings: Settings) -> Rules:
     return out
 
 
-def call(
-    expected_log_return: np.ndarray,
-    volatility: np.ndarray,
-    horizon: int,
-    rules: Rules,
-    before: np.ndarray,
-    quiet: np.ndarray,
-    odds: dict[str, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the signals of one day at one horizon, and their strength (score over threshold).
-
-    before: the signals given before ("" or HOLD: none). A call that was made stays while its
-    score is at least ``KEEP`` of the threshold, so that signals do not flip daily. quiet: which
-    get no call, see ``quiet``; odds: of each side, see ``odds_of``.
-    """
-    signal = np.full(len(expected_log_return), "HOLD", dtype=object)
-    strength = np.full(len(expected_log_return), np.nan)
-    for side in SIGNS:
-        rule = rules.get((side, horizon))
-        if rule is None or not np.isfinite(rule.threshold):
-            continue
-        ratio = rule.score(expected_log_return, volatility, odds[side]) / rule.threshold
-        here = ~quiet & ((ratio >= 1) | ((before == side) & (ratio >= KEEP)))
-        signal[here], strength[here] = side, ratio[here]
-    return signal, strength
-
-
-def chances(
-    expected_log_return: np.ndarray,
-    volatility: np.ndarray,
-    horizon: int,
-    rules: Rules,
-    odds: dict[str, np.ndarray],
-) -> dict[str, np.ndarray]:
-    """Return the chances of a good move up and down of forecasts at one horizon, by the past.
-
-    NaN where the past was too short to tell how right the odds of the distribution are.
-    """
-    out = {}
-    for name, side in CHANCES.items():
-        out[name] = np.full(len(expected_log_return), np.nan)
-        rule = rules.get((side, horizon))
-        if rule is not None and rule.odds:
-            chance = rule.chance(expected_log_return, volatility, odds[side])
-            out[name] = np.where(np.isnan(odds[side]), np.nan, chance)
-    return out
-
-
 def quiet(forecast: pd.DataFrame, settings: Settings) -> np.ndarray:
     """Return which forecasts get no call: the price is stale, or the card is too young.
 
@@ -294,54 +247,71 @@ def quiet(forecast: pd.DataFrame, settings: Settings) -> np.ndarray:
     return (young | (forecast["age"] > settings.stale_days)).to_numpy(dtype=bool)
 
 
+def of_day(forecast: pd.DataFrame) -> pd.DataFrame:
+    """Return a day's predictions as ``call_days`` takes them, with one set of rules, ``ONE``."""
+    named = forecast.rename(columns={"market_price": "price", "fair_value": "y_hat"})
+    return named.assign(rules=ONE)
+
+
 def wavering(forecast: pd.DataFrame, rules: Rules) -> pd.Series:
-    """Return which forecasts of one day are called only if they were called the day before."""
-    expected = log(forecast["fair_value"] / forecast["market_price"]).to_numpy()
-    volatility, horizon = forecast["volatility"].to_numpy(), forecast["horizon"].to_numpy()
-    out, odds = np.zeros(len(forecast), dtype=bool), odds_of(forecast)
-    for rule in rules.values():
-        if np.isfinite(rule.threshold):
-            here = np.flatnonzero(horizon == rule.horizon)
-            score = rule.score(expected[here], volatility[here], odds[rule.side][here])
-            ratio = score / rule.threshold
-            out[here] |= (ratio >= KEEP) & (ratio < 1)
-    return pd.Series(out, index=forecast.index)
+    """Return which predictions of a day are called only if they were called the day before."""
+    ratio, _ = _scored(of_day(forecast), {ONE: rules}, "rules")
+    found = [(one >= KEEP) & (one < 1) for one in ratio.values()]
+    return pd.Series(np.logical_or.reduce(found), index=forecast.index)
 
 
 def call_days(
-    forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str, settings: Settings
+    forecast: pd.DataFrame,
+    rules_of: dict[Any, Rules],
+    by: str,
+    settings: Settings,
+    before: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return signals and chances for forecasts of several days, each day knowing the one before.
 
-    forecast: columns card_id, date, horizon, price, y_hat, volatility, age, history_days, fall and
-    rise where the model has them, and ``by``, which names the rules in force. Returns columns
-    signal, strength, p_rise and p_fall with the index of ``forecast``.
+    A call that was made stays while its score is at least ``KEEP`` of the threshold, so that
+    signals do not flip daily. forecast: columns card_id, date, horizon, price, y_hat, volatility,
+    age, history_days, fall and rise where the model has them, and ``by``, which names the rules in
+    force. before: what was given before the first day, columns card_id, horizon, signal (none:
+    HOLD). Returns columns signal, strength (score over threshold), p_rise and p_fall (NaN where the
+    past was too short to tell how right the odds are) with the index of ``forecast``.
     """
-    expected = log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
-    volatility, odds = forecast["volatility"].to_numpy(), odds_of(forecast)
+    ratio, likely = _scored(forecast, rules_of, by)
     card, names = pd.factorize(forecast["card_id"])
     signal = np.full(len(forecast), "HOLD", dtype=object)
     strength = np.full(len(forecast), np.nan)
-    likely = {name: np.full(len(forecast), np.nan) for name in CHANCES}
-    place, silent = np.arange(len(forecast)), quiet(forecast, settings)
-    for horizon, group in pd.Series(place).groupby(forecast["horizon"].to_numpy()):
-        before = np.full(len(names), "HOLD", dtype=object)
-        rows = group.to_numpy()
-        for _, today in pd.Series(rows).groupby(forecast["date"].to_numpy()[rows]):
+    heard, date = ~quiet(forecast, settings), forecast["date"].to_numpy()
+    for horizon, rows in forecast.groupby(forecast["horizon"].to_numpy()).indices.items():
+        given = pd.Series("HOLD", names, dtype=object)
+        if before is not None:
+            last = before[before["horizon"] == horizon].set_index("card_id")["signal"]
+            given.update(last[last.index.isin(names)])
+        held = given.to_numpy(copy=True)
+        for _, today in pd.Series(rows).groupby(date[rows]):
             here = today.to_numpy()
-            rules = rules_of[forecast[by].iloc[here[0]]]
-            of_side = {side: values[here] for side, values in odds.items()}
-            found = chances(expected[here], volatility[here], int(horizon), rules, of_side)
-            for name, values in found.items():
-                likely[name][here] = values
-            signal[here], strength[here] = call(
-                expected[here],
-                volatility[here],
-                int(horizon),
-                rules,
-                before[card[here]],
-                silent[here],
-                of_side,
-            )
-            before[card[here]] = signal[here]
+            for side, one in ratio.items():
+                stays = (held[card[here]] == side) & (one[here] >= KEEP)
+                on = here[heard[here] & ((one[here] >= 1) | stays)]
+                signal[on], strength[on] = side, one[on]
+            held[card[here]] = signal[here]
     return pd.DataFrame({"signal": signal, "strength": strength, **likely}, index=forecast.index)
+
+
+def _scored(
+    forecast: pd.DataFrame, rules_of: dict[Any, Rules], by: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return each side's score over its threshold, 0 where it never calls, and the chances."""
+    expected = log(forecast["y_hat"].to_numpy() / forecast["price"].to_numpy())
+    volatility, odds = forecast["volatility"].to_numpy(), odds_of(forecast)
+    ratio = {side: np.zeros(len(forecast)) for side in SIGNS}
+    likely = {name: np.full(len(forecast), np.nan) for name in CHANCES}
+    groups = forecast.groupby([forecast[by].to_numpy(), forecast["horizon"].to_numpy()])
+    for (key, horizon), here in groups.indices.items():
+        for name, side in CHANCES.items():
+            if (rule := rules_of[key].get((side, int(horizon)))) is None:
+                continue
+            given = expected[here], volatility[here], odds[side][here]
+            ratio[side][here] = rule.score(*given) / rule.threshold
+            if rule.odds:
+                likely[name][here] = np.where(np.isnan(given[2]), np.nan, rule.chance(*given))
+    return ratio, likely

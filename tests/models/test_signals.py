@@ -76,17 +76,11 @@ SURE = signals.Rule("SELL", 30, 0.02, [1.0, 2.0, 3.0, -4.0], 0.4, 0.1, 0.3, 99, 
 
 
 def called(edges, rules, held=None, horizon=7) -> list[str]:
-    before = np.array(held or ["HOLD"] * len(edges), dtype=object)
-    calm = np.full(len(edges), 0.01)
-    return signals.call(
-        np.array(edges),
-        calm,
-        horizon,
-        rules,
-        before,
-        np.zeros(len(edges), bool),
-        signals.odds_of(pd.DataFrame(index=range(len(edges)))),
-    )[0].tolist()
+    rows = pd.DataFrame({"card_id": [f"{n}:Normal" for n in range(len(edges))], "horizon": horizon})
+    before = None if held is None else rows.assign(signal=held)
+    known = {"date": pd.Timestamp("2025-01-01"), "price": 1.0, "y_hat": np.exp(edges)}
+    rows = rows.assign(**known, volatility=0.01, age=0, history_days=100, rules=0)
+    return signals.call_days(rows, {0: rules}, "rules", CONFIG, before)["signal"].tolist()
 
 
 def test_many_cases_teach_a_chance_and_few_use_the_forecast_itself():
