@@ -34,9 +34,7 @@ from pokewatch.settings import Settings
 
 STEP = 14  # days between two fits
 STEPS = (1, 2, 4, 7, STEP, 2 * STEP)
-OFTEN = range(
-    500, 5_000
-)  # cards; fewer or more are fitted half as often: it costs, and tells little
+OFTEN = range(500, 5_000)  # cards; fewer or more are fitted half as often, which tells little less
 FIRST = 0.4  # share of the history before the first fit
 MIN_ORIGINS = 6
 EVERY_DAY = 150_000  # forecasts a horizon; beyond it only every n-th day is scored
@@ -44,18 +42,8 @@ EVERY_CARD = 300_000  # forecasts a horizon; beyond it only a random sample of c
 # USD: the lowest price of each band, which belongs to it.
 PRICE_BANDS = {"< 1": 0, "1-5": 1, "5-20": 5, "20-100": 20, "> 100": 100}
 GROUPS = ("month", "price_band", "kind", "set_name")  # that ``breakdown`` knows
-COLUMNS: list[str] = [
-    "card_id",
-    "date",
-    "horizon",
-    "price",
-    "y",
-    "y_hat",
-    "lower",
-    "upper",
-    "volatility",
-    *AHEAD[1:],
-]
+COLUMNS: list[str] = ["card_id", "date", "horizon", "price", "y", "y_hat"]
+COLUMNS += ["lower", "upper", "volatility", *AHEAD[1:]]
 FORECASTS: dict[str, str] = {
     **dict.fromkeys(COLUMNS, "float64"),
     **{"card_id": "object", "date": "datetime64[us]", "horizon": "int64"},
@@ -308,13 +296,9 @@ def beside_naive(forecasts: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     mean = rolling_mean(panel.price)
     row = panel.dates.get_indexer(pd.DatetimeIndex(forecasts["date"]))
     column = pd.Index(panel.card_ids).get_indexer(forecasts["card_id"])
-    none = {"signal": "HOLD", "strength": np.nan}
-    none |= {
-        "candidate": "HOLD",
-        "candidate_strength": np.nan,
-        **dict.fromkeys([*AHEAD[1:], *CHANCES], np.nan),
-    }
-    others = forecasts.assign(lower=np.nan, upper=np.nan, **none)
+    unknown = ["lower", "upper", "strength", "candidate_strength", *AHEAD[1:], *CHANCES]
+    silent = dict.fromkeys(unknown, np.nan) | {"signal": "HOLD", "candidate": "HOLD"}
+    others = forecasts.assign(**silent)
     frames = [forecasts]
     for model, y_hat in (("naive", forecasts["price"]), ("baseline", mean[row, column])):
         points = others.assign(model=model, y_hat=y_hat)

@@ -230,15 +230,9 @@ class FairValueModel:
     def _linear(self) -> list[int]:
         return [number for number, name in enumerate(self.names) if name.startswith(LINEAR)]
 
-    def center(self, horizon: int, x: np.ndarray, moves: Moves | None = None) -> np.ndarray:
-        """Return the forecast log price changes of cases with features ``x``.
-
-        moves: their distributions, where the caller has them.
-        """
+    def center(self, horizon: int, x: np.ndarray, moves: Moves) -> np.ndarray:
+        """Return the forecast log price changes of cases with features ``x`` and distributions."""
         fit = self.fits[horizon]
-        if not fit.rows or not fit.trust:
-            return np.zeros(len(x))
-        moves = moves or self.mixture(horizon).moves(x)
         z = (x[:, self._linear()] - np.array(fit.center)) / np.array(fit.scale)
         trend = np.clip(z, -FAR, FAR) @ np.array(fit.coef)
         median = self.trees[f"{MEDIAN}_{horizon}"].predict(x)

@@ -214,7 +214,9 @@ def _quantiles(
     for number in range((len(out.edges) + 1) * bands):
         wider = (group == number, group // bands == number // bands)  # its class of volatility
         here = next((rows for rows in wider if rows.sum() >= MIN_CASES), slice(None))
-        low, high = weighted_quantiles(scaled[here], weight[here], [tail, 1 - tail])
+        low, high = np.quantile(
+            scaled[here], [tail, 1 - tail], weights=weight[here], method="inverted_cdf"
+        ).tolist()
         out.low.append(min(low, 0.0))
         out.high.append(max(high, 0.0))
     return out
@@ -223,11 +225,3 @@ def _quantiles(
 def spread(volatility: np.ndarray, horizon: int) -> np.ndarray:
     """Return a card's usual log price change over a horizon."""
     return (volatility + FLOOR) * np.sqrt(horizon)
-
-
-def weighted_quantiles(values: np.ndarray, weight: np.ndarray, levels: list[float]) -> list[float]:
-    """Return the smallest values below which at least each share of the weight lies."""
-    order = np.argsort(values, kind="stable")
-    share = np.cumsum(weight[order]) / weight.sum()
-    picks = np.minimum(np.searchsorted(share, levels), len(values) - 1)
-    return [float(values[order][pick]) for pick in picks]
