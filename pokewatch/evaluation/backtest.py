@@ -98,10 +98,9 @@ def walk_forward(
 ) -> Backtest:
     """Fit at origins some days apart (at most two ``STEP``) and forecast up to the next origin.
 
-    At an origin the model sees the panel up to that day only, so every target it learns from was
-    known by then. since and until narrow the scored days. ledger: read origins back from the data
-    home that were fitted on the same before, and keep the new ones there. distribution: score nine
-    quantiles as well, not the interval and the fair value alone.
+    At an origin the model sees the panel up to that day only. since and until narrow the scored
+    days. ledger: read origins fitted on the same before from the data home, and keep new ones
+    there. distribution: score nine quantiles as well.
     """
     if since and until and since > until:
         raise UsageError(f"--since {since} lies after --until {until}")

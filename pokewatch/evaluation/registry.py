@@ -1,8 +1,7 @@
 """Trained models on disk, and which of them is the champion.
 
-A training never overwrites another: each gets a folder, NAME or, where that is taken, NAME+2,
-NAME+3, ..., put in place complete by one rename. The file ``champion.json`` names the champion's
-folder and is replaced in one step as well.
+Each training gets a folder of its own, NAME, NAME+2, ..., put in place complete by one rename;
+``champion.json`` names the champion's and is replaced in one step.
 """
 
 from __future__ import annotations

@@ -106,13 +106,8 @@ class HorizonFit:
 class FairValueModel:
     """Forecasts log price changes for every card at several horizons.
 
-    Three parts, pooled over all cards, one of each a horizon. A mixture gives each change's
-    distribution, see ``MoveMixture``; its centre is the median and a little of the mean, which
-    keeps the order among calm cards. Gradient boosting with absolute loss estimates the median once
-    more, and the two are averaged. A ridge regression of changes in excess of the market on momenta
-    is the damped trend. The weight of boosting grows with the number of independent cases, so that
-    a panel of forty cards is not fitted as if it were large. Intervals are conformal, see
-    ``ConformalIntervals``.
+    Of each horizon a ``MoveMixture``, a boosted median and a damped trend, pooled over all cards;
+    docs/scoring.md says how they are weighed. Intervals: see ``ConformalIntervals``.
     """
 
     def __init__(
@@ -172,12 +167,10 @@ class FairValueModel:
     def learn_from_past(
         self, past: pd.DataFrame, today: pd.Timestamp, panel: Panel | None = None
     ) -> None:
-        """Set intervals, and switch off horizons, by finished out-of-sample forecasts.
+        """Set intervals, and switch off horizons no better than naive, by the walk-forward's rows.
 
-        past: columns date, horizon, price, y, y_hat, volatility; rows of the walk-forward. A
-        horizon whose errors were no smaller than naive's keeps the price as fair value.
-        panel: what was fitted on, where that was done without intervals: horizons of which the
-        past says too little start from the spread of its price changes.
+        past: columns date, horizon, price, y, y_hat, volatility. panel: what was fitted on without
+        intervals; horizons of which the past says too little start from its price changes.
         """
         for horizon, rows in past.groupby("horizon"):
             error = log(rows["y"] / rows["y_hat"]).abs().sum()
