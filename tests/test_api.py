@@ -361,6 +361,15 @@ class TestWords:
         shown = tables.show(frame).data
         assert re.findall("<td>(.*?)</td>", shown) == ["1", "500.0 ms", "", ""]
 
+    def test_a_month_that_has_just_begun_is_not_the_best(self):
+        months = pd.DataFrame({"month": ["2025-01", "2025-02", "2025-03", "2025-04"]})
+        months = months.assign(change=[-0.5, 0.1, 0.2, 0.9], days=[30, 28, 31, 3])
+        days = pd.DataFrame({"weekday": ["Monday", "Friday"], "change": [0.0, 0.01]})
+        said = narrative.seasons(months, days).data
+        assert "best whole month was 2025-03" in said
+        assert "the worst 2025-02" in said
+        assert "best whole" not in narrative.seasons(months.tail(2), days).data
+
     def test_nothing_scored_is_said(self, home):
         empty = pw.backtest(horizons=7).iloc[:0]
         assert "needs about 20 days of prices" in narrative.equity(pw.equity_curve(empty)).data

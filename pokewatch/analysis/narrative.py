@@ -128,12 +128,18 @@ def seasons(months: pd.DataFrame, weekdays: pd.DataFrame) -> Markdown:
     """Return in which months and on which weekdays the index rose."""
     if months.empty:
         return _text("The history is too short for seasons.")
-    worst, best = months.sort_values("change").iloc[[0, -1]].to_dict("records")
+    whole = months[months["days"] >= pd.PeriodIndex(months["month"], freq="M").days_in_month]
+    said = []
+    if len(whole) > 1:
+        worst, best = whole.sort_values("change").iloc[[0, -1]].to_dict("records")
+        said = [
+            f"The best whole month was {best['month']} ({_change(best['change'])}), the worst "
+            f"{worst['month']} ({_change(worst['change'])})."
+        ]
     down, up = weekdays.sort_values("change").iloc[[0, -1]].to_dict("records")
     few = f"With {len(months)} months on record, a season cannot be told from chance."
     return _text(
-        f"The best month was {best['month']} ({_change(best['change'])}), the worst "
-        f"{worst['month']} ({_change(worst['change'])}).",
+        *said,
         f"Of the weekdays, {up['weekday']} did best ({_change(up['change'], 2)} a day) and "
         f"{down['weekday']} worst ({_change(down['change'], 2)}).",
         *([few] if len(months) < FULL_YEARS else []),
@@ -183,7 +189,7 @@ def skill(what: Experiment) -> Markdown:
         *(
             f"The baseline's error {days_of(row.horizon)} ahead is {_share(abs(row.rmae - 1))} "
             f"{'larger' if row.rmae > 1 else 'smaller'} than that of “no change”."
-            for row in base.itertuples()
+            for row in base.dropna(subset="rmae").itertuples()  # else nothing moved
         ),
     )
 

@@ -53,8 +53,9 @@ def _rank_correlation(panel: Panel, first: int, back: int, ahead: int) -> float:
 def seasons(market: Market | None = None, by: str = "month") -> pd.DataFrame:
     """Return how the market's index moved in each month of the record, or on each weekday.
 
-    market: default all that is stored. Columns: the group, change (whole months: from end to end;
-    weekdays: mean of a day), rising (share of days), days. Raises UsageError for another grouping.
+    market: default all that is stored. Columns: the group, change (months: from end to end, as far
+    as they are on record; weekdays: mean of a day), rising (share of days), days. Raises UsageError
+    for another grouping.
 
     >>> import pokewatch as pw
     >>> pw.seasons(by="weekday")["weekday"].tolist()[0]
