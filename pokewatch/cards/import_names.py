@@ -46,7 +46,7 @@ def add_names(settings: Settings, path: Path) -> dict[str, int]:
     def attempt() -> None:
         nonlocal unknown, changed
         snapshot, known = store.snapshot("cards"), frames.tidy(store.cards())
-        found = known[list(dict.fromkeys(["card_id", key]))].merge(given, on=key)
+        found = known[list(dict.fromkeys(["card_id", key]))].merge(given.dropna(subset=key), on=key)
         unknown = int((~given[key].isin(known[key].dropna())).sum())
         # Known fields come last, because later rows win.
         merged = frames.merge(found.reindex(columns=CARD_COLUMNS), known)

@@ -85,6 +85,17 @@ def test_a_file_may_hold_names_only(settings, tmp_path):
     )
 
 
+@pytest.mark.parametrize("cell", ["", "n/a", "seven"])
+def test_a_row_without_a_product_id_describes_no_card(settings, tmp_path, cell):
+    store = Store.from_settings(settings)
+    ingest(store, delivery(curve("sv1-1", [1.0]), card_id=["sv1-1"], name=[None]), settings)
+    path = put(tmp_path, f"product_id,alias,name\n{cell},base1-4,Charizard\n7,base1-5,\n")
+    assert add_names(settings, path) == {"rows": 2, "unknown": 1, "changed": 2}
+    known = store.cards().set_index("card_id")
+    assert known.loc["sv1-1", "name"] is None
+    assert list(known.loc["sv1-1", "aliases"]) == []
+
+
 def test_a_file_without_ids_is_refused(settings, tmp_path):
     with pytest.raises(UsageError, match="neither card_id nor product_id among name, set_name"):
         add_names(settings, put(tmp_path, "name,set\nMew,Base\n"))
