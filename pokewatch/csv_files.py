@@ -25,6 +25,11 @@ SIGNS |= {"MX$": "MXN", "$": "USD"}  # the last: the longer ones end in it
 CODES = {*SIGNS.values(), "CHF", "SEK", "NOK", "DKK", "HUF", "RON", "BGN", "ISK", "UAH", "TRY"}
 CODES |= {"ILS", "ZAR", "CNY", "RMB", "THB", "IDR", "MYR", "PHP", "VND", "CLP", "COP", "ARS"}
 CURRENCY_WORDS = {"EURO": "EUR", "EUROS": "EUR", "YEN": "JPY", "REAIS": "BRL", "DOLLARS": "USD"}
+# Codes that are words as well: in a comment they name a currency in capitals or after "in" only.
+WORDS = re.compile(
+    r"(?<!\bin )(?<!currency )(?<!currency: )"
+    r"\b([Aa]rs|[Cc]ad|[Cc]op|[Ii]ls|[Pp]hp|[Rr]on|[Ss]ek|[Tt]ry)\b"
+)
 FORMULA = re.compile("[=+\\-@\\t\\n\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet runs
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _SIGNS = {sign.upper(): code for sign, code in SIGNS.items()}
@@ -52,7 +57,8 @@ class Table:
     @property
     def currency(self) -> str:
         """The currency that a comment names, "" where none does."""
-        return next((found for _, text in self.comments if (found := currency_in(text))), "")
+        named = (currency_in(WORDS.sub("", text)) for _, text in self.comments)
+        return next(filter(None, named), "")
 
 
 def read(path: Path, known: Callable[[str], bool] = bool) -> Table:
@@ -65,7 +71,7 @@ def read(path: Path, known: Callable[[str], bool] = bool) -> Table:
     if named := re.match(r'"?sep=([,;|\t])"?[,;|\t" ]*(\r\n|\r|\n|$)', text, re.IGNORECASE):
         text, skipped = text[named.end() :], 1
     tried = [
-        (one, next((cells for _, cells, _ in _records(text, one) if any(cells)), []))
+        (one, next((cells for _, cells, _ in _records(text, one) if _is_header(cells)), []))
         for one in ([named[1]] if named else DELIMITERS)
     ]
     delimiter, _ = max(tried, key=lambda one: (sum(map(known, one[1])), len(one[1])))
@@ -147,9 +153,17 @@ def _cell(text: str) -> str:
     return text[1:] if guarded and FORMULA.match(text, guarded.end()) else text
 
 
+def _is_header(cells: list[str]) -> bool:
+    """Return whether a row may tell the delimiter: one with a remark's commas does not."""
+    return any(cells) and not re.match(r"#.*\w", cells[0])
+
+
 def _is_comment(cells: list[str], width: int) -> bool:
-    """Return whether a row is a remark such as ``# as of May``, and not as wide as the others."""
-    if not cells or not cells[0].startswith("#"):
+    """Return whether a row is a remark such as ``# as of May``, and not as wide as the others.
+
+    What begins with the number of a card, such as ``#4``, is none.
+    """
+    if not cells or not re.match(r"#(?!\w*\d)", cells[0]):
         return False
     return len(cells) < width or not any(cells[1:])
 

@@ -77,6 +77,42 @@ def test_comments_are_no_rows_and_may_name_the_currency(tmp_path):
     assert table(tmp_path, "#,name\n1,Mew\n").header == ["#", "name"]
 
 
+def test_a_comment_does_not_choose_the_delimiter(tmp_path):
+    first = "# Sammlung von Max, Stand 1.7.2026, Preise in EUR"
+    found = table(tmp_path, f"{first}\nname;cost\nMew;1,50\n")
+    assert (found.header, found.delimiter, found.currency) == (["name", "cost"], ";", "EUR")
+    assert [cells for _, cells in found.rows] == [["Mew", "1,50"]]
+
+
+@pytest.mark.parametrize(
+    ("comment", "code"),
+    [
+        ("exported by pokedex.php", ""),
+        ("please try again", ""),
+        ("Try this", ""),
+        ("prices: eur", "EUR"),
+        ("all in try", "TRY"),
+        ("TRY", "TRY"),
+        ("cop sets", ""),
+        ("prices in EUR", "EUR"),
+        ("currency: eur", "EUR"),
+        ("Currency=brl", "BRL"),
+        ("all prices in eur", "EUR"),
+        ("in euros", "EUR"),
+        ("costs in €", "EUR"),
+        ("GBP", "GBP"),
+    ],
+)
+def test_only_what_a_comment_calls_a_currency_is_one(tmp_path, comment, code):
+    assert table(tmp_path, f"# {comment}\nname,cost\nMew,1\n").currency == code
+
+
+def test_a_card_number_begins_a_row_and_no_comment(tmp_path):
+    found = table(tmp_path, "number,name,cost\n#4,Charizard\n#TG05,Mew\n#5,Eevee,1\n# 6 of 9\n")
+    assert [cells for _, cells in found.rows] == [["#5", "Eevee", "1"]]
+    assert (lines_of(found), found.comments) == ([2, 3], [(5, "# 6 of 9")])
+
+
 def test_a_column_that_is_there_twice_is_refused(tmp_path):
     with pytest.raises(UsageError, match="column 'price' twice: rename or delete one"):
         table(tmp_path, "name,price,price\nMew,1,2\n")
