@@ -92,14 +92,15 @@ def collect(
 ) -> Counts:
     """Fetch one delivery from a source and bring it into the store; see ``sources.fetch``.
 
-    fallbacks (default: ``settings.fallback``): asked in turn for the cards that the last good day
-    had and this day still lacks. Of a day that is stored already only the rest is asked for. A
-    source that fails is noted if another one delivers. Raises SourceError where no source
-    delivers, UsageError for a source that is named twice.
+    fallbacks (default: the others of ``settings.fallback``, for ``sources.SELECTIVE`` only): asked
+    in turn for the cards that the last good day had and this day still lacks. Of a day that is
+    stored already only the rest is asked for. A source that fails is noted if another one
+    delivers. Raises SourceError where no source delivers, UsageError for a source that is named
+    twice, is no fallback or takes none.
     """
     name = source or settings.source
-    given = [] if name == sources.MARKET else settings.fallback
-    others = list(given if fallbacks is None else fallbacks)
+    given = settings.fallback if name in sources.SELECTIVE else []
+    others = [one for one in given if one != name] if fallbacks is None else list(fallbacks)
     if len({name, *others}) <= len(others):
         raise UsageError(f"{', '.join([name, *others])} names a source twice: name each once")
     settings = sources.home_of(name, others, settings)
@@ -247,6 +248,7 @@ def ingest(
     now = now or pd.Timestamp.now(tz="UTC")
     rows = rules.normalise(delivery.observations, delivery.source, now)
     rows["copy"] = quarantine.count_copies(rows)
+    refuse_mixture(store.snapshot("prices"), rows)
     withdraw_aliases(store, delivery.withdrawn)
     # Cards first: killed in between, a card without a price is harmless, the reverse is not.
     store.retry(lambda: save_cards(store, delivery.cards, rows))
@@ -319,9 +321,15 @@ def half_released(pending: pd.DataFrame, known: pd.DataFrame) -> bool:
 
 def refuse_mixture(prices: Snapshot, rows: pd.DataFrame) -> None:
     """Raise UsageError before simulated prices get into a store of real ones, or the reverse."""
+    count = int((rows["source"] == SIMULATED).sum())
+    if 0 < count < len(rows):
+        raise UsageError(
+            f"the delivery holds {count:,} simulated prices among {len(rows):,}, which must not be "
+            "mixed: collect each kind into a home of its own (POKEWATCH_HOME)"
+        )
     if prices.handle is None or rows.empty:
         return
-    incoming = bool((rows["source"] == SIMULATED).any())
+    incoming = bool(count)
     stored = prices.simulated()
     if stored is not None and stored != incoming:
         new, old = (SIMULATED, "real") if incoming else ("real", SIMULATED)
@@ -341,7 +349,8 @@ def recent_prices(
     """
     touched = pa.array(cards.categories, pa.string())
     waiting = pending.loc[pending["reason"] != "shared_curve", "date"]
-    first = min(rows["date"].min(), waiting.min(), key=lambda day: (pd.isna(day), day))
+    fresh = rows.loc[rows["problem"] == "", "date"]
+    first = min(fresh.min(), waiting.min(), key=lambda day: (pd.isna(day), day))
     if pd.isna(first):
         first = pd.Timestamp.max.normalize()
     since = (first - timedelta(days=rules.HISTORY_DAYS)).date()

@@ -207,9 +207,11 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
     """Accept quarantined rows after all; return how many.
 
     An accepted row of the same card and date makes room and is kept as superseded. Raises
-    UsageError for rows without a usable card, date or price: these cannot become observations.
+    UsageError for rows without a usable card, date (``rules.FIRST_DAY`` to ``now``) or price: these
+    cannot become observations.
     """
-    usable = rows["card_id"].notna() & rows["date"].notna() & (rows["market_price"] > 0)
+    there = rows["date"].between(rules.FIRST_DAY, now.tz_localize(None))
+    usable = rows["card_id"].notna() & there & (rows["market_price"] > 0)
     if not usable.all():
         worst = rows[~usable].iloc[0]
         raise UsageError(

@@ -175,8 +175,8 @@ def parse_times(values: pd.Series) -> pd.Series:
         if slashed.any():  # pokemontcg.io writes YYYY/MM/DD
             again = pd.to_datetime(text[slashed], errors="coerce", utc=True, format="%Y/%m/%d")
             parsed = parsed.fillna(again)
-    if parsed.dt.unit != "ns":  # longer units reach years that Python's dates do not know
-        parsed = parsed.where(parsed.dt.year.between(1, 9999))
+    if parsed.dt.unit != "ns":  # longer units reach years that nanoseconds and Python do not
+        parsed = parsed.where(parsed.dt.year.between(1678, 2261))
     return parsed.astype("datetime64[us, UTC]")
 
 

@@ -103,13 +103,18 @@ def fetch(
 def home_of(source: str, fallbacks: Sequence[str], settings: Settings) -> Settings:
     """Return the settings of the home that a source's prices go to; EUR have one of their own.
 
-    Raises UsageError for sources of two currencies, or USD in the home of EUR.
+    Raises UsageError for sources of two currencies, USD in the home of EUR, and for what is no
+    fallback or takes none: both are ``SELECTIVE``.
     """
     if MARKET in fallbacks or (source == MARKET and fallbacks):
         raise UsageError(
             f"'{MARKET}' is a market of its own in EUR: it is no fallback and takes none; collect "
             "from it by a command of its own"
         )
+    if wrong := [one for one in fallbacks if one not in SELECTIVE]:
+        raise UsageError(f"'{wrong[0]}' is no fallback: choose among {', '.join(SELECTIVE)}")
+    if fallbacks and source not in SELECTIVE:
+        raise UsageError(f"source '{source}' takes no fallback: leave out {', '.join(fallbacks)}")
     if source == MARKET:
         from pokewatch.sources.cardmarket import home_of_market
 

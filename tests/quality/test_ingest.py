@@ -191,6 +191,29 @@ def test_a_source_named_twice_is_refused(settings):
         collect(settings, "tcgcsv", ["tcgcsv"])
 
 
+def test_what_takes_no_fallback_is_collected_without_the_configured_one(settings, tmp_path):
+    settings = settings.model_copy(update={"fallback": ["tcgdex"]})
+    path = tmp_path / "prices.csv"
+    path.write_text("card_id,date,market_price\n1:Normal,2026-07-01,2.5\n", encoding="utf-8")
+    assert collect(settings, "file", path=path).accepted == 1
+    with pytest.raises(UsageError, match="'file' takes no fallback"):
+        collect(settings, "file", ["tcgdex"], path=path)
+
+
+@pytest.mark.parametrize("fallback", ["file", "simulated", "ebay"])
+def test_what_is_no_fallback_is_said_before_anything_is_stored(service, settings, fallback):
+    service.serve("2026-07-01")
+    with pytest.raises(UsageError, match=f"'{fallback}' is no fallback: choose among tcgcsv, tcg"):
+        collect(settings.model_copy(update={"fallback": [fallback]}), "tcgcsv")
+    assert Store.from_settings(settings).data_version == -1
+
+
+def test_the_configured_fallback_may_be_asked_by_name(service, settings):
+    settings = settings.model_copy(update={"fallback": ["tcgcsv"]})
+    service.serve("2026-07-01")
+    assert collect(settings, "tcgcsv").accepted == 30
+
+
 def test_without_another_source_a_failure_is_an_error_and_nothing_is_stored(service, settings):
     service.pages["/last-updated.txt"] = 404
     with pytest.raises(SourceError, match="not found"):

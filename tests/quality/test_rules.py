@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from builders import curve, delivery
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from pokewatch.errors import UsageError
 from pokewatch.models.panel import Panel
-from pokewatch.quality.ingest import collect, ingest
+from pokewatch.quality.ingest import collect, ingest, recent_prices
+from pokewatch.quality.jumps import RECENT
+from pokewatch.quality.quarantine import pending, release
+from pokewatch.quality.rules import normalise
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
 
@@ -120,6 +125,47 @@ def test_a_year_that_no_date_has_stops_nothing(store, config, year, column):
     refused = {"date_unparsable": 1} if column == "date" else {}
     assert (counts.received, reasons(store)) == (2, refused)
     assert len(store.prices()) == 2 - len(refused)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1677-12-31", "2262-01-01", "9999-12-31"])
+def test_a_date_that_nanoseconds_do_not_reach_costs_its_own_row_only(store, config, day):
+    rows = curve("1:Normal", [4.0, 4.1], start="2025-01-01")
+    rows["date"] = np.array([day, "2025-01-02"], dtype="datetime64[us]")
+    ingest(store, delivery(rows), config)
+    assert reasons(store) == {"date_unparsable": 1}
+    assert len(store.prices()) == 1
+
+
+def test_a_date_before_all_cards_makes_no_night_read_all_prices(store, config):
+    ingest(store, delivery(curve("1:Normal", [4.0] * 200)), config)
+    late = curve("1:Normal", [4.0, 4.1], start="2025-07-19").assign(
+        date=pd.to_datetime(["1900-01-01", "2025-07-20"])
+    )
+    rows = normalise(late, "file", pd.Timestamp("2025-07-21", tz="UTC"))
+    waiting = pending(store.snapshot("quarantine"), pa.array(["1:Normal"]))
+    cards = pd.CategoricalDtype(["1:Normal"])
+    rows, waiting = (frame.astype({"card_id": cards}) for frame in (rows, waiting))
+    assert len(recent_prices(store.snapshot("prices"), rows, waiting, cards)) == RECENT
+
+
+def test_a_price_of_a_day_to_come_is_released_by_nobody(store, config):
+    future = f"{pd.Timestamp.now() + pd.Timedelta(days=9_000):%Y-%m-%d}"
+    ingest(store, delivery(curve("1:Normal", [4.0], start=future)), config)
+    ingest(store, delivery(curve("1:Normal", [4.0], start="1990-01-01")), config)
+    held = store.quarantine()
+    assert reasons(store) == {"date_in_future": 1, "date_too_old": 1}
+    for _, rows in held.groupby("reason"):
+        with pytest.raises(UsageError, match=r"lacks a usable card, date or price"):
+            release(store, rows, pd.Timestamp.now(tz="UTC"))
+    assert store.prices().empty
+
+
+def test_a_delivery_of_invented_and_real_prices_leaves_an_empty_home_empty(store, config):
+    rows = [curve("1:Normal", [4.0], source="simulated"), curve("2:Normal", [4.0], source="tcgcsv")]
+    with pytest.raises(UsageError, match="1 simulated prices among 2"):
+        ingest(store, delivery(*rows), config)
+    assert store.prices().empty
+    assert store.cards().empty
 
 
 def test_the_day_of_collection_itself_is_no_future(store, config):
