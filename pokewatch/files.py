@@ -44,6 +44,33 @@ def atomic_write(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[bool | None]:
+    """Hold a file (made where it is missing) or a folder against other processes.
+
+    Yields True where it is held, False where another process holds it, None where the system or
+    the file system knows no such locks. It is let go with the process, however that ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield None
+        return
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o600)
+    held: bool | None = True
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = False
+        except OSError:  # such as a folder on NFS
+            held = None
+        yield held
+    finally:
+        os.close(descriptor)
+
+
 def write_error(path: Path, error: OSError) -> PokewatchError:
     """Return the error of a file or folder that could not be written."""
     return PokewatchError(

@@ -1,8 +1,10 @@
-"""JSON as it is written everywhere."""
+"""JSON as it is written everywhere, and files that one process holds against the others."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from datetime import date
 
 import numpy as np
@@ -37,3 +39,27 @@ def test_what_is_not_known_is_null_and_other_types_are_plain_values():
 def test_a_value_without_a_json_form_is_refused():
     with pytest.raises(TypeError):
         files.json_bytes({"x": object()})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX systems")
+def test_one_process_holds_a_file_or_folder_and_another_is_told(tmp_path):
+    for path in (tmp_path, tmp_path / "a.lock"):
+        with files.alone(path) as held, files.alone(path) as other:
+            assert (held, other) == (True, False)
+        with files.alone(path) as held:
+            assert held is True
+
+
+def test_an_error_of_what_is_done_meanwhile_is_its_own(tmp_path):
+    with pytest.raises(BlockingIOError, match="mine"), files.alone(tmp_path):
+        raise BlockingIOError("mine")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX systems")
+def test_a_file_system_without_locks_is_told_apart(tmp_path, monkeypatch):
+    def refused(*_: object) -> None:  # as NFS does for a folder
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with files.alone(tmp_path) as held:
+        assert held is None

@@ -44,7 +44,7 @@ def export(
     file: Annotated[Path, Argument(help="The archive to write, ending in .tar.")],
     json: options.JsonFlag = False,
 ) -> None:
-    """Write all data, models and the watchlist into one archive."""
+    """Write tables, models and the watchlist into one archive."""
     from pokewatch.store import backup
 
     done = backup.export(settings(), file)

@@ -259,8 +259,8 @@ def ingest(
             market.retry(lambda: save_cards(market, delivery.elsewhere, none))
     counts = store.retry(lambda: _check_and_commit(store, delivery, rows, settings, now))
     if counts.accepted or counts.quarantined or counts.released:
-        store.maintain("prices")
-        store.maintain("quarantine")
+        for name in ("prices", "quarantine", "cards"):
+            store.maintain(name)
     counts.data_version = store.data_version
     counts.notes = delivery.notes
     for note in delivery.notes:

@@ -1,4 +1,4 @@
-"""Back-ups: one archive with everything that cannot be had again, verified before it comes back.
+"""Back-ups: tables, models and watchlist in one archive, verified before they come back.
 
 A content hash of each table proves that what is restored is what was exported: it is the same for
 the same rows, in whatever order and files.
@@ -53,10 +53,10 @@ NULL = np.uint64(0x9E3779B97F4A7C15)
 def export(settings: Settings, target: Path) -> dict[str, Any]:
     """Write the back-up archive, complete or not at all; return its summary.
 
-    It holds the current version of every table, models, champion, sent alerts and watchlist. It
-    holds no secrets: neither .env nor what ZenML and MLflow keep, nor reports and downloads.
-    Raises UsageError without prices or for a name that does not end in .tar, PokewatchError where
-    it cannot be written.
+    It holds the current version of every table, models, champion, sent alerts and watchlist, no
+    secrets, downloads or reports; ``notes`` name a home of Cardmarket's prices, which is exported
+    by itself. Raises UsageError without prices or for a name that does not end in .tar,
+    PokewatchError where it cannot be written or a table cannot be read.
     """
     if target.suffix != ".tar":
         raise UsageError(f"'{target}' must end in .tar")
@@ -95,25 +95,18 @@ def export(settings: Settings, target: Path) -> dict[str, Any]:
         raise PokewatchError(
             f"'{target}' could not be written: {error}; what was there before is untouched"
         ) from error
-    return _summary(manifest, target)
+    apart = settings.home / "cardmarket"
+    export_it = f"POKEWATCH_HOME='{apart}' pokewatch export FILE.tar"
+    notes = [f"'{apart}' is a home of its own and not in it: {export_it}"] if apart.is_dir() else []
+    return _summary(manifest, target) | {"notes": notes}
 
 
 def _write_table(snapshot: Snapshot, path: Path) -> dict[str, Any]:
     """Write a table's rows as one Parquet file; return version, rows and content hash."""
-    schema = TABLES[snapshot.name]
-
-    def written() -> Iterator[pa.RecordBatch]:
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for batch in _batches(snapshot):
-                writer.write_batch(batch)
-                yield batch
-
-    try:
-        content, rows = hash_rows(written())
-    except pa.ArrowException as error:
-        raise StoreError(
-            f"table '{snapshot.name}' cannot be read ({error}): 'pokewatch doctor' says what to do"
-        ) from error
+    with pq.ParquetWriter(path, TABLES[snapshot.name], compression="zstd") as writer:
+        content, rows = hash_rows(
+            batch for batch in _batches(snapshot) if writer.write_batch(batch) is None
+        )
     return {"version": snapshot.version, "rows": rows, "content": content}
 
 
@@ -347,8 +340,9 @@ def _batches(snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
     """Yield all of a pinned table in its own schema."""
     schema = TABLES[snapshot.name]
     if snapshot.handle is not None:
-        for batch in snapshot.dataset.to_batches(columns=schema.names):
-            yield batch.cast(schema)
+        with snapshot.reading() as dataset:
+            for batch in dataset.to_batches(columns=schema.names):
+                yield batch.cast(schema)
 
 
 def hash_rows(batches: Iterable[pa.RecordBatch]) -> tuple[str, int]:

@@ -19,8 +19,8 @@ SCHEMES = ("s3", "s3a")
 # What the error of an object store contains, and what to do about it; the first that fits.
 REMEDIES = {
     "NoSuchBucket": "create the bucket, or correct POKEWATCH_STORE",
-    r"\b40[13]\b|AccessDenied|privileges|ACCESS_DENIED|169.254": "check AWS_ACCESS_KEY_ID, "
-    "AWS_SECRET_ACCESS_KEY and AWS_REGION, and what they may do in the bucket",
+    r"status(?: code)?:? 40[13]\b|AccessDenied|privileges|ACCESS_DENIED|//169\.254\.": "check "
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and what they may do in the bucket",
     "scheme is not allowed": "set AWS_ALLOW_HTTP=true, or use https in AWS_ENDPOINT_URL",
     "sending request|NETWORK_CONNECTION|timed out": "the object store does not answer: check "
     "AWS_ENDPOINT_URL and the network; what was committed is safe",

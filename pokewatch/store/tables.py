@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from pokewatch import schema
 from pokewatch.errors import StoreError, UsageError
+from pokewatch.files import alone
 from pokewatch.settings import Settings
 from pokewatch.store import log as delta_log
 from pokewatch.store import s3
@@ -111,8 +111,9 @@ class Snapshot:
         """
         if self.handle is None:
             return None
-        heads = (one.head(1, columns=["source"]) for one in self.dataset.get_fragments())
-        first = next((head for head in heads if len(head)), None)
+        with self.reading() as dataset:
+            heads = (one.head(1, columns=["source"]) for one in dataset.get_fragments())
+            first = next((head for head in heads if len(head)), None)
         return None if first is None else first["source"][0].as_py() == schema.SIMULATED
 
     def months(self) -> list[str]:
@@ -143,6 +144,15 @@ class Snapshot:
                     table = table.set_column(place, "card_id", codes)
                 yield table
 
+    @contextmanager
+    def reading(self) -> Iterator[ds.Dataset]:
+        """Yield ``dataset``; what it cannot read becomes a StoreError that names the file."""
+        dataset = self.dataset
+        try:
+            yield dataset
+        except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
+            raise self._unreadable(dataset, error) from error
+
     def read(
         self, columns: list[str] | None = None, where: Iterable[pc.Expression] = ()
     ) -> pa.Table:
@@ -152,14 +162,11 @@ class Snapshot:
         if self.handle is None:
             return pa.schema([table_schema.field(name) for name in names]).empty_table()
         conditions = list(where)
-        dataset = self.dataset
-        try:
+        with self.reading() as dataset:
             wanted = reduce(and_, conditions) if conditions else None
             for fragment in dataset.get_fragments(wanted):
                 check_columns(fragment, table_schema)
             found = dataset.to_table(columns=names, filter=wanted)
-        except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
-            raise self._unreadable(dataset, error) from error
         return found.cast(pa.schema([table_schema.field(name) for name in names]))
 
     def _unreadable(self, dataset: ds.Dataset, error: Exception) -> StoreError:
@@ -422,7 +429,10 @@ class Store:
         pinned = self.snapshot("predictions")
         where = (ds.field("date") >= pa.scalar(since)) & (ds.field("date") <= pa.scalar(until))
         where = where if basis is None else where & (ds.field("basis") == basis)
-        return int(pinned.dataset.count_rows(filter=where)) if pinned.handle else 0
+        if pinned.handle is None:
+            return 0
+        with pinned.reading() as dataset:
+            return int(dataset.count_rows(filter=where))
 
     def replace(
         self, snapshot: Snapshot, rows: pd.DataFrame | pa.Table, predicate: str | None
@@ -517,8 +527,8 @@ class Store:
             return retrying(attempt)
         except ConflictError as error:
             raise StoreError(
-                f"other writers changed '{self.root}' {tries} times during this one: nothing of it "
-                "was stored; run it again when they are done"
+                f"other writers changed '{self.root}' {tries} times during this one: not all of it "
+                "was stored; run it again when they are done, nothing is doubled"
             ) from error
 
     def save_predictions(self, predictions: pd.DataFrame, now: pd.Timestamp | None = None) -> None:
@@ -571,8 +581,8 @@ class Store:
         folder = local_folder(self.location(table))
         if folder is None or not folder.is_dir():
             return
-        with locked(folder) as alone:
-            if alone:  # else another writer is at it
+        with alone(folder) as held:
+            if held:  # else another writer is at it
                 self.compact(table)
 
     def compact(self, table: str) -> None:
@@ -584,12 +594,14 @@ class Store:
         small = [one for one in files if one["size_bytes"] < SMALL_FILE_BYTES]
         counted = Counter(one.get("partition.month") for one in small)
         crowded = [month for month, count in counted.items() if count > COMPACT_ABOVE_FILES]
-        if not crowded:
-            return
         months = None if crowded == [None] else [("month", "in", crowded)]
+        hours = self.retention_days * 24
         try:
-            handle.optimize.compact(months, writer_properties=writing(table))
-            handle.vacuum(retention_hours=self.retention_days * 24, dry_run=False)
+            if crowded:
+                handle.optimize.compact(months, writer_properties=writing(table))
+            elif len(handle.vacuum(hours)) <= COMPACT_ABOVE_FILES:  # how many could go
+                return
+            handle.vacuum(hours, dry_run=False)
         except (DeltaError, OSError) as error:
             # Maintenance is no part of the delivery: the next commit tries again.
             log.warning("table '%s' was not compacted this time: %s", table, s3.one_line(error))
@@ -620,27 +632,6 @@ def local_folder(location: str) -> Path | None:
     """Return a table's folder, None where it lies in an object store."""
     path = url2pathname(urlparse(location).path) if location.startswith("file:") else location
     return None if "://" in path else Path(path)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder against other processes; yield False where one of them holds it.
-
-    The system lets go of it with the process, however that ends.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: it cannot be held there
-        yield False
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)
 
 
 def check_columns(fragment: ds.Fragment, table_schema: pa.Schema) -> None:

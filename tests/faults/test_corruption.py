@@ -13,6 +13,7 @@ from fault_jobs import config
 
 from pokewatch.errors import StoreError
 from pokewatch.quality.ingest import ingest
+from pokewatch.store import backup
 from pokewatch.store.tables import Store
 
 NIGHTS = 4
@@ -99,6 +100,24 @@ def test_a_damaged_data_file_is_named_with_the_version_without_it(home, broken, 
     assert f"--data-version {NIGHTS - 1}" in said
     expected = Store(home).prices(data_version=NIGHTS - 1)
     pd.testing.assert_frame_equal(Store(broken).prices(data_version=NIGHTS - 1), expected)
+
+
+def test_a_damaged_data_file_is_named_by_whatever_reads_it(broken, tmp_path):
+    store = Store(broken)
+    file = Path(store.snapshot("prices").handle.file_uris()[0])
+    damaged(file, "zeros")
+    for read in (
+        store.snapshot("prices").simulated,
+        lambda: backup.content_hash(store),
+        lambda: backup.export(config(broken), tmp_path / "b.tar"),
+    ):
+        with pytest.raises(StoreError, match=f"{file.name}' is damaged or missing"):
+            read()
+    file = Path(store.snapshot("cards").handle.file_uris()[0])
+    file.unlink()
+    with pytest.raises(StoreError, match=f"{file.name}' is damaged or missing"):
+        backup.export(config(broken), tmp_path / "b.tar")
+    assert not list(tmp_path.glob("*.tar"))
 
 
 def test_a_flipped_bit_never_becomes_another_price(home, broken):

@@ -98,6 +98,16 @@ def test_an_archive_holds_no_secret_and_no_draft_and_is_its_owners(archive):
     assert [path.name for path in archive.parent.iterdir()] == ["backup.tar"]
 
 
+def test_what_is_not_in_an_archive_is_said(full, tmp_path):
+    assert backup.export(full, tmp_path / "a.tar")["notes"] == []
+    kept = full.home / "cardmarket"
+    kept.mkdir()
+    said = backup.display(backup.export(full, tmp_path / "b.tar"))["notes"]
+    kept.rmdir()
+    (note,) = said
+    assert f"POKEWATCH_HOME='{kept}' pokewatch export" in note
+
+
 def test_a_home_with_other_prices_is_left_alone(archive, tmp_path):
     other = settings_in(tmp_path / "other")
     store = Store.from_settings(other)

@@ -24,6 +24,7 @@ from pokewatch.operations import status as states
 from pokewatch.quality.ingest import ingest
 from pokewatch.report import page as report
 from pokewatch.settings import Settings, load_settings
+from pokewatch.store import s3
 from pokewatch.store.tables import COMPACT_ABOVE_FILES, Store
 
 BUCKET = "bucket"
@@ -273,6 +274,23 @@ def test_keys_that_turn_wrong_after_opening_are_said_too(config, monkeypatch):
     with pytest.raises(StoreError, match=r"cannot be read: .* check AWS_ACCESS_KEY_ID") as error:
         store.read_prices(snapshot)
     assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["file is 403 bytes", "row 401 of 1692542", "status 4031"])
+def test_other_errors_blame_no_credentials(text):
+    assert s3.remedy(OSError(text), "other") == "other"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Client error with status 403 Forbidden",
+        "When reading 'x': AWS Error UNKNOWN (HTTP status 401) during HeadObject",
+        "error sending request for url (http://169.254.169.254/latest/api/token)",
+    ],
+)
+def test_refused_credentials_are_known_by_the_status(text):
+    assert "AWS_ACCESS_KEY_ID" in s3.remedy(OSError(text), "other")
 
 
 def test_a_missing_bucket_is_said(config):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -175,6 +176,20 @@ def test_small_files_are_compacted_and_no_row_is_lost(config):
     assert len(store.prices(data_version=3)) == 3
 
 
+def test_old_files_of_the_cards_go_after_the_retention(config):
+    store = Store.from_settings(config)
+    nights = 2 * COMPACT_ABOVE_FILES
+    for number in range(nights):
+        ingest(store, delivery(curve(f"{number}:Normal", [5.0])), config)
+    assert len(list((config.home / "cards").glob("*.parquet"))) == nights
+    long_ago = f'"deletionTimestamp":{round((time.time() - 40 * 86_400) * 1000)}'
+    for entry in (config.home / "cards" / "_delta_log").glob("*.json"):
+        entry.write_text(re.sub(r'"deletionTimestamp":\d+', long_ago, entry.read_text()))
+    ingest(store, delivery(curve("1:Holofoil", [5.0])), config)
+    assert len(list((config.home / "cards").glob("*.parquet"))) == 2
+    assert len(store.cards()) == nights + 1
+
+
 def test_every_column_survives_the_way_through_the_store(config):
     store = Store.from_settings(config)
     row = curve("1:Normal", [5.0], low_price=4.0, mid_price=5.5, high_price=90.0, volume=3)
@@ -221,7 +236,7 @@ def test_giving_up_against_other_writers_is_said(config):
         ingest(store, delivery(curve("1:Normal", [price], start="2025-01-02")), config)
         store.upsert(stale, store.prices(STORED_COLUMNS).assign(market_price=price + 0.5))
 
-    with pytest.raises(StoreError, match=r"other writers changed .* 3 times"):
+    with pytest.raises(StoreError, match=r"other writers changed .* 3 times .*not all of it was"):
         store.retry(always_late, tries=3)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pokewatch.errors import PokewatchError
+from pokewatch.files import alone
 from pokewatch.operations.doctor.environment import (
     check_currency,
     check_packages,
@@ -70,18 +71,11 @@ def repair(settings: Settings, deep: bool = False) -> list[Finding]:
 @contextmanager
 def no_night(settings: Settings) -> Iterator[None]:
     """Hold the lock of the nightly script; PokewatchError where a night holds it."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: the script does not run there either
-        yield
-        return
     path = settings.make_home() / "logs" / "nightly.lock"
     path.parent.mkdir(exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with alone(path) as held:
+        if held is False:
             raise PokewatchError(
                 "a night is running in this data home: run 'pokewatch doctor --fix' when it is done"
-            ) from error
+            )
         yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import pandas as pd
 import pyarrow.compute as pc
 
 from pokewatch.errors import StoreError
@@ -19,13 +18,15 @@ SKEW = timedelta(minutes=5)
 def check_clock(settings: Settings) -> Iterator[Finding]:
     """Whether prices come from the future, as they do where the clock was moved back."""
     try:
-        rows = Store.from_settings(settings).snapshot("prices").read(["date", "collected_at"])
+        store = Store.from_settings(settings)
+        pinned = store.snapshot("prices")
+        last = store.last_day(snapshot=pinned)
+        times = [pc.max(rows["collected_at"]).as_py() for rows in pinned.by_month(["collected_at"])]
     except StoreError:  # the table's check reports it
         return
-    if not len(rows):
+    if last is None:
         return
-    now = datetime.now(UTC)
-    collected, last = pc.max(rows["collected_at"]).as_py(), pc.max(rows["date"]).as_py()
+    now, collected = datetime.now(UTC), max(filter(None, times))
     if collected > now + SKEW:
         message = f"the newest price was collected at {collected:%Y-%m-%d %H:%M} UTC, the clock "
         message += f"says {now:%Y-%m-%d %H:%M}"
@@ -43,20 +44,20 @@ def check_clock(settings: Settings) -> Iterator[Finding]:
 def check_nights(settings: Settings) -> Iterator[Finding]:
     """Whether prices and report are fresh, and how the last logged night ended."""
     try:
-        last = Store.from_settings(settings).prices(["date"])["date"].max()
+        last = Store.from_settings(settings).last_day()
     except StoreError:
         return
-    if pd.isna(last):
+    if last is None:
         yield ok("nights", "no prices yet: run 'pokewatch run'")
         return
-    old = (datetime.now(UTC).date() - last.date()).days
-    message = f"the last prices are of {last:%Y-%m-%d}, {old} days ago"
+    old = (datetime.now(UTC).date() - last).days
+    message = f"the last prices are of {last}, {old} days ago"
     if old > settings.stale_days:
         remedy = "scripts/install_cron.sh --show; 'pokewatch collect' fetches today's"
         yield warn("nights", message, remedy)
     else:
         yield ok("nights", message)
-    yield _report(settings, f"{last:%Y-%m-%d}")
+    yield _report(settings, f"{last}")
     logs = sorted((settings.home / "logs").glob("nightly-????-??-??.log"))
     lines = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines() if logs else []
     if lines and " failed with exit " in lines[-1]:
