@@ -69,9 +69,10 @@ class Money:
         if not is_known(value):
             return unknown
         value = value * self.rate
-        plus = "−" if value < 0 else "+" if sign and value > 0 else ""
         before, behind = self.around
         digits = 0 if short and abs(value) >= 1000 else self.digits
+        value = round(float(value), digits)
+        plus = "−" if value < 0 else "+" if sign and value > 0 else ""
         return f"{plus}{before}{abs(value):,.{digits}f}{behind}"
 
     @property

@@ -17,7 +17,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pokewatch.errors import PokewatchError, UsageError
 
@@ -256,6 +256,13 @@ def load_settings(**overrides: object) -> Settings:
         raise UsageError(
             f"setting POKEWATCH_{name.upper()}={first.get('input')!r}: {first['msg']}; "
             "mend it in the environment or in .env"
+        ) from error
+    except SettingsError as error:  # 'error parsing value for field "sets" from source …'
+        name = str(error).split('"')[1]
+        raise UsageError(
+            f'setting POKEWATCH_{name.upper()} is no JSON: write a list as ["one", "two"] or '
+            '[3, 85], marketplaces as {"eBay": {"share": 0.13}}; mend it in the environment or '
+            "in .env"
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"'.env' is no UTF-8 text ({error}): save it as UTF-8") from error

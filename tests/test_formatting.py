@@ -34,6 +34,9 @@ def test_percent(value, options, text):
         (0.35, {"short": True}, "$0.35"),
         (3, {"sign": True}, "+$3.00"),
         (-3, {"sign": True}, "−$3.00"),
+        (-0.004, {}, "$0.00"),
+        (1e-16, {"sign": True}, "$0.00"),
+        (-2.675, {}, "−$2.67"),
         (pd.NA, {}, DASH),
     ],
 )
@@ -49,6 +52,7 @@ def test_usd(value, options, text):
         (Money("GBP", rate=2.0), 600, {"short": True}, "£1,200"),
         (Money("JPY", rate=150.0), 12.34, {"sign": True}, "+¥1,851"),
         (Money("BRL", rate=5.0), 0.1, {}, "R$0.50"),
+        (Money("JPY", rate=150.0), -0.003, {"sign": True}, "¥0"),
         (Money("PLN", rate=4.0), 2.5, {}, "10.00 zł"),
         (Money("CHF", rate=1.0), -2.5, {}, "−CHF 2.50"),
         (Money("EUR", "EUR"), np.nan, {"unknown": ""}, ""),

@@ -48,7 +48,7 @@ def tidy(cards: pd.DataFrame) -> pd.DataFrame:
         parts = last.index[missing].to_series().str.extract(CANONICAL)
         last["product_id"] = last["product_id"].fillna(product_ids(parts[0]))
         last["printing"] = last["printing"].where(last["printing"].notna(), parts[1])
-    release = pd.to_datetime(last["release_date"], errors="coerce")
+    release = pd.to_datetime(last["release_date"], errors="coerce", format="ISO8601", utc=True)
     last["release_date"] = release.dt.date.astype("object").where(release.notna(), None)
     none: list[str] = []  # one for all: to make 43,000 takes longer than all of the rest
     last["aliases"] = [aliases.get(card_id, none) for card_id in last.index]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -151,6 +153,13 @@ def test_late_names_fill_gaps_and_missing_values_overwrite_nothing():
         one = merge(*order).iloc[0]
         assert (one["name"], one["set_name"], one["aliases"]) == ("Eevee", "Old", ["sv1-7"])
     assert list(merge(bare, named).columns) == CARD_COLUMNS
+
+
+def test_release_dates_are_read_in_each_form_and_never_guessed():
+    days = ["2023-11-10", "2023-11-10T00:00:00", date(2023, 11, 10), pd.Timestamp("2023-11-10")]
+    days += [None, "10/11/2023", "soon"]
+    found = tidy(pd.DataFrame({"card_id": list("abcdefg"), "release_date": days}))
+    assert found["release_date"].tolist() == [date(2023, 11, 10)] * 4 + [None] * 3
 
 
 def test_kinds_of_other_files_become_single_or_sealed():

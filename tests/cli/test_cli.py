@@ -199,6 +199,14 @@ def test_a_gate_that_says_no_exits_3(tmp_path):
     assert "is no champion" in done.stderr
 
 
+@pytest.mark.parametrize("value", ["", "tcgdex"])
+def test_a_list_that_is_no_json_is_named_with_the_form(home, value):
+    done = run(home, "status", POKEWATCH_FALLBACK=value)
+    assert done.returncode == 2
+    assert "setting POKEWATCH_FALLBACK" in done.stderr
+    assert '["one", "two"]' in done.stderr
+
+
 def test_simulated_and_real_prices_are_never_mixed(home):
     done = run(home, "collect", "--source", "simulated")
     assert done.returncode == 2
