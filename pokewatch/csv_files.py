@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from pokewatch import formatting
 from pokewatch.errors import UsageError
 
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST = 30  # signs of a number
 BLANK = {"", "-", "n/a", "na", "null", "none"}
-SIGNS = {"US$": "USD", "R$": "BRL", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY", "₩": "KRW"}
-SIGNS |= {"zł": "PLN", "Kč": "CZK", "₹": "INR", "₽": "RUB", "C$": "CAD", "CA$": "CAD"}
-SIGNS |= {"A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "NT$": "TWD"}
-SIGNS |= {"MX$": "MXN", "$": "USD"}  # the last: the longer ones end in it
+SIGNS = {sign: code for code, sign in formatting.SIGNS.items()}
+SIGNS |= {"US$": "USD", "￥": "JPY", "zł": "PLN", "Kč": "CZK", "₽": "RUB", "C$": "CAD"}
+SIGNS |= {"AU$": "AUD", "NT$": "TWD"}
 CODES = {*SIGNS.values(), "CHF", "SEK", "NOK", "DKK", "HUF", "RON", "BGN", "ISK", "UAH", "TRY"}
 CODES |= {"ILS", "ZAR", "CNY", "RMB", "THB", "IDR", "MYR", "PHP", "VND", "CLP", "COP", "ARS"}
 CURRENCY_WORDS = {"EURO": "EUR", "EUROS": "EUR", "YEN": "JPY", "REAIS": "BRL", "DOLLARS": "USD"}

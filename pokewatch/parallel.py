@@ -1,9 +1,7 @@
 """How work uses the machine: threads, processes, a Dask cluster, and the memory that is freed.
 
-A Dask cluster takes the model work where ``POKEWATCH_DASK`` names one. The work is the same either
-way: joblib's ``delayed`` calls. Arguments and results travel pickled between this process and the
-cluster's, which trust each other; a cluster executes whatever reaches its scheduler. Settings stay
-here: a task gets the values it needs, no keys and no paths.
+A Dask cluster takes the model work, joblib's ``delayed`` calls, where ``POKEWATCH_DASK`` names one.
+It executes whatever reaches its scheduler; tasks travel pickled, without settings, keys and paths.
 """
 
 from __future__ import annotations
@@ -45,10 +43,9 @@ R = TypeVar("R")
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next matrix, where it is glibc.
 
-    By default glibc returns the top of its heap at once, and the system clears every page anew
-    that a matrix of some hundred kilobytes touches: a third of the time of feature building, a
-    tenth of an ingest. The heaps that it gives to further threads are returned whatever their
-    size, so all threads share the first one. Settings of the user's own in the environment count.
+    glibc returns freed memory at once, and to clear its pages anew takes a third of the time of
+    feature building, a tenth of an ingest. All threads share one heap, for those of further threads
+    are returned whatever their size. Settings of the user's own in the environment count.
     """
     chosen = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX")
     if any(name in os.environ for name in chosen):

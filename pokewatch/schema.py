@@ -13,39 +13,8 @@ import pyarrow as pa
 KEY = ["card_id", "date"]
 OPTIONAL_PRICES = ["low_price", "mid_price", "high_price"]
 VALUES = ["market_price", *OPTIONAL_PRICES, "volume"]
-OBSERVATION_COLUMNS = [*KEY, *VALUES, "source", "collected_at"]
-STORED_COLUMNS = [*OBSERVATION_COLUMNS, "accepted_at"]
-CARD_COLUMNS = [
-    "card_id",
-    "name",
-    "set_name",
-    "number",
-    "rarity",
-    "printing",
-    "product_kind",
-    "product_id",
-    "release_date",
-    "aliases",
-]
 PRIOR = "prior-"  # begins the ``model`` of the prior's predictions
 CHANCES = ("p_rise", "p_fall")  # of a good move; null where no past tells
-PREDICTION_COLUMNS = [
-    "card_id",
-    "date",
-    "horizon",
-    "market_price",
-    "fair_value",
-    "lower",
-    "upper",
-    "deviation",
-    "signal",
-    "reason",
-    "thin",
-    "stale",
-    "model",
-    "data_version",
-    *CHANCES,
-]
 HORIZONS = (1, 7, 14, 30)
 SIGNAL_HORIZON = 7  # days ahead of the signals that a report shows
 MODEL = "fair_value"
@@ -56,11 +25,7 @@ _utc = pa.timestamp("us", tz="UTC")
 _observation = [
     ("card_id", pa.string()),
     ("date", pa.date32()),
-    ("market_price", pa.float64()),
-    ("low_price", pa.float64()),
-    ("mid_price", pa.float64()),
-    ("high_price", pa.float64()),
-    ("volume", pa.float64()),
+    *((name, pa.float64()) for name in VALUES),
     ("source", pa.string()),
     ("collected_at", _utc),
 ]
@@ -119,6 +84,11 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("basis", pa.string()),  # a hash of all that they come from, see ``evaluation.stored``
     ]
 )
+
+OBSERVATION_COLUMNS = [name for name, _ in _observation]
+STORED_COLUMNS = [*OBSERVATION_COLUMNS, "accepted_at"]
+CARD_COLUMNS: list[str] = CARDS_SCHEMA.names
+PREDICTION_COLUMNS = [n for n in PREDICTIONS_SCHEMA.names if n not in ("made_at", "basis")]
 
 
 def on_time(collected_at: pd.Series, day: pd.Series) -> pd.Series:

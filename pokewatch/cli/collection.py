@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from pokewatch.cards.spelling import printable
 from pokewatch.cli import options
 from pokewatch.cli.options import settings
-from pokewatch.cli.rendering import printable, show
+from pokewatch.cli.rendering import show
 from pokewatch.cli.watch import (
     ConditionOption,
     GradeOption,

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pokewatch.cards.spelling import printable
 from pokewatch.files import json_bytes
 
 if TYPE_CHECKING:
@@ -95,10 +96,8 @@ def cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return printable(", ".join(map(str, value))) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{printable(key)} {cell(item)}" for key, item in value.items()) or "none"
-    return printable(value)
-
-
-def printable(value: Any) -> str:
-    """Return a text without signs that a terminal would act on."""
-    return "".join(sign if sign.isprintable() else " " for sign in str(value))
+        return (
+            ", ".join(f"{printable(str(key))} {cell(item)}" for key, item in value.items())
+            or "none"
+        )
+    return printable(str(value))

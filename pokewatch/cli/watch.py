@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
+from pokewatch.cards.spelling import printable
 from pokewatch.cli import options
 from pokewatch.cli.options import settings
-from pokewatch.cli.rendering import printable, records, show
+from pokewatch.cli.rendering import records, show
 from pokewatch.errors import UsageError
 
 if TYPE_CHECKING:

@@ -101,12 +101,18 @@ class Completeness:
         return days | {name: getattr(self, name) for name in names}
 
 
-def of_day(store: Store, day: date, floor: float) -> Completeness:
+def of_day(store: Store, day: date, floor: float, snapshot: Snapshot | None = None) -> Completeness:
     """Return how complete a stored day is by all services together.
 
     A day is good if it reaches ``floor`` of the last good day before it; the first one is.
+    snapshot: of the prices; default: the newest.
     """
-    return measure(store.prices(COLUMNS, since=day - timedelta(LOOK_BACK), until=day), day, floor)
+    where = date_range(day - timedelta(LOOK_BACK), day)
+    table = (snapshot or store.snapshot("prices")).read(COLUMNS, where)
+    for name in ("card_id", "source"):  # texts of a large market take seconds and gigabytes
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].dictionary_encode())
+    return measure(to_frame(table), day, floor)
 
 
 def measure(rows: pd.DataFrame, day: date, floor: float) -> Completeness:
@@ -125,14 +131,7 @@ def latest(
 ) -> Completeness | None:
     """Return how complete the last day with prices of a service is; None without one."""
     day = store.last_day(until, [~ds.field("source").isin(UNMEASURED)], snapshot)
-    if day is None:
-        return None
-    since = day - timedelta(LOOK_BACK)
-    table = snapshot.read(COLUMNS, date_range(since, day))
-    for name in ("card_id", "source"):  # texts of a large market take seconds and gigabytes
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, table[name].dictionary_encode())
-    return measure(to_frame(table), day, floor)
+    return None if day is None else of_day(store, day, floor, snapshot)
 
 
 def lacking(found: Completeness, cards: pd.DataFrame) -> Wanted:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -24,9 +23,7 @@ from pokewatch.schema import (
     on_time,
     stack,
 )
-from pokewatch.store.tables import Snapshot, Store, to_frame
-
-MANY_IDS = 2000  # above it the table is rewritten instead of naming each id in a predicate
+from pokewatch.store.tables import Snapshot, Store, on_days, to_frame
 
 
 def pending(quarantined: Snapshot, touched: pa.Array) -> pd.DataFrame:
@@ -56,11 +53,7 @@ def contains(quarantined: Snapshot, rows: pd.DataFrame) -> pd.Series:
     if quarantined.handle is None or rows.empty:
         return pd.Series(False, index=rows.index)
     # The date is part of a row's content: only rows of these days, or of none, can be the same.
-    where = ds.field("date").is_null()
-    days = rows["date"].dropna()
-    if len(days):
-        day = ds.field("date")
-        where = where | ((day >= days.min().date()) & (day <= days.max().date()))
+    where, _ = on_days(rows["date"])
     known = quarantined.read(["quarantine_id"], [where])["quarantine_id"].to_pandas()
     if known.empty:
         return pd.Series(False, index=rows.index)
@@ -163,14 +156,8 @@ def forget(store: Store, ids: list[str]) -> None:
 
     def attempt() -> None:
         quarantined = store.snapshot("quarantine")
-        rest, predicate = QUARANTINE_SCHEMA.empty_table(), None
-        ours = all(re.fullmatch("[0-9a-f]+", identifier) for identifier in ids)
-        if ours and len(ids) <= MANY_IDS:  # what is no id of ours gets into no SQL
-            quoted = ", ".join(f"'{identifier}'" for identifier in ids)
-            predicate = f"quarantine_id in ({quoted})"
-        else:
-            rest = quarantined.read(where=[~ds.field("quarantine_id").isin(ids)])
-        store.replace(quarantined, rest, predicate)
+        rest = quarantined.read(where=[~ds.field("quarantine_id").isin(ids)])
+        store.replace(quarantined, rest, None)
 
     store.retry(attempt)
 
@@ -230,7 +217,7 @@ def release(store: Store, rows: pd.DataFrame, now: pd.Timestamp) -> int:
     def attempt() -> None:
         prices, quarantined = store.snapshot("prices"), store.snapshot("quarantine")
         first, last = rows["date"].min().date(), rows["date"].max().date()
-        known = store.read_prices(prices, STORED_COLUMNS, since=first, until=last)
+        known = store.prices(STORED_COLUMNS, since=first, until=last, snapshot=prices)
         settle(store, quarantined, superseded(known[has_key(known, rows)], now), rows.iloc[:0])
         store.upsert(prices, rows.assign(accepted_at=now))
 

@@ -123,8 +123,6 @@ def is_blank(values: pd.Series) -> pd.Series:
     missing = values.isna()
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         return missing
-    if not any(issubclass(kind, str) for kind in set(map(type, values))):
-        return missing
     text = [isinstance(value, str) and not value.strip() for value in values]
     return missing | np.array(text, dtype=bool)
 
@@ -259,10 +257,8 @@ def at_once(settled: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     """
     if rows.empty or settled.empty:
         return np.zeros(len(settled), dtype=bool)
-    both = settled[[*KEY, "collected_at"]].merge(
-        rows[[*KEY, "collected_at"]], on=KEY, how="left", suffixes=("", "_other")
-    )
-    same = both["collected_at"] == both["collected_at_other"]
+    both = _beside(settled, rows)
+    same = both["collected_at"] == both["collected_at_settled"]
     return (same & ~settled["stored"].to_numpy(dtype=bool)).to_numpy()
 
 

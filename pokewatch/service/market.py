@@ -205,7 +205,7 @@ class Market:
         """Return a card's accepted observations."""
         with self.reading():
             store = Store.from_settings(self.settings)
-            return store.read_prices(self.snapshot, None, [card_id], since, until)
+            return store.prices(None, [card_id], since, until, snapshot=self.snapshot)
 
     def about_model(self) -> dict[str, Any]:
         """Return the champion, its score table, and what nights really said, with the outcome."""

@@ -283,7 +283,8 @@ def _verify_table(path: Path, name: str, about: dict[str, Any]) -> None:
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
-            if not found.equals(pa.schema([f for f in TABLES[name] if _in(f, found)])):
+            there = {*TABLES[name].names} - ADDED | {*found.names}
+            if not found.equals(pa.schema([f for f in TABLES[name] if f.name in there])):
                 raise ValueError("its columns are not those of this version")
             if file.metadata.num_rows != about["rows"]:
                 raise ValueError(f"it has {file.metadata.num_rows:,} rows, not {about['rows']:,}")
@@ -291,10 +292,6 @@ def _verify_table(path: Path, name: str, about: dict[str, Any]) -> None:
                 raise ValueError("its content hash is another one")
     except (ValueError, OSError, pa.ArrowException) as error:
         raise PokewatchError(f"table '{name}' of the archive is damaged: {error}") from error
-
-
-def _in(field: pa.Field, found: pa.Schema) -> bool:
-    return field.name not in ADDED or field.name in found.names
 
 
 def _commit(store: Store, name: str, path: Path) -> None:
@@ -348,9 +345,8 @@ def _batches(snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
 def hash_rows(batches: Iterable[pa.RecordBatch]) -> tuple[str, int]:
     """Return hash and number of rows.
 
-    Each row becomes 64 bits, and rows are added up in two ways, so that their order is of no
-    account but how often each comes is. Finds damage and loss; it is no signature. NumPy and
-    pandas may change their own hashes, and back-ups outlive them: hence this one.
+    Each row becomes 64 bits, added up in two ways: the order of rows is of no account, how often
+    each comes is. It finds damage and is no signature; NumPy's and pandas' own hashes may change.
     """
     total, mixed, count = np.uint64(0), np.uint64(0), 0
     with np.errstate(over="ignore"):
@@ -374,7 +370,11 @@ def _bits(column: pa.Array) -> np.ndarray:
         column, kind = pa.array(texts, pa.string()), pa.string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         coded = column.dictionary_encode()
-        known = [_text_bits(value) for value in coded.dictionary.to_pylist()] or [0]
+        digests = (
+            hashlib.blake2b(text.encode(), digest_size=8).digest()
+            for text in coded.dictionary.to_pylist()
+        )
+        known = [int.from_bytes(digest, "little") for digest in digests] or [0]
         codes = pc.fill_null(coded.indices, 0).to_numpy(zero_copy_only=False)
         bits = np.array(known, dtype=np.uint64)[codes]
     elif pa.types.is_floating(kind):
@@ -385,10 +385,6 @@ def _bits(column: pa.Array) -> np.ndarray:
         integers = pc.fill_null(column.cast(width), 0).to_numpy(zero_copy_only=False)
         bits = integers.astype(np.int64).view(np.uint64)
     return np.where(missing, NULL, _mix(bits))
-
-
-def _text_bits(value: str) -> int:
-    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little")
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ class Damage:
 def damaged_files(folder: Path, handle: DeltaTable, deep: bool = False) -> list[Damage]:
     """Return the damaged files of a pinned version; deep: every value is read, not only footers."""
     out = []
-    for file in pa.table(handle.get_add_actions(flatten=True)).to_pylist():
+    for file in Snapshot("", handle).facts():
         path, size = unquote(file["path"]), file["size_bytes"]
         problem, denied = "", False
         try:
@@ -90,10 +90,7 @@ def readable_before(
 
 def last_readable(store: Store, name: str, before: int) -> int | None:
     """Return the newest version below ``before`` that has files and opens with all of them."""
-    for snapshot in readable_before(store, name, before):
-        if snapshot.handle is not None and snapshot.handle.file_uris():
-            return snapshot.version
-    return None
+    return next((one.version for one in readable_before(store, name, before) if one.facts()), None)
 
 
 def restore_log(store: Store, name: str, rescued: Path) -> str:
@@ -139,9 +136,8 @@ def restore_files(store: Store, name: str, rescued: Path, deep: bool = False) ->
     """Replace what damaged files held by what is still readable; return what was done.
 
     Of each month with damage (of the table where it has no months) all intact files stay, and rows
-    that only the damaged ones held come from the newest older version that still has them. One
-    commit does both: Delta's own ``repair`` sees only files that are gone, and a kill between its
-    commit and the next would lose the rows for good.
+    that only the damaged ones held come from the newest older version that still has them, in one
+    commit: Delta's own ``repair`` sees only files that are gone.
     """
     snapshot, folder = store.snapshot(name), Path(store.location(name))
     if snapshot.handle is None:

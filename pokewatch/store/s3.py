@@ -27,17 +27,12 @@ REMEDIES = {
 }
 
 
-def is_url(root: str) -> bool:
-    """Return whether a store's root is a URL, not a folder."""
-    return "://" in root
-
-
 def options(root: str) -> dict[str, str] | None:
     """Return Delta's storage options for a root; None for a folder.
 
     Raises UsageError for a URL that is not s3://bucket/prefix, or that holds credentials.
     """
-    if not is_url(root):
+    if "://" not in root:
         return None
     parts = urlparse(root)
     if "@" in parts.netloc:  # not shown: it would be a secret in a log

@@ -271,25 +271,14 @@ class Store:
         since: date | None = None,
         until: date | None = None,
         data_version: int | None = None,
+        snapshot: Snapshot | None = None,
     ) -> pd.DataFrame:
         """Return accepted observations, sorted by card and date.
 
         columns: any of ``STORED_COLUMNS`` (default ``OBSERVATION_COLUMNS``); since and until are
-        inclusive.
+        inclusive; snapshot: of the prices, in place of ``data_version``.
         """
-        return self.read_prices(
-            self.snapshot("prices", data_version), columns, card_ids, since, until
-        )
-
-    def read_prices(
-        self,
-        snapshot: Snapshot,
-        columns: list[str] | None = None,
-        card_ids: Iterable[str] | None = None,
-        since: date | None = None,
-        until: date | None = None,
-    ) -> pd.DataFrame:
-        """Return the observations of a pinned prices table, as ``prices`` does."""
+        snapshot = snapshot or self.snapshot("prices", data_version)
         where = list(date_range(since, until))
         if card_ids is not None:
             where.append(ds.field("card_id").isin(pa.array(list(card_ids), pa.string())))
@@ -450,12 +439,8 @@ class Store:
             target = snapshot.handle or self._create(snapshot.name)
             if snapshot.added:
                 names = ", ".join(field.name for field in snapshot.added)
-                log.info(
-                    "table '%s' of an earlier version gets the column %s; what it holds already "
-                    "counts as known on its day",
-                    snapshot.name,
-                    names,
-                )
+                found = f"table '{snapshot.name}' of an earlier version gets the column {names}"
+                log.info("%s; what it holds already counts as known on its day", found)
             write_deltalake(
                 target,
                 table,
@@ -573,10 +558,9 @@ class Store:
                 self.maintain("predictions")
 
     def maintain(self, table: str) -> None:
-        """Compact small files where that pays, and vacuum what is older than the retention.
+        """Compact and vacuum a table in a folder, unless another process does.
 
-        Only in a folder: Delta lets two compactions at once both win, which doubles every row, and
-        in an object store nothing keeps them apart.
+        Two compactions at once double every row, and in an object store nothing keeps them apart.
         """
         folder = local_folder(self.location(table))
         if folder is None or not folder.is_dir():
@@ -586,12 +570,15 @@ class Store:
                 self.compact(table)
 
     def compact(self, table: str) -> None:
-        """Do what ``maintain`` does, wherever the table lies: for one process at a time."""
-        handle = self.snapshot(table).handle  # pinned after the lock: not before another compaction
+        """Compact small files where that pays, and vacuum what is older than the retention.
+
+        For one process at a time.
+        """
+        snapshot = self.snapshot(table)  # pinned after the lock: not before another compaction
+        handle = snapshot.handle
         if handle is None:
             return
-        files = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
-        small = [one for one in files if one["size_bytes"] < SMALL_FILE_BYTES]
+        small = [one for one in snapshot.facts() if one["size_bytes"] < SMALL_FILE_BYTES]
         counted = Counter(one.get("partition.month") for one in small)
         crowded = [month for month, count in counted.items() if count > COMPACT_ABOVE_FILES]
         months = None if crowded == [None] else [("month", "in", crowded)]

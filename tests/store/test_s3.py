@@ -272,7 +272,7 @@ def test_keys_that_turn_wrong_after_opening_are_said_too(config, monkeypatch):
     snapshot = store.snapshot("prices")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-a-wrong-one")
     with pytest.raises(StoreError, match=r"cannot be read: .* check AWS_ACCESS_KEY_ID") as error:
-        store.read_prices(snapshot)
+        store.prices(snapshot=snapshot)
     assert "canary" not in str(error.value)
 
 
