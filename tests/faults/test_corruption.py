@@ -102,7 +102,7 @@ def test_a_damaged_data_file_is_named_with_the_version_without_it(home, broken, 
     pd.testing.assert_frame_equal(Store(broken).prices(data_version=NIGHTS - 1), expected)
 
 
-def test_a_damaged_data_file_is_named_by_whatever_reads_it(broken, tmp_path):
+def test_a_damaged_data_file_is_named_by_whatever_reads_it(home, broken, tmp_path):
     store = Store(broken)
     file = Path(store.snapshot("prices").handle.file_uris()[0])
     damaged(file, "zeros")
@@ -113,11 +113,14 @@ def test_a_damaged_data_file_is_named_by_whatever_reads_it(broken, tmp_path):
     ):
         with pytest.raises(StoreError, match=f"{file.name}' is damaged or missing"):
             read()
+    backup.export(config(home), tmp_path / "whole.tar")
     file = Path(store.snapshot("cards").handle.file_uris()[0])
     file.unlink()
     with pytest.raises(StoreError, match=f"{file.name}' is damaged or missing"):
+        backup.restore(config(broken), tmp_path / "whole.tar")
+    with pytest.raises(StoreError, match=f"{file.name}' is damaged or missing"):
         backup.export(config(broken), tmp_path / "b.tar")
-    assert not list(tmp_path.glob("*.tar"))
+    assert not (tmp_path / "b.tar").exists()
 
 
 def test_a_flipped_bit_never_becomes_another_price(home, broken):

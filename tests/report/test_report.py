@@ -35,7 +35,7 @@ from pokewatch.report import notebooks as runs
 from pokewatch.report import page as report
 from pokewatch.report.facts import Night
 from pokewatch.report.script import table_script
-from pokewatch.report.templating import read_template
+from pokewatch.report.templating import _environment, read_template
 from pokewatch.schema import PREDICTION_COLUMNS, Delivery
 from pokewatch.settings import Settings, load_settings
 from pokewatch.store.tables import Store
@@ -662,3 +662,10 @@ def test_text_has_the_contrast_that_wcag_aa_asks_for(scheme: str, ink: str, pape
     found = colours(scheme)
     low, high = sorted((luminance(found[ink]), luminance(found[paper])))
     assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(("value", "side"), [(-0.004, "flat"), (-0.006, "down"), (0.006, "up")])
+def test_a_gain_of_less_than_half_a_cent_has_no_direction(value, side):
+    shown = _environment().get_template("report_macros.html").module.gain(value)
+    assert f'class="{side}"' in shown
+    assert ("$0.00" in shown, "▼" in shown) == (side == "flat", side == "down")
