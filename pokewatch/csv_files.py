@@ -28,7 +28,7 @@ CURRENCY_WORDS = {"EURO": "EUR", "EUROS": "EUR", "YEN": "JPY", "REAIS": "BRL", "
 # Codes that are words as well: in a comment they name a currency in capitals or after "in" only.
 WORDS = re.compile(
     r"(?<!\bin )(?<!currency )(?<!currency: )"
-    r"\b([Aa]rs|[Cc]ad|[Cc]op|[Ii]ls|[Pp]hp|[Rr]on|[Ss]ek|[Tt]ry)\b"
+    r"\b([Aa]rs|[Cc]ad|[Cc]op|[Hh]uf|[Ii]ls|[Nn]ok|[Pp]hp|[Rr]on|[Ss]ek|[Tt]ry)\b"
 )
 FORMULA = re.compile("[=+\\-@\\t\\n\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet runs
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]

@@ -136,18 +136,8 @@ def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def has_key(frame: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
     """Return which rows of ``frame`` have a (card_id, date) that ``other`` has too."""
-    found = np.zeros(len(frame), dtype=bool)
-    # Most frames share few days, and on these few cards: only they are looked at as pairs.
-    other = other.loc[other["date"].isin(frame["date"].unique()), KEY]
-    if other.empty:
-        return found
-    near = frame["card_id"].isin(other["card_id"]) & frame["date"].isin(other["date"])
-    some = np.flatnonzero(near)
-    keys = stack([frame[KEY].iloc[some], other])
-    card, day = (pd.factorize(keys[name], use_na_sentinel=False)[0] for name in KEY)
-    key = card.astype(np.int64) * (int(day.max()) + 1) + day
-    found[some] = np.isin(key[: len(some)], key[len(some) :])
-    return found
+    index = pd.MultiIndex.from_frame(frame[KEY])
+    return np.asarray(index.isin(pd.MultiIndex.from_frame(other[KEY])))
 
 
 @dataclass
