@@ -209,9 +209,9 @@ def _given(settings: Settings) -> list[str]:
 
 def _place(keys: list[Key], name: str) -> int:
     for at, key in enumerate(keys):
-        if name in (key.name, key.id) and not key.revoked:
+        if name in (key.name, key.id) and key.state == "active":
             return at
-    known = ", ".join(key.name for key in keys if not key.revoked) or "none"
+    known = ", ".join(key.name for key in keys if key.state == "active") or "none"
     raise UsageError(f"unknown key '{name}': there are {known}")
 
 

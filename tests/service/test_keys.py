@@ -61,6 +61,16 @@ def test_a_key_expires(settings):
         assert keys.listed()[0]["state"] == "expired"
 
 
+@pytest.mark.parametrize("change", ["revoke", "rotate"])
+def test_a_name_means_its_active_key_and_not_one_that_expired(settings, change):
+    keys = Keys(settings)
+    keys.create("shop", ["read"], days=90)
+    with time_machine.travel(datetime.now(tz=UTC) + timedelta(days=91)):
+        text = keys.create("shop", ["read"]).encode()
+        getattr(keys, change)("shop")
+        assert keys.check(text) is None
+
+
 def test_last_used_is_noted_and_no_hash_is_listed(settings):
     keys = Keys(settings)
     text = keys.create("shop", ["read"])
