@@ -28,7 +28,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 as uvicorn speaks it; who sends headers too slowly or too long is cut off."""
 
     _timer: asyncio.TimerHandle | None = None
-    _seen = 0
+    _seen, _heading = 0, True  # bytes since a request began; are headers to come?
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
@@ -36,19 +36,28 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes before the headers are complete."""
+        """Count what comes before the headers are complete, and do not wait for ever for more."""
         self._seen += len(data)
         super().data_received(data)
-        if self._timer is not None and self._seen > HEADER_BYTES:
+        idle = self.cycle is None or self.cycle.response_complete
+        if self._heading and self._seen > HEADER_BYTES:
             self._refuse(431, "Request Header Fields Too Large")
+        elif self._timer is None and (self._heading or idle):
+            self._wait()
 
     def on_message_begin(self) -> None:
-        """Begin to wait for a request's headers."""
+        """Begin to count a request's headers."""
         super().on_message_begin()
-        self._wait()
+        self._heading, self._seen = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; what comes behind a body is for nobody."""
+        if self._heading:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Wait no more; headers that came in one piece are measured as well."""
+        self._heading = False
         self._calm()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > HEADER_BYTES:
@@ -56,15 +65,19 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """Tell the app that the whole body has come."""
+        self.scope["state"]["complete"] = True
+        super().on_message_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._calm()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._calm()
-        self._seen = 0
-        self._timer = self.loop.call_later(HEADER_SECONDS, self._refuse, 408, "Request Timeout")
+        if not self.transport.is_closing():
+            self._timer = self.loop.call_later(HEADER_SECONDS, self._refuse, 408, "Request Timeout")
 
     def _calm(self) -> None:
         if self._timer is not None:
@@ -112,7 +125,7 @@ def run(
             "'pokewatch keys create NAME' first, or serve on 127.0.0.1"
         )
     if "*" in (proxies or []):
-        raise UsageError("--proxy '*' would believe anyone: name the proxy's address")
+        raise UsageError("--proxy-headers '*' would believe anyone: name the proxy's address")
     with ExitStack() as stack:
         if workers > 1:
             # Where workers count together; to be set before prometheus_client is imported.

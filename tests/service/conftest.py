@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from builders import small_models
 from fastapi.testclient import TestClient
 from markets import fill
@@ -26,6 +29,25 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with small_models():
         fill(home)
     return home
+
+
+@contextmanager
+def answering(app: Any, **options: Any) -> Iterator[int]:
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[..., AbstractContextManager[int]]:
+    """Context that serves an app to real requests, and yields its port."""
+    return answering
 
 
 @dataclass

@@ -8,11 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from pokewatch.service.guard import OPEN
 from pokewatch.settings import PROJECT
@@ -21,17 +19,10 @@ GUIDE = (PROJECT / "docs" / "service.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
-def address(service) -> Iterator[str]:
+def address(service, running) -> Iterator[str]:
     """Where the shared service answers real requests."""
-    config = uvicorn.Config(service.client.app, port=0, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with running(service.client.app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def examples(language: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -18,25 +17,11 @@ from pokewatch.settings import load_settings
 
 
 @pytest.fixture
-def port(service, monkeypatch) -> Iterator[int]:
+def port(service, running, monkeypatch) -> Iterator[int]:
     """The shared service behind the bounded protocol, with little patience."""
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
-    config = uvicorn.Config(
-        service.client.app,
-        port=0,
-        http=server.BoundedProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-    )
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        thread.join(0.01)
-    yield running.servers[0].sockets[0].getsockname()[1]
-    running.should_exit = True
-    thread.join()
+    with running(service.client.app, http=server.BoundedProtocol, ws="none") as port:
+        yield port
 
 
 def answer(port: int, *parts: bytes) -> bytes:
@@ -79,6 +64,34 @@ def test_huge_headers_are_refused(port, parts):
     found = answer(port, *parts)
     assert found.startswith(b"HTTP/1.1 431") or found == b""  # reset while we were sending
     assert b"200 OK" not in found
+
+
+def test_a_connection_that_sends_empty_lines_is_given_up(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+        one.sendall(START + b"\r\n")
+        assert one.recv(65536).startswith(b"HTTP/1.1 200")
+        one.sendall(b"\r\n")
+        assert one.recv(65536).startswith(b"HTTP/1.1 408")
+
+
+def test_requests_sent_at_once_are_all_answered(port):
+    asks = (START + b"\r\n") * 2 + START + b"Connection: close\r\n\r\n"
+    assert answer(port, asks[:-20], asks[-20:]).count(b"HTTP/1.1 200") == 3
+
+
+def test_headers_behind_a_body_are_not_kept(running):
+    async def app(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+        told = b"%d" % len(scope["headers"])
+        sent = [(b"content-length", b"%d" % len(told)), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": sent})
+        await send({"type": "http.response.body", "body": told})
+
+    with running(app, http=server.BoundedProtocol, ws="none") as port:
+        head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        found = answer(port, head, b"2\r\n{}\r\n0\r\n", b"X: y\r\n" * 20_000, b"\r\n")
+    assert found.endswith(b"\r\n\r\n1")
 
 
 @pytest.mark.parametrize("text", [b"\x00\x01\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n"])
