@@ -52,7 +52,7 @@ def create(
     scope: Annotated[
         list[str] | None, Option(help="read, portfolio or admin; repeat. Default: read.")
     ] = None,
-    days: Annotated[int | None, Option(min=1, help="Days until it expires.")] = None,
+    days: Annotated[int | None, Option(min=1, max=36_500, help="Days until it expires.")] = None,
     json: options.JsonFlag = False,
 ) -> None:
     """Make a key and show it, this once."""

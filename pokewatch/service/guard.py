@@ -8,21 +8,18 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from contextlib import nullcontext
 
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pokewatch.errors import PokewatchError
 from pokewatch.files import json_bytes
 from pokewatch.service import metrics
-from pokewatch.service.keys import Key, Keys
+from pokewatch.service.keys import Key, Keys, now
 from pokewatch.service.problems import Problem, response
 from pokewatch.service.rates import Rates
 from pokewatch.settings import Settings
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("pokewatch.access")
@@ -56,7 +53,7 @@ def scope_of(path: str) -> str | None:
 class Guard:
     """ASGI middleware: lets a request in by size, address, key and rate, in this order."""
 
-    def __init__(self, app: App, settings: Settings, keys: Keys, rates: Rates):
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, rates: Rates):
         self.app, self.keys, self.rates = app, keys, rates
         self.longest = settings.service_body
 
@@ -93,14 +90,15 @@ class Guard:
         problem: Problem | None = None
         try:
             if b"content-length" in headers or b"transfer-encoding" in headers:
-                receive = await self._whole(headers, receive)
+                receive = await self._whole(scope, headers, receive)
             needed = scope_of(scope["path"])
             if needed:
-                key = await self._entitled(headers.get(b"x-api-key"), scope, needed)
+                key = self._known(headers.get(b"x-api-key"), scope)
+                await self._entitled(key, needed)
             await self.app(scope, receive, answer)
         except Problem as refused:
             problem = refused
-        except _Gone:
+        except ClientDisconnect:
             return
         except Exception:
             log.exception("request %s failed", request_id.decode())
@@ -112,27 +110,23 @@ class Guard:
             metrics.errors.labels(str(status)).inc()
         self._note(scope, request_id, status, size, time.perf_counter() - begun, key)
 
-    async def _whole(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+    async def _whole(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
         """Read the body, counting what comes rather than what is announced; return it again."""
         told = headers.get(b"content-length", b"0")
-        too_long = Problem(
-            413,
-            f"the body is longer than {self.longest:,} bytes: send less",
-            {"Connection": "close"},
-        )
         if told.isdigit() and int(told) > self.longest:
-            raise too_long
+            raise self._too_long()
         body, more = b"", True
+        come = scope.get("state", {}).get("complete", False)  # as BoundedProtocol tells
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with nullcontext() if come else asyncio.timeout(BODY_SECONDS):
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Gone
+                        raise ClientDisconnect
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self.longest:
-                        raise too_long
+                        raise self._too_long()
         except TimeoutError as error:
             raise Problem(
                 408, f"the body did not come within {BODY_SECONDS:.0f} s", {"Connection": "close"}
@@ -144,12 +138,21 @@ class Guard:
 
         return again
 
-    async def _entitled(self, text: bytes | None, scope: Scope, needed: str) -> Key:
-        """Return the key of a request that may go on; Problem 401, 403 or 429 else."""
+    def _too_long(self) -> Problem:
+        detail = f"the body is longer than {self.longest:,} bytes: send less"
+        return Problem(413, detail, {"Connection": "close"})
+
+    def _known(self, text: bytes | None, scope: Scope) -> Key:
+        """Return the key of a request; Problem 401, 429 or 503 else."""
         address = scope["client"][0] if scope.get("client") else "unknown"
         if closed := self.rates.closed_to(address):
             raise Problem(429, "too many wrong keys from this address: wait", closed)
-        key = self.keys.check(text) if text else None
+        try:
+            key = self.keys.check(text) if text else None
+        except PokewatchError as error:
+            log.error("%s; no key is let in", error)
+            unread = "the keys cannot be read; the service's log says why"
+            raise Problem(503, unread, {"Retry-After": "10"}) from error
         if key is None:
             if text:
                 self.rates.failed(address)
@@ -160,6 +163,10 @@ class Guard:
                 else f"a key is needed: send it in {HEADER}; 'pokewatch keys create' makes one",
                 {"WWW-Authenticate": "ApiKey"},
             )
+        return key
+
+    async def _entitled(self, key: Key, needed: str) -> None:
+        """Count a request of a key; Problem 403 or 429 where it may not go on."""
         if not await self.rates.allows(key.id):
             raise Problem(
                 429,
@@ -168,7 +175,6 @@ class Guard:
             )
         if needed not in key.scopes:
             raise Problem(403, f"this key has no scope '{needed}': it has {', '.join(key.scopes)}")
-        return key
 
     def _note(
         self, scope: Scope, request_id: bytes, status: int, size: int, took: float, key: Key | None
@@ -181,7 +187,7 @@ class Guard:
         metrics.timed(endpoint).observe(took)
         if access.isEnabledFor(logging.INFO):
             line = {
-                "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}Z",
+                "time": now().replace("+00:00", "Z"),
                 "request_id": request_id.decode(),
                 "client": scope["client"][0] if scope.get("client") else None,
                 "key": key and key.id,
@@ -191,8 +197,6 @@ class Guard:
                 "bytes": size,
                 "ms": round(1000 * took, 2),
             }
-            access.info("%s", json_bytes(line).decode())
-
-
-class _Gone(Exception):  # noqa: N818 (nobody is left to be told)
-    """The client went away before its request was complete."""
+            # As access.info, which would look for the line of code that called it.
+            text = json_bytes(line).decode()
+            access.handle(access.makeRecord(access.name, logging.INFO, "", 0, text, (), None))

@@ -145,14 +145,10 @@ class Keys:
         """Return the active key of this text, None for any other text.
 
         Every kept key is compared, each in constant time. A change of the file counts at once.
+        Raises PokewatchError where it cannot be read.
         """
-        try:
-            keys = self._read()
-        except PokewatchError as error:
-            log.error("%s; no key is let in", error)
-            keys = []
         digest, found = digest_of(text), None
-        for key in (*keys, *self._given):
+        for key in (*self._read(), *self._given):
             if hmac.compare_digest(key.digest, digest):
                 found = key
         if found is None or found.state != "active":
@@ -162,9 +158,15 @@ class Keys:
 
     def note_used(self) -> None:
         """Write down when keys were last used, if any was since the last time."""
-        if self._used:
-            used, self._used = self._used, {}
-            _write(self.used_path, self._read_used() | used)
+        used, self._used = self._used, {}
+        if not used:
+            return
+        try:
+            with _alone(self.path.with_name("keys.lock")):
+                _write(self.used_path, self._read_used() | used)
+        except PokewatchError:
+            self._used = used | self._used  # for the next time
+            raise
 
     def _read_used(self) -> dict[str, str]:
         try:

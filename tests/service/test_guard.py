@@ -6,32 +6,39 @@ import asyncio
 import json
 import logging
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import time_machine
+from limits import parse
 
 from pokewatch.service import guard
 from pokewatch.service.app import create_app
-from pokewatch.service.rates import _network
+from pokewatch.service.rates import Windows, _network
 
 
 def ask(service, client=("10.0.0.1", 1234), **options):
     """Send one request from an address, past the test client."""
 
+    return ask_all(service, [options], client)[0]
+
+
+def ask_all(service, asks, client=("10.0.0.1", 1234)):
+    """Send requests one after the other from an address."""
+
     async def send():
         transport = httpx.ASGITransport(service.client.app, client=client)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as one:
-            return await one.request(**options)
+            return [await one.request(**options) for options in asks]
 
     return asyncio.run(send())
 
 
 def test_wrong_keys_close_an_address_and_no_other(serve):
     service = serve(service_failures="10/minute")
-    wrong = [
-        ask(service, method="GET", url="/cards", headers={"X-API-Key": f"pw_{number}"})
-        for number in range(1000)
-    ]
+    asks = [{"headers": {"X-API-Key": f"pw_{number}"}} for number in range(1000)]
+    wrong = ask_all(service, [{"method": "GET", "url": "/cards", **one} for one in asks])
     codes = [one.status_code for one in wrong]
     assert codes == [401] * 10 + [429] * 990
     assert int(wrong[-1].headers["Retry-After"]) > 0
@@ -40,6 +47,35 @@ def test_wrong_keys_close_an_address_and_no_other(serve):
     other = ask(service, ("10.0.0.2", 1), method="GET", url="/cards", headers=right)
     assert other.status_code == 200
     assert ask(service, method="GET", url="/livez").status_code == 200
+
+
+def test_a_damaged_file_of_keys_is_no_wrong_key(serve):
+    service = serve(copy=True, service_failures="2/minute")
+    kept = (service.settings.home / "keys.json").read_bytes()
+    (service.settings.home / "keys.json").write_text("{")
+    assert [service.get("/cards").status_code for _ in range(4)] == [503] * 4
+    (service.settings.home / "keys.json").write_bytes(kept)
+    assert service.get("/cards").status_code == 200
+
+
+def test_addresses_that_sent_wrong_keys_are_forgotten():
+    windows = Windows(parse("2/minute"))
+    now = datetime.now(tz=UTC)
+    with time_machine.travel(now, tick=False):
+        assert [windows.hit("a") for _ in range(3)] == [True, True, False]
+        assert windows.headers("a")["X-RateLimit-Remaining"] == "0"
+        windows.hit("b")
+    with time_machine.travel(now + timedelta(seconds=30), tick=False):
+        windows.hit("b")
+        assert windows.headers("b")["Retry-After"] == "30"
+    with time_machine.travel(now + timedelta(seconds=60), tick=False):
+        assert not windows.full("a")
+        assert windows.hit("c")
+        assert windows.headers("c")["X-RateLimit-Remaining"] == "1"
+        assert list(windows._seen) == ["b", "c"]
+    with time_machine.travel(now + timedelta(seconds=200), tick=False):
+        assert windows.hit("b")
+        assert list(windows._seen) == ["b"]
 
 
 def test_a_household_of_ipv6_is_one_address():
@@ -154,6 +190,15 @@ def test_the_access_log_is_a_json_line_a_request(service, caplog):
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/cards", 200)
     assert (line["request_id"], line["bytes"]) == ("mine", len(found.content))
     assert len(line["key"]) == 8
+
+
+def test_the_access_log_names_the_key_that_was_refused(serve, caplog):
+    service = serve(service_rate="2/minute")
+    with caplog.at_level(logging.INFO, "pokewatch.access"):
+        codes = [service.post(path).status_code for path in ("/reload", "/reload", "/fair_price")]
+    lines = [json.loads(one.message) for one in caplog.records if one.name == "pokewatch.access"]
+    assert codes == [403, 403, 429]
+    assert len({line["key"] for line in lines} - {None}) == 1
 
 
 def test_other_sites_may_call_only_where_they_are_listed(service, serve):

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.service import keys as keys_
 from pokewatch.service.keys import Keys
 from pokewatch.settings import load_settings
 
@@ -83,6 +84,21 @@ def test_last_used_is_noted_and_no_hash_is_listed(settings):
     assert text not in json.dumps(one)
 
 
+def test_a_use_that_could_not_be_noted_is_noted_the_next_time(settings, monkeypatch):
+    keys = Keys(settings)
+    keys.check(keys.create("shop", ["read"]).encode())
+
+    def full(*_):
+        raise PokewatchError("no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(keys_, "_write", full)
+        with pytest.raises(PokewatchError, match="no space"):
+            keys.note_used()
+    keys.note_used()
+    assert keys.listed()[0]["last_used"]
+
+
 @pytest.mark.parametrize(
     ("name", "scopes", "message"),
     [
@@ -115,9 +131,9 @@ def test_a_damaged_file_lets_nobody_in_and_is_told(settings):
     keys = Keys(settings)
     text = keys.create("shop", ["read"]).encode()
     (settings.home / "keys.json").write_text("{")
-    assert keys.check(text) is None
-    with pytest.raises(PokewatchError, match=r"keys.json"):
-        keys.listed()
+    for ask in (lambda: keys.check(text), keys.listed):
+        with pytest.raises(PokewatchError, match=r"keys.json"):
+            ask()
 
 
 def test_the_first_systems_variable_is_read_with_a_warning(settings, monkeypatch, caplog):
