@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import threading
-import time
 from functools import cached_property
 
 import pandas as pd
@@ -13,7 +10,10 @@ import pandas as pd
 from pokewatch.analysis import card_history
 from pokewatch.analysis.market import Market, market
 from pokewatch.cards.catalog import Catalog
+from pokewatch.errors import PokewatchError
+from pokewatch.evaluation import registry
 from pokewatch.evaluation.predictions import model_for, predict_panel
+from pokewatch.operations.latest import Latest
 from pokewatch.operations.status import mark
 from pokewatch.report import facts
 from pokewatch.schema import PRIOR, SIGNAL_HORIZON
@@ -22,8 +22,6 @@ from pokewatch.sources import ecb
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 4.0  # seconds between two looks for newer data
-TRY_EVERY = 60.0  # seconds between two tries to read what could not be read
 NAMED = ["name", "set_name", "number", "rarity", "printing", "product_kind"]
 ORDER = {"BUY": 0, "SELL": 1, "HOLD": 2}
 
@@ -79,20 +77,19 @@ class Current:
         return self
 
 
-class _Shared:
-    def __init__(self) -> None:
-        self.current: Current | None = None
-        self.lock = threading.Lock()
-        self.told = ""  # why newer data are not shown
-        self.tried: tuple[object, float] = ("", 0.0)  # the mark that failed last, and when
+def _newer(settings: Settings) -> Current:
+    _, problem = registry.try_champion(settings)
+    if problem:
+        raise PokewatchError(problem)
+    return Current(settings).prepare()
 
 
-_shared = _Shared()
+_shared = Latest(_newer)
 
 
 def trouble() -> str:
     """Return why the newest data are not shown, "" where they are."""
-    return _shared.told
+    return _shared.trouble
 
 
 def current() -> Current:
@@ -101,38 +98,12 @@ def current() -> Current:
     Raises UsageError where nothing is stored.
     """
     with _shared.lock:
-        if _shared.current is None:
-            _shared.current = Current(get_settings())
-        return _shared.current
+        if _shared.market is None:
+            _shared.market = Current(get_settings())
+        return _shared.market
 
 
 def look() -> None:
     """Read the market anew where the store or the champion has changed; the old one serves on."""
-    settings, newest = get_settings(), None
-    try:
-        newest = mark(settings)
-        if _shared.current is None or _shared.current.mark != newest:
-            failed, when = _shared.tried
-            if newest == failed and time.monotonic() < when + TRY_EVERY:
-                return
-            newer = Current(settings).prepare()
-            _shared.current = newer
-            del newer
-            gc.collect()
-            log.info("showing data version %d", _shared.current.market.data_version)
-        _shared.told, _shared.tried = "", ("", 0.0)
-    except Exception as error:  # whatever it is, the next look may find it mended
-        told = f"the market cannot be read: {type(error).__name__}: {error}"
-        if told != _shared.told:
-            log.error("%s", told)
-        _shared.told, _shared.tried = told, (newest, time.monotonic())
-
-
-def keep_looking(end: threading.Event) -> None:
-    """Look every ``LOOK_EVERY`` seconds, in a thread of its own, until ``end`` is set."""
-
-    def run() -> None:
-        while not end.wait(LOOK_EVERY):
-            look()
-
-    threading.Thread(target=run, name="market", daemon=True).start()
+    if _shared.look(get_settings()):
+        log.info("showing data version %d", current().market.data_version)

@@ -19,6 +19,7 @@ from tornado.websocket import WebSocketClosedError
 from pokewatch.browse import current
 from pokewatch.browse.layout import FOLDER, PAGES
 from pokewatch.errors import PokewatchError, UsageError
+from pokewatch.operations.latest import keep_looking
 from pokewatch.settings import PROJECT, Settings, is_loopback
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def run(settings: Settings, host: str, port: int) -> None:
             f"--host {host} --port {port} cannot be listened on ({error.strerror}): choose another"
         ) from error
     end = threading.Event()
-    current.keep_looking(end)
+    keep_looking(current.look, end)
     server.io_loop.asyncio_loop.set_exception_handler(_unless_left)
     log.info("pages on http://%s:%d", f"[{host}]" if ":" in host else host, server.port)
     try:

@@ -53,8 +53,7 @@ def status(settings: Settings) -> dict[str, Any]:
     }
     if sizes:
         seen = said.cards() if said else None
-        begin = [ds.field("month") == snapshot.months()[0]]
-        first = pd.Timestamp(pc.min(snapshot.read(["date"], begin)["date"]).as_py())
+        first = first_day(snapshot)
         last = pd.Timestamp(store.last_day(snapshot=snapshot))
         since = last.date() - timedelta(completeness.LOOK_BACK - 1)
         recent = snapshot.read(["card_id", "date"], date_range(since, None))
@@ -88,6 +87,12 @@ def status(settings: Settings) -> dict[str, Any]:
             **{name: row.get(name) for name in ("rmae", "rmae_low", "rmae_high", "coverage")},
         }
     return out
+
+
+def first_day(snapshot: Snapshot) -> date:
+    """Return the first day of a pinned prices table that is not empty."""
+    month = [ds.field("month") == snapshot.months()[0]]
+    return pc.min(snapshot.read(["date"], month)["date"]).as_py()
 
 
 def count_cards(snapshot: Snapshot) -> int:

@@ -68,12 +68,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.current, app.state.keys = current, keys
+    app.state.current = current
     problems.install(app, settings)
-    app.add_exception_handler(
-        NotModified,
-        lambda request, error: Response(status_code=304, headers=error.headers),
-    )
+
+    async def not_modified(request: Request, error: Any) -> Response:
+        return Response(status_code=304, headers=error.headers)
+
+    app.add_exception_handler(NotModified, not_modified)
     _first_system(app, current)  # the most asked for: routes are tried in their order
     _probes(app, current, settings)
     app.include_router(v1.router)

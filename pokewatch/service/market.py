@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import date
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import pandas as pd
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.evaluation import predictions, registry, track_record
+from pokewatch.evaluation import predictions, registry, stored, track_record
 from pokewatch.evaluation.registry import TrainedModel
 from pokewatch.files import json_bytes, json_values
 from pokewatch.models.panel import open_panel, read_panel
 from pokewatch.operations import status
+from pokewatch.operations.latest import Latest, keep_looking
 from pokewatch.operations.status import mark
 from pokewatch.report import facts
 from pokewatch.schema import CARD_COLUMNS, HORIZONS, PREDICTION_COLUMNS, SIGNAL_HORIZON
 from pokewatch.service import metrics
-from pokewatch.service.problems import Problem
+from pokewatch.service.problems import UNREADABLE, Problem
 from pokewatch.service.replies import shown_beside
 from pokewatch.settings import Settings
 from pokewatch.sources import ecb
-from pokewatch.store.tables import Snapshot, Store
+from pokewatch.store.tables import Store
 from pokewatch.watchlist import entries
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 3.0  # seconds between two looks for newer data
 CACHED = 10_000  # answers in memory
 HEAVY = 2  # long reads of the store at a time; the others wait
+WAITING = 8  # more are refused: each takes one of the threads that answer
 WAIT = 20.0  # seconds
 STATUS_SECONDS = 60.0
 IN_RECORD = ("calls", "precision", "base_rate", "lift")
@@ -58,14 +57,14 @@ class Market:
         last = store.last_day(snapshot=self.snapshot)
         if last is None:
             raise PokewatchError("no prices are stored: run 'pokewatch collect' first")
-        self.first, self.last = _first_day(self.snapshot), last
+        self.first, self.last = status.first_day(self.snapshot), last
         self.cards = store.cards()
         self.catalog = Catalog(self.cards)
         _, problem = registry.try_champion(settings)
         if problem:
             raise PokewatchError(problem)
         self.trained = predictions.model_for(settings, "champion", pd.Timestamp(last))
-        calls = self._stored(store)
+        calls = self._stored()
         if calls is None:
             panel = read_panel(store, self.snapshot, self.cards)
             calls = predictions.predict_panel(settings, panel, self.version, self.trained)
@@ -78,30 +77,31 @@ class Market:
         self.of_day = lru_cache(maxsize=2)(self._of_day)
         self.record = lru_cache(maxsize=1)(self._record)
         self._heavy = threading.BoundedSemaphore(HEAVY)
+        self._places = threading.BoundedSemaphore(HEAVY + WAITING)
+        self.catalog.search("1")  # makes its indexes, for which no request is to wait
+        self.catalog.rows("a 1:b")
 
     @property
     def model(self) -> str:
         """Name of the model that speaks, "naive" without one."""
         return self.trained.name if self.trained else "naive"
 
-    def _stored(self, store: Store) -> pd.DataFrame | None:
+    def _stored(self) -> pd.DataFrame | None:
         """Return what the night said, None where it said nothing of this very state."""
-        found = store.predictions(on=self.last)
-        same = (found["data_version"] == self.version) & (found["model"] == self.model)
-        wanted = set(self.trained.model.horizons if self.trained else HORIZONS)
-        whole = len(found) and same.all() and wanted <= set(found["horizon"])
-        return found[PREDICTION_COLUMNS] if whole else None
+        said = stored.of_day(self.settings, self.last)
+        horizons = self.trained.model.horizons if self.trained else HORIZONS
+        found = said.rows(horizons) if said and said.model == self.model else None
+        if found is None or (found["data_version"] != self.version).any():
+            return None
+        return found[PREDICTION_COLUMNS]
 
     def card(self, text: str) -> str:
         """Return the id of one card; Problem 404 for none, 409 with the list for several."""
-        rows = sorted(self.catalog.rows(text)) if len(text) <= 200 else []
-        if len(rows) == 1:
-            return self.catalog.ids[rows[0]]
         try:
             return self.catalog.resolve(text)
         except UsageError as error:
-            ids = [self.catalog.ids[row] for row in rows]
-            raise Problem(409 if rows else 404, str(error), cards=ids[:100]) from error
+            ids = [self.catalog.ids[row] for row in sorted(self.catalog.rows(text.strip()))]
+            raise Problem(409 if ids else 404, str(error), cards=ids[:100]) from error
 
     def forecasts(self, horizon: int, on: date | None = None) -> pd.DataFrame:
         """Return the predictions of all cards at a horizon (days), indexed by card_id.
@@ -229,18 +229,22 @@ class Market:
         """Return the watchlist valued, and its sums."""
         listed = entries.load(self.settings.watchlist)
         with self.reading():
-            held, day = entries.valued(self.settings, listed)
+            held, day = entries.valued(self.settings, listed, self.snapshot, self.catalog)
         return held, entries.totals(held, day)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Take one of the ``HEAVY`` places for long reads; Problem 503 where none gets free."""
-        if not self._heavy.acquire(timeout=WAIT):
-            raise Problem(503, "too many long reads at once: try again", {"Retry-After": "5"})
-        try:
+        """Take one of the ``HEAVY`` places for long reads; Problem 503 where none gets free.
+
+        At most ``WAITING`` wait for one.
+        """
+        with ExitStack() as taken:
+            for places, seconds in ((self._places, 0.0), (self._heavy, WAIT)):
+                if not places.acquire(timeout=seconds):
+                    busy = "too many long reads at once: try again"
+                    raise Problem(503, busy, {"Retry-After": "5"})
+                taken.callback(places.release)
             yield
-        finally:
-            self._heavy.release()
 
 
 def _by_horizon(calls: pd.DataFrame) -> dict[int, pd.DataFrame]:
@@ -250,28 +254,34 @@ def _by_horizon(calls: pd.DataFrame) -> dict[int, pd.DataFrame]:
     }
 
 
-def _first_day(snapshot: Snapshot) -> date:
-    month = [ds.field("month") == snapshot.months()[0]]
-    return pc.min(snapshot.read(["date"], month)["date"]).as_py()
-
-
-class Current:
+class Current(Latest):
     """The market that is served now; a thread looks for a newer one and puts it in its place."""
 
     def __init__(self, settings: Settings):
+        super().__init__(Market)
         self.settings = settings
-        self.market: Market | None = None
-        self.problem = "the prices are being read: try again in some seconds"
-        self._loading = threading.Lock()
         self._end = threading.Event()
-        self._told = ""
         self._status: tuple[float, dict[str, Any]] | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why the newest prices are not served, "" where they are."""
+        if self.trouble:
+            return UNREADABLE
+        return "" if self.market else "the prices are being read: try again in some seconds"
 
     def start(self, meanwhile: Callable[[], object]) -> None:
         """Begin to look, in a thread of its own, which calls ``meanwhile`` every time."""
+
+        def look() -> None:
+            self.refresh()
+            with suppress(PokewatchError):
+                meanwhile()
+            if self.market:
+                metrics.observe(self.market)
+
         self._end.clear()
-        thread = threading.Thread(target=self._look, args=[meanwhile], name="market", daemon=True)
-        thread.start()
+        keep_looking(look, self._end)
 
     def stop(self) -> None:
         """Look no more."""
@@ -288,36 +298,18 @@ class Current:
 
         What cannot be read is told in ``problem``; the old market goes on.
         """
-        with self._loading:
-            try:
-                if again or self.market is None or self.market.mark != mark(self.settings):
-                    self.market = Market(self.settings)
-                    gc.collect()  # its caches hold the old one in a circle
-                    metrics.reloaded("success", self.market)
-                    self._status = None
-                    log.info("serving data version %d, %s", self.market.version, self.market.model)
-                self.problem = self._told = ""
-            except Exception as error:  # whatever it is, the next look may find it mended
-                told = f"the market cannot be read: {type(error).__name__}: {error}"
-                if told != self._told:
-                    log.error("%s", told)
-                self._told = told
-                metrics.reloaded("error")
-                self.problem = "the prices or the champion cannot be read; the log says why"
-
-    def _look(self, meanwhile: Callable[[], object]) -> None:
-        while not self._end.wait(LOOK_EVERY):
-            self.refresh()
-            with suppress(PokewatchError):
-                meanwhile()
-            if self.market:
-                metrics.observe(self.market)
+        read = self.look(self.settings, again)
+        if read:
+            market, self._status = self.get(), None
+            metrics.reloaded("success", market)
+            log.info("serving data version %d, %s", market.version, market.model)
+        elif read is False:
+            metrics.reloaded("error")
 
     def status(self) -> dict[str, Any]:
         """Return ``operations.status`` without the places of files, at most a minute old."""
-        with self.get().reading():
-            moment = datetime.now(tz=UTC).timestamp()
-            kept = self._status
-            if kept is None or moment - kept[0] > STATUS_SECONDS:
+        moment, kept = monotonic(), self._status
+        if kept is None or moment - kept[0] > STATUS_SECONDS:
+            with self.get().reading():
                 kept = self._status = moment, status.status(self.settings)
         return {name: value for name, value in kept[1].items() if name not in ("home", "store")}

@@ -42,28 +42,32 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Let every error of a route be answered as a problem."""
     places = [str(settings.home), settings.store_root, str(PROJECT), str(settings.watchlist)]
 
-    def of_usage(request: Request, error: Any) -> Response:
+    # Each is a coroutine: it needs no thread, and answers while all of those are busy.
+    async def of_usage(request: Request, error: Any) -> Response:
         text = str(error)
         if any(place in text for place in places):
-            return of_package(request, error)
+            return await of_package(request, error)
         return response(Problem(400, text))
 
-    def of_package(request: Request, error: Any) -> Response:
+    async def of_package(request: Request, error: Any) -> Response:
         log.error("%s %s: %s", request.method, request.url.path, error)
         return response(Problem(503, UNREADABLE, {"Retry-After": "10"}))
 
-    def of_validation(request: Request, error: Any) -> Response:
+    async def of_validation(request: Request, error: Any) -> Response:
         errors = [{name: one[name] for name in ("loc", "msg", "type")} for one in error.errors()]
         told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors[:5])
         return response(Problem(422, told, errors=errors[:100]))
 
-    def of_http(request: Request, error: Any) -> Response:
+    async def of_http(request: Request, error: Any) -> Response:
         detail = error.detail
         if error.status_code == 404:
             detail = "there is no such page: /docs lists all"
         return response(Problem(error.status_code, detail, error.headers))
 
-    app.add_exception_handler(Problem, lambda request, error: response(error))
+    async def of_problem(request: Request, error: Any) -> Response:
+        return response(error)
+
+    app.add_exception_handler(Problem, of_problem)
     app.add_exception_handler(UsageError, of_usage)
     app.add_exception_handler(PokewatchError, of_package)
     app.add_exception_handler(RequestValidationError, of_validation)

@@ -26,7 +26,7 @@ from pokewatch.evaluation import stored
 from pokewatch.models.panel import Panel
 from pokewatch.settings import Settings
 from pokewatch.sources.simulated import FIRST_PRODUCT
-from pokewatch.store.tables import Store
+from pokewatch.store.tables import Snapshot, Store
 from pokewatch.watchlist import graded
 
 SPANS = (1, 7, 30)  # days over which a value's change is shown
@@ -348,15 +348,23 @@ def holdings(
     return held[[*first, *held.columns.drop(first)]]
 
 
-def valued(settings: Settings, entries: list[Entry]) -> tuple[pd.DataFrame, pd.Timestamp]:
-    """Return ``holdings`` on the store's last day, and that day; reads the watched cards only."""
+def valued(
+    settings: Settings,
+    entries: list[Entry],
+    snapshot: Snapshot | None = None,
+    catalog: Catalog | None = None,
+) -> tuple[pd.DataFrame, pd.Timestamp]:
+    """Return ``holdings`` on the store's last day, and that day; reads the watched cards only.
+
+    snapshot: of the prices, default the newest; catalog: default the store's cards.
+    """
     store = Store.from_settings(settings)
-    catalog = Catalog(store.cards())
+    catalog = catalog or Catalog(store.cards())
     watched: set[str] = set()
     for held in entries:
         with contextlib.suppress(UsageError):
             watched.add(catalog.resolve(held.card))
-    snapshot, priced = store.snapshot("prices"), partial(stored.priced, settings)
+    snapshot, priced = snapshot or store.snapshot("prices"), partial(stored.priced, settings)
     last = store.last_day(snapshot=snapshot)
     first = (last or FIRST_DAY) - datetime.timedelta(days=max(SPANS))
     prices = store.recent_prices(snapshot, watched, first, priced)

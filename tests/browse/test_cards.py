@@ -14,6 +14,7 @@ from pokewatch.browse import current
 from pokewatch.browse.cards import about, cards
 from pokewatch.browse.portfolio import portfolio
 from pokewatch.errors import UsageError
+from pokewatch.operations import latest
 from pokewatch.settings import Settings, get_settings, load_settings
 
 
@@ -23,7 +24,7 @@ def home(filled: Settings, tmp_path, monkeypatch):
     (tmp_path / "watchlist.yaml").write_text("- {card: 77:Holofoil, cost: 2}", encoding="utf-8")
     monkeypatch.setenv("POKEWATCH_HOME", str(filled.home))
     monkeypatch.setenv("POKEWATCH_WATCHLIST", str(tmp_path / "watchlist.yaml"))
-    monkeypatch.setattr(current._shared, "current", None)
+    monkeypatch.setattr(current._shared, "market", None)
     get_settings.cache_clear()
     yield filled
     get_settings.cache_clear()
@@ -92,11 +93,11 @@ def test_the_market_is_read_once_and_anew_when_it_has_changed(home, monkeypatch,
     first = current.current()
     current.look()
     assert current.current() is first
-    monkeypatch.setattr(current, "mark", lambda _: "other")
+    monkeypatch.setattr(latest, "mark", lambda _: "other")
     current.look()
     second = current.current()
     assert second is not first
-    monkeypatch.setattr(current, "mark", lambda _: 1 / 0)
+    monkeypatch.setattr(latest, "mark", lambda _: 1 / 0)
     current.look()
     current.look()
     assert current.current() is second
@@ -110,16 +111,25 @@ def test_a_market_that_cannot_be_read_is_told_and_not_read_again_every_look(home
         reads.append(1)
         raise OSError("disk")
 
-    monkeypatch.setattr(current, "Current", broken)
+    monkeypatch.setattr(current._shared, "read", broken)
     for mark in ("new", "new", "new", "newer"):
-        monkeypatch.setattr(current, "mark", lambda _, mark=mark: mark)
+        monkeypatch.setattr(latest, "mark", lambda _, mark=mark: mark)
         current.look()
     assert len(reads) == 2
     assert current.current() is shown
     assert "OSError: disk" in current.trouble()
-    monkeypatch.setattr(current, "mark", lambda _: shown.mark)
+    monkeypatch.setattr(latest, "mark", lambda _: shown.mark)
     current.look()
     assert current.trouble() == ""
+
+
+def test_pages_stay_as_they_are_where_the_new_champion_cannot_be_used(home, monkeypatch):
+    shown = current.current()
+    monkeypatch.setattr(current.registry, "try_champion", lambda _: (None, "it is damaged"))
+    monkeypatch.setattr(latest, "mark", lambda _: "other")
+    current.look()
+    assert current.current() is shown
+    assert "it is damaged" in current.trouble()
 
 
 def test_signals_come_in_the_order_of_what_is_expected(home):

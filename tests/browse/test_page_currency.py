@@ -38,7 +38,7 @@ def shown_in(filled: Settings, tmp_path, monkeypatch) -> Iterator[Callable[[str]
 
     def choose(currency: str) -> Settings:
         monkeypatch.setenv("POKEWATCH_CURRENCY", currency)
-        monkeypatch.setattr(current._shared, "current", None)
+        monkeypatch.setattr(current._shared, "market", None)
         get_settings.cache_clear()
         return get_settings()
 

@@ -47,7 +47,7 @@ def test_without_prices_there_is_nothing_to_serve(tmp_path, monkeypatch):
 
     for module in (current, market):  # whatever home the tests themselves run in
         monkeypatch.setattr(module, "get_settings", lambda: settings(tmp_path))
-    monkeypatch.setattr(current._shared, "current", None)
+    monkeypatch.setattr(current._shared, "market", None)
     monkeypatch.setattr(server, "make", lambda *_: pytest.fail("it would serve"))
     with pytest.raises(UsageError, match="no prices are stored"):
         server.run(settings(tmp_path), "127.0.0.1", 5007)

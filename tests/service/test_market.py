@@ -5,16 +5,20 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from time import monotonic
 
 import pandas as pd
 from builders import curve, delivery
 from markets import LAST, promote
 
-from pokewatch.evaluation import registry
+from pokewatch.errors import PokewatchError
+from pokewatch.evaluation import registry, stored
 from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import open_panel
 from pokewatch.quality.ingest import ingest
+from pokewatch.service import market as markets
 from pokewatch.store.tables import Store
 
 CARD = "3:Normal"
@@ -89,11 +93,88 @@ def test_without_a_champion_it_is_ready_and_says_naive(serve):
 def test_what_the_night_said_is_served_as_it_was_said(serve):
     service = serve(copy=True)
     store = Store.from_settings(service.settings)
-    said = store.predictions(on=pd.Timestamp(LAST).date())
-    changed = said.assign(reason="as the night said").drop(columns="made_at", errors="ignore")
-    store.save_predictions(changed)
+    day = pd.Timestamp(LAST).date()
+    basis, _ = stored.basis(service.settings, day)
+    said = store.predictions(on=day).assign(reason="as the night said", basis=basis)
+    store.save_predictions(said)
     service.current.refresh(again=True)
     assert service.post("/fair_price", {"card_id": CARD}).json()["reason"] == "as the night said"
+
+
+def test_what_the_night_said_under_other_settings_is_not_served(serve):
+    night = serve(copy=True)
+    said = night.post("/fair_price", {"card_id": CARD}).json()["reason"]
+    Store.from_settings(night.settings).save_predictions(
+        Store.from_settings(night.settings)
+        .predictions(on=pd.Timestamp(LAST).date())
+        .assign(reason="as the night said", basis="of other settings")
+    )
+    night.current.refresh(again=True)
+    assert night.post("/fair_price", {"card_id": CARD}).json()["reason"] == said
+
+
+def test_the_portfolio_is_of_the_version_that_it_names(serve, tmp_path):
+    path = tmp_path / "watchlist.yaml"
+    path.write_text(f"- {{card: '{CARD}'}}\n")
+    service = serve(copy=True, watchlist=path)
+    service.current.stop()
+    version, day, usd = price(service)
+    a_night(service.settings, round(usd * 1.01, 2))
+    body = service.get("/v1/portfolio", "portfolio").json()
+    assert (body["data_version"], body["totals"]["date"]) == (version, day)
+    assert body["totals"]["value"] == round(usd, 2)
+
+
+def test_what_cannot_be_read_is_tried_again_by_reload_and_not_every_look(serve, monkeypatch):
+    service = serve(copy=True)
+    reads = []
+
+    def broken(_):
+        reads.append(1)
+        raise OSError("disk")
+
+    service.current.stop()
+    monkeypatch.setattr(service.current, "read", broken)
+    a_night(service.settings, price(service)[2])
+    for _ in range(3):
+        service.current.refresh()
+    assert len(reads) == 1
+    assert service.get("/readyz", scope="").status_code == 503
+    monkeypatch.undo()
+    assert service.post("/reload", scope="admin").status_code == 200
+    assert service.get("/readyz", scope="").json()["data_version"] == 2
+
+
+def test_long_reads_leave_threads_for_the_others(serve, monkeypatch):
+    service = serve(copy=True, service_rate="1000/minute")
+    end = threading.Event()
+
+    def slow(*_, **__):
+        end.wait()
+        raise PokewatchError("as it is")
+
+    monkeypatch.setattr(markets.predictions, "predict", slow)
+    days = pd.date_range("2025-04-01", periods=40).strftime("%Y-%m-%d")
+    path = f"/v1/cards/{CARD}/forecast?date="
+    begun = monotonic()
+    with ThreadPoolExecutor(len(days)) as pool:
+        asked = [pool.submit(service.get, path + day) for day in days]
+        refused = [one.result() for one in islice(as_completed(asked), 30)]
+        try:
+            assert {one.status_code for one in refused} == {503}
+            assert refused[0].headers["Retry-After"] == "5"
+            assert service.get("/v1/signals").status_code == 200
+            assert monotonic() - begun < markets.WAIT / 2
+        finally:
+            end.set()
+
+
+def test_the_state_in_memory_waits_for_no_long_read(service, monkeypatch):
+    first = service.get("/v1/status")
+    monkeypatch.setattr(markets, "WAIT", 0.0)
+    with service.current.market.reading(), service.current.market.reading():
+        assert service.get("/v1/status").content == first.content
+        assert service.get(f"/v1/cards/{CARD}/prices").status_code == 503
 
 
 def test_no_request_sees_half_of_a_swap(serve):
