@@ -39,16 +39,8 @@ BESIDE = {"Past calls": "calls", "Listings": "listings", "Printings": "printings
 VIEWS = {"One card": "card", "Market": "market"}
 SIGNALS = ["BUY", "SELL", "HOLD"]
 FLAGS = {"any": "any", "thin only": "thin", "not thin": "liquid", "solo only": "solo"}
-FORECAST = [
-    "horizon",
-    "market_price",
-    "fair_value",
-    "lower",
-    "upper",
-    "deviation",
-    "signal",
-    "reason",
-]
+FORECAST = ["horizon", "market_price", "fair_value", "lower", "upper", "deviation", "signal"]
+FORECAST += ["reason"]
 PRINTED = ["card_id", "name", "printing", "market_price", "week", "month", "signal", "solo"]
 LISTED = ["signal", "name", "set_name", "printing", "market_price", "fair_value", "lower", "upper"]
 LISTED += ["expected", "week", "month", "thin", "stale", "solo", "reason", "card_id"]
@@ -172,6 +164,7 @@ class CardsApp(App):
         self.open = pn.widgets.TextInput(name="Card", value=page.card.card_id, visible=False)
         self.filters = self._filters()
         self.head, self.listing = text(), False
+        self.card: Card | None = None  # while one is shown: it holds its whole market
         self.chart, self.tables = (pn.Column(sizing_mode=WIDE, margin=0) for _ in range(2))
 
     def fields(self) -> dict[str, pn.widgets.Widget]:
@@ -194,6 +187,7 @@ class CardsApp(App):
 
     def turn(self) -> None:
         """Draw the card or the market."""
+        self.card = None
         self._list(self.search.value_input or self.search.value or "")
         if self.view.value == "card":
             self._card()
@@ -260,6 +254,8 @@ class CardsApp(App):
 
     def _draw(self) -> None:
         where, card, asked = self.now.market, self.card, set(self.show.value)
+        if card is None:
+            return
         prices = card.prices
         prices = prices[prices.index > prices.index[-1] - pd.Timedelta(days=self.days.value)]
         others: dict[str, pd.Series] = {}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
+import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -157,7 +160,7 @@ class Table:
             margin=(0, 0, 4, 0),
         )
         self.file, self.label, self.controls = file, label, list(controls)
-        if opens:
+        if opens and "card_id" in shown:
             self.grid.on_click(lambda event: opens(self.grid.value["card_id"].iloc[event.row]))
 
     def show(self, frame: pd.DataFrame) -> None:
@@ -201,13 +204,9 @@ class Table:
 
 
 class Address:
-    """Keeps widgets and the page's address equal: each view has a link that opens it again.
+    """Keeps widgets and the page's address equal: each view has a link that opens it again."""
 
-    always: names that stand in it even where they have their first value.
-    """
-
-    def __init__(self, widgets: dict[str, pn.widgets.Widget], always: Iterable[str] = ()):
-        self.always = set(always)
+    def __init__(self, widgets: dict[str, pn.widgets.Widget]):
         self.widgets = widgets
         self.defaults = {name: self._text(name) for name in widgets}
         self.extra = {}
@@ -229,13 +228,13 @@ class Address:
         """Set the widgets to what an address says; ``problems`` tells what they do not take."""
         self.problems = []
         for name, widget in self.widgets.items():
-            try:
-                value = self._value(widget, asked.get(name, self.defaults[name]))
-            except ValueError as error:
-                self.problems.append(f"{name}={asked[name]!r} in the address {error}")
+            wanted = asked.get(name, self.defaults[name])
+            if wanted == self._text(name):
                 continue
-            if value != widget.value:
-                widget.value = value
+            try:
+                widget.value = self._value(widget, wanted)
+            except ValueError as error:
+                self.problems.append(f"{name}={wanted!r} in the address {error}")
 
     def _came(self, event: Any) -> None:
         query = parse_qs(event.new.lstrip("?"), keep_blank_values=True)
@@ -246,9 +245,7 @@ class Address:
     def _asked(self) -> dict[str, str]:
         now = {name: self._text(name) for name in self.widgets}
         return self.extra | {
-            name: now[name]
-            for name in now
-            if name in self.always or now[name] != self.defaults[name]
+            name: now[name] for name in now if name == "card" or now[name] != self.defaults[name]
         }
 
     def write(self, *_: Any) -> None:
@@ -266,10 +263,10 @@ class Address:
     @staticmethod
     def _value(widget: pn.widgets.Widget, asked: str) -> Any:
         if isinstance(widget, pn.widgets.FloatInput):
-            try:
-                return float(asked) if asked else None
-            except ValueError:
-                raise ValueError("is no number") from None
+            with suppress(ValueError):
+                if not asked or math.isfinite(float(asked)):
+                    return float(asked) if asked else None
+            raise ValueError("is no number")
         options = getattr(widget, "options", None)
         if options is None:
             return asked
@@ -344,17 +341,27 @@ class App:
 
     def serve(self) -> None:
         """Put the page together, and follow what it shows."""
-        self.address = Address(self.fields(), ["card"])
+        self.address = Address(self.fields())
         self.watch()
         self._introduce()
         self.redraw(*self.address.problems)
         pn.state.onload(self.address.write)
         pn.state.add_periodic_callback(self._follow, int(1000 * LOOK_SECONDS))
-        serve(
-            pn.Column(self.intro, self.view, self.note, self.body, sizing_mode=WIDE, margin=0),
-            self.here,
-            self.title,
-        )
+        theme = pn.theme.DarkTheme if dark() else pn.theme.DefaultTheme
+        template = pn.Template(read("page.html"), theme=theme, location=True)
+        css = read("page.css").replace(":root.dark", ":root") if dark() else read("page.css")
+        host = str(pn.state.headers.get("Host", ""))
+        host = host if re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII) else ""
+        template.add_variable("sockets", f"ws://{host} wss://{host}" if host else "")
+        template.add_variable("page_css", css)
+        template.add_variable("pages", list(PAGES.items()))
+        template.add_variable("here", self.here)
+        template.add_variable("is_dark", dark())
+        template.add_variable("keep", "?theme=dark" if dark() else "?theme=default")
+        template.add_variable("other_theme", "?theme=default" if dark() else "?theme=dark")
+        parts = self.intro, self.view, self.note, self.body
+        template.add_panel("main", pn.Column(*parts, sizing_mode=WIDE, margin=0))
+        template.servable(title=self.title)
 
     def redraw(self, *said: str) -> None:
         """Draw the view anew, with sentences above it; what cannot be drawn is told there."""
@@ -413,18 +420,3 @@ def served() -> bool:
 def dark() -> bool:
     """Return whether the visitor looks at the dark page."""
     return pn.state.session_args.get("theme", [b""])[-1] == b"dark"
-
-
-def serve(body: pn.Column, here: str, title: str) -> None:
-    """Make a layout the page that the visitor sees."""
-    theme = pn.theme.DarkTheme if dark() else pn.theme.DefaultTheme
-    template = pn.Template(read("page.html"), theme=theme, location=True)
-    css = read("page.css").replace(":root.dark", ":root") if dark() else read("page.css")
-    template.add_variable("page_css", css)
-    template.add_variable("pages", list(PAGES.items()))
-    template.add_variable("here", here)
-    template.add_variable("is_dark", dark())
-    template.add_variable("keep", "?theme=dark" if dark() else "?theme=default")
-    template.add_variable("other_theme", "?theme=default" if dark() else "?theme=dark")
-    template.add_panel("main", body)
-    template.servable(title=title)

@@ -153,6 +153,8 @@ class CollectionApp(App):
         return [text(listed(mine, money)), button, rows.layout]
 
     def _sets(self) -> list[Any]:
+        if not self.set.value:
+            raise UsageError("no card's set is known")
         rows = complete_set(self.now.market.settings, self.set.value, SIGNAL_HORIZON)
         sums, money = rows.attrs, self.now.money
         said = f"You have {sums['have']:,} of {sums['printings']:,} printings; the other "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY as OWN
@@ -49,6 +50,17 @@ cache_misses = Gauge(
     "pokewatch_cache_misses", "Fair prices looked up, this market", multiprocess_mode="livesum"
 )
 _told: list[str] = []
+
+
+def forget_dead() -> None:
+    """Leave out what workers showed that live no more; what they counted stays."""
+    folder = os.environ.get(SHARED)
+    if folder and os.name == "posix":  # elsewhere this would end the process that is asked for
+        for path in Path(folder).glob("gauge_live*_*.db"):
+            try:
+                os.kill(int(path.stem.rpartition("_")[2]), 0)
+            except OSError:
+                path.unlink(missing_ok=True)
 
 
 def reloaded(status: str, market: Market | None = None) -> None:

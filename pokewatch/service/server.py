@@ -95,8 +95,10 @@ class BoundedProtocol(HttpToolsProtocol):
 def application() -> FastAPI:
     """Return the app of one worker, its logs set up."""
     from pokewatch.parallel import keep_freed_memory
+    from pokewatch.service import metrics
     from pokewatch.service.app import create_app
 
+    metrics.forget_dead()
     keep_freed_memory()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)
@@ -135,23 +137,19 @@ def run(
             from pokewatch.service import metrics
 
             metrics.serve(metrics_port)
-        _run(host, port, workers, proxies)
-
-
-def _run(host: str, port: int, workers: int, proxies: list[str] | None) -> None:
-    uvicorn.run(
-        "pokewatch.service.server:application",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        http=BoundedProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies or [],
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        timeout_worker_healthcheck=WORKER_SECONDS,
-    )
+        uvicorn.run(
+            "pokewatch.service.server:application",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            http=BoundedProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies or [],
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            timeout_worker_healthcheck=WORKER_SECONDS,
+        )

@@ -52,7 +52,7 @@ def cards(
 
 def _after(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        return base64.b64decode(cursor, "-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise Problem(400, "cursor: send what `next` of the page before told") from error
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from evil_market import DAYS, EVIL
+from panel.models.tabulator import CellClickEvent
 
 from pokewatch.analysis import card_history
 from pokewatch.analysis.market import market
-from pokewatch.browse import current
+from pokewatch.browse import current, layout
 from pokewatch.browse.cards import about, cards
-from pokewatch.browse.portfolio import portfolio
+from pokewatch.browse.portfolio import CollectionApp, portfolio
 from pokewatch.errors import UsageError
+from pokewatch.formatting import usd
 from pokewatch.operations import latest
 from pokewatch.settings import Settings, get_settings, load_settings
 
@@ -24,7 +29,7 @@ def home(filled: Settings, tmp_path, monkeypatch):
     (tmp_path / "watchlist.yaml").write_text("- {card: 77:Holofoil, cost: 2}", encoding="utf-8")
     monkeypatch.setenv("POKEWATCH_HOME", str(filled.home))
     monkeypatch.setenv("POKEWATCH_WATCHLIST", str(tmp_path / "watchlist.yaml"))
-    monkeypatch.setattr(current._shared, "market", None)
+    monkeypatch.setattr(current, "_shared", latest.Latest(current._newer))
     get_settings.cache_clear()
     yield filled
     get_settings.cache_clear()
@@ -130,6 +135,49 @@ def test_pages_stay_as_they_are_where_the_new_champion_cannot_be_used(home, monk
     current.look()
     assert current.current() is shown
     assert "it is damaged" in current.trouble()
+
+
+def test_an_open_market_tab_keeps_no_old_market(home, monkeypatch):
+    app = cards(card="77:Holofoil").app()
+    app._draw()  # a range that is chosen before any card was shown
+    app.turn()
+    old = weakref.ref(current.current().market)
+    app.view.value = "market"
+    app.turn()
+    monkeypatch.setattr(latest, "mark", lambda _: "other")
+    current.look()
+    app._follow()
+    gc.collect()
+    assert len(app.body.objects) > 2
+    assert old() is None
+
+
+def test_an_address_is_no_price_that_is_infinite(home):
+    app = cards(card="77:Holofoil").app()
+    address = layout.Address(app.fields())
+    address.take({"card": "77:Holofoil", "from": "nan", "to": "2.5"})
+    assert address.problems == ["from='nan' in the address is no number"]
+    assert (app.filters["from"].value, app.filters["to"].value) == (None, 2.5)
+
+
+def test_a_portfolio_without_a_known_set_is_shown(home):
+    now = current.current()
+    now.market = replace(now.market, known=now.market.known.assign(set_name=None))
+    app = CollectionApp(now)
+    assert layout.Address(app.fields()).problems == []
+    app.redraw()
+    assert len(app.body.objects) > 2
+    app.view.value = "sets"
+    app.redraw()
+    assert "no card&#x27;s set is known" in app.note.object
+
+
+def test_a_click_on_a_row_without_a_card_opens_none():
+    frame, opened = pd.DataFrame({"horizon": [7], "signal": ["BUY"]}), []
+    for one in (frame, frame.assign(card_id="1:Normal")):
+        table = layout.Table(one, "Calls", "a.csv", usd, 10, opened.append)
+        table.grid._process_event(CellClickEvent(None, "signal", 0))
+    assert opened == ["1:Normal"]
 
 
 def test_signals_come_in_the_order_of_what_is_expected(home):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 from builders import curve, delivery
@@ -155,6 +156,27 @@ def test_every_view_has_a_link_that_opens_it_again(cards, served):
     assert active == ["One card", "1 year", "Past calls", "Listings"]
     cards.open(f"{served.address}/06_cards?days=abc&card=nonsense", "unknown card 'nonsense'")
     assert "days='abc' in the address is none of 30" in cards.js("said()")
+
+
+def test_back_shows_the_view_before(cards):
+    cards.until("location.search.includes('card=1%3ANormal')")
+    first = cards.js("history.length")
+    cards.press("Tab")  # as a person does: an address that nobody chose is no step
+    cards.js("deep('.bk-btn').find(one => one.textContent === 'Market').click()")
+    cards.until("location.search.includes('view=market')")
+    cards.until("said().includes('Signals a week ahead')")
+    assert cards.js("history.length") == first + 1
+    cards.js("history.back()")
+    cards.until(f"said().includes('{OPEN}')")
+    assert "view=market" not in cards.js("location.search")
+
+
+def test_the_page_may_talk_to_its_own_host_only(served):
+    host = served.address.removeprefix("http://")
+    page = httpx.get(f"{served.address}/06_cards").text
+    assert f"connect-src 'self' ws://{host} wss://{host};" in page
+    evil = httpx.get(f"{served.address}/06_cards", headers={"Host": f"{host}; script-src *"})
+    assert "script-src *" not in evil.text
 
 
 def test_the_keyboard_is_enough_and_every_control_has_a_name(cards):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,6 +22,7 @@ from pokewatch.models.fair_value import FairValueModel
 from pokewatch.models.panel import open_panel
 from pokewatch.quality.ingest import ingest
 from pokewatch.service import market as markets
+from pokewatch.service import metrics
 from pokewatch.store.tables import Store
 
 CARD = "3:Normal"
@@ -198,6 +202,18 @@ def test_no_request_sees_half_of_a_swap(serve):
         one.join()
     assert seen
     assert all(len(versions) == 1 for versions in seen)
+
+
+def test_a_dead_worker_shows_nothing_any_more(tmp_path, monkeypatch):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f"gauge_livesum_{dead.pid}.db", f"gauge_livesum_{os.getpid()}.db"]
+    names.append(f"counter_{dead.pid}.db")
+    for name in names:
+        (tmp_path / name).touch()
+    monkeypatch.setenv(metrics.SHARED, str(tmp_path))
+    metrics.forget_dead()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_metrics_have_bounded_labels(serve):
