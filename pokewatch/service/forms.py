@@ -20,9 +20,9 @@ DISPLAY = (
 
 def _iso(value: Any) -> Any:
     """Take YYYY-MM-DD alone for a day, no number of seconds."""
-    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-        raise ValueError("write a day as YYYY-MM-DD")
-    if isinstance(value, int | float):
+    if isinstance(value, str | int | float) and not re.fullmatch(
+        r"\d{4}-\d{2}-\d{2}", str(value), re.ASCII
+    ):
         raise ValueError("write a day as YYYY-MM-DD")
     return value
 
@@ -31,6 +31,7 @@ Day = Annotated[date, BeforeValidator(_iso)]
 CardText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 FORECAST: Any = {"enum": list(HORIZONS)}  # another horizon is answered with 400
+Ahead = Annotated[int, Field(ge=1, le=365, description="days ahead", json_schema_extra=FORECAST)]
 
 
 class PriceRequest(BaseModel):
@@ -38,9 +39,7 @@ class PriceRequest(BaseModel):
 
     card_id: CardText = Field(examples=["sv4pt5-1"])
     date: Day | None = None
-    horizon: int = Field(
-        SIGNAL_HORIZON, ge=1, le=365, description="days ahead", json_schema_extra=FORECAST
-    )
+    horizon: Ahead = SIGNAL_HORIZON
 
 
 PRICE_BODY: dict[str, Any] = {  # what FastAPI would say of a body that it reads itself
@@ -120,9 +119,7 @@ class BatchRequest(BaseModel):
 
     cards: list[CardText] = Field(min_length=1, max_length=BATCH)
     date: Day | None = None
-    horizon: int = Field(
-        SIGNAL_HORIZON, ge=1, le=365, description="days ahead", json_schema_extra=FORECAST
-    )
+    horizon: Ahead = SIGNAL_HORIZON
 
 
 class Rows(BaseModel):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 from fastapi import Request, Response
 
 from pokewatch.files import json_bytes
-from pokewatch.formatting import AMOUNTS, Money, usd
+from pokewatch.formatting import AMOUNTS, Money
 from pokewatch.operations.exports import no_formulas
+
+if TYPE_CHECKING:
+    from pokewatch.service.market import Market
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 MEDIA = [JSON, CSV, ARROW]
@@ -30,18 +33,18 @@ class NotModified(Exception):  # noqa: N818 (an answer)
 class Reply:
     """One request's answer: its form, its strong ETag and how long it may be kept.
 
-    Raises NotModified where the client's copy is the answer. tag: changes with all that is served.
-    money: adds amounts in another currency beside the stored ones.
+    Raises NotModified where the client's copy is the answer. also: changes with what is served
+    beside the market; rows: they can be CSV and Arrow.
     """
 
-    def __init__(self, request: Request, tag: str, rows: bool = True, money: Money = usd):
-        self.money = money
+    def __init__(self, request: Request, market: Market, also: str = "", rows: bool = True):
+        self.money, self.version = market.money, market.version
         self.media = accepted(request.headers.get("accept", ""), MEDIA if rows else [JSON])
         self.headers = {"Vary": "Accept, X-API-Key"}
         if request.method != "GET":  # the same address answers each body otherwise
             return
-        asked = f"{tag} {request.url.path} {request.url.query} {self.media}"
-        etag = f'"{tag.partition("-")[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:32]}"'
+        asked = f"{market.tag}{also} {request.url.path} {request.url.query} {self.media}"
+        etag = f'"{market.version}-{hashlib.sha256(asked.encode()).hexdigest()[:32]}"'
         moment = datetime.now(tz=UTC)
         night = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         left = int((night - moment).total_seconds())
@@ -52,16 +55,14 @@ class Reply:
 
     def value(self, value: Any) -> Response:
         """Return a value as JSON."""
-        return Response(
-            json_bytes(shown_beside(value, self.money)), headers=self.headers, media_type=JSON
-        )
+        return Response(json_bytes(value), headers=self.headers, media_type=JSON)
 
     def rows(self, frame: pd.DataFrame, links: dict[str, str] | None = None, **about: Any) -> Any:
         """Return a frame's rows; about: what stands beside them in JSON."""
         headers = self.headers | (links or {})
         days = frame.select_dtypes(["datetime"])
         frame = self.money.beside(frame.assign(**{name: days[name].dt.date for name in days}))
-        about |= self.money.about()
+        about |= {"data_version": self.version, **self.money.about()}
         if self.media == CSV:
             body = no_formulas(frame).to_csv(index=False).encode()
         elif self.media == ARROW:

@@ -39,7 +39,7 @@ def cards(
 ) -> Response:
     """Search cards, page by page; `Link` leads to the next one."""
     market = _market(request)
-    reply = Reply(request, market.tag, money=market.money)
+    reply = Reply(request, market)
     page, last = market.search(q, _after(cursor), limit)
     links, following = {}, None
     if last is not None:
@@ -47,7 +47,7 @@ def cards(
         # Relative: what a client calls this server is not known behind a proxy.
         address = request.url.include_query_params(cursor=following)
         links["Link"] = f'<{address.path}?{address.query}>; rel="next"'
-    return reply.rows(page, links, data_version=market.version, next=following)
+    return reply.rows(page, links, next=following)
 
 
 def _after(cursor: str) -> str:
@@ -61,9 +61,7 @@ def _after(cursor: str) -> str:
 def prices(request: Request, card: CardText, since: Moment = None, until: Moment = None) -> Any:
     """Return a card's accepted prices in USD."""
     market = _market(request)
-    reply = Reply(request, market.tag, money=market.money)
-    rows = market.prices(market.card(card), since, until)
-    return reply.rows(rows, data_version=market.version)
+    return Reply(request, market).rows(market.prices(market.card(card), since, until))
 
 
 @router.get("/cards/{card:path}/forecast", responses=TABLES)
@@ -75,53 +73,48 @@ def forecast(
 ) -> Any:
     """Return fair value, 80 % interval and signal of a card, a row a horizon."""
     market = _market(request)
-    reply = Reply(request, market.tag, money=market.money)
-    rows = market.every_horizon(card, horizon, date)
-    return reply.rows(rows, data_version=market.version)
+    return Reply(request, market).rows(market.every_horizon(card, horizon, date))
 
 
 @router.get("/cards/{card:path}")
 def card(request: Request, card: CardText) -> dict[str, Any]:
     """Return what is known of a card, with its last price in USD."""
     market = _market(request)
-    reply = Reply(request, market.tag, rows=False, money=market.money)
+    reply = Reply(request, market, rows=False)
     found = market.cards[market.cards["card_id"] == market.card(card)]
-    return reply.value(market.described(found).to_dict("records")[0])  # type: ignore[return-value]
+    about = market.described(found).to_dict("records")[0]
+    return reply.value(shown_beside(about, market.money))  # type: ignore[return-value]
 
 
 @router.get("/signals", responses=TABLES)
 def signals(request: Request, date: Moment = None, horizon: Horizon = SIGNAL_HORIZON) -> Any:
     """Return a day's BUY, then its SELL, each best first, with reasons."""
     market = _market(request)
-    reply = Reply(request, market.tag, money=market.money)
-    return reply.rows(market.signals(horizon, date), data_version=market.version)
+    return Reply(request, market).rows(market.signals(horizon, date))
 
 
 @router.post("/forecasts", responses=TABLES)
 def forecasts(request: Request, asked: BatchRequest) -> Any:
     """Forecast up to 1,000 cards, a row each in their order; an unknown one has an `error`."""
     market = _market(request)
-    reply = Reply(request, market.tag, money=market.money)
-    rows = market.batch(asked.cards, asked.horizon, asked.date)
-    return reply.rows(rows, data_version=market.version)
+    return Reply(request, market).rows(market.batch(asked.cards, asked.horizon, asked.date))
 
 
 @router.get("/portfolio", responses=TABLES)
 def portfolio(request: Request) -> Any:
     """Return the watchlist's entries and their value in USD."""
     market = _market(request)
-    tag = f"{market.tag} {read(market.settings.watchlist)} {graded.read(market.settings)}"
-    reply = Reply(request, tag, money=market.money)
+    also = f" {read(market.settings.watchlist)} {graded.read(market.settings)}"
+    reply = Reply(request, market, also)
     held, totals = market.portfolio()
-    totals = shown_beside(totals, market.money)
-    return reply.rows(held, data_version=market.version, totals=totals)
+    return reply.rows(held, totals=shown_beside(totals, market.money))
 
 
 @router.get("/model")
 def model(request: Request) -> dict[str, Any]:
     """Return the champion, its out-of-sample scores, and its live record."""
     market = _market(request)
-    reply = Reply(request, market.tag, rows=False)
+    reply = Reply(request, market, rows=False)
     return reply.value(market.about_model())  # type: ignore[return-value]
 
 
