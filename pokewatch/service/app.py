@@ -15,6 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import request_response
 
 from pokewatch import __version__
 from pokewatch.files import json_bytes
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(NotModified, not_modified)
     _first_system(app, current)  # the most asked for: routes are tried in their order
     _probes(app, current, settings)
-    app.include_router(v1.router)
+    app.router.routes.extend(v1.router.routes)  # include_router makes them anew a request
     app.openapi = lru_cache(maxsize=1)(lambda: document(app))  # type: ignore[method-assign]
     app.add_middleware(Guard, settings=settings, keys=keys, rates=Rates(settings))
     if settings.service_origins:
@@ -94,9 +95,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 class Direct(APIRoute):
     """A route whose function is given the request and returns the response: nothing to solve."""
 
-    def get_route_handler(self) -> Any:
-        """Return the function itself."""
-        return self.endpoint
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.app = request_response(self.endpoint)
 
 
 def _json(value: Any, status: int = 200) -> Response:
