@@ -157,16 +157,14 @@ class Keys:
         return found
 
     def note_used(self) -> None:
-        """Write down when keys were last used, if any was since the last time."""
+        """Write down when keys were last used, if any was; what cannot be written waits."""
         used, self._used = self._used, {}
-        if not used:
-            return
         try:
-            with _alone(self.path.with_name("keys.lock")):
-                _write(self.used_path, self._read_used() | used)
-        except PokewatchError:
-            self._used = used | self._used  # for the next time
-            raise
+            if used:
+                with _alone(self.path.with_name("keys.lock")):
+                    _write(self.used_path, self._read_used() | used)
+        except (PokewatchError, OSError):
+            self._used = used | self._used
 
     def _read_used(self) -> dict[str, str]:
         try:

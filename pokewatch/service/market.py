@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import lru_cache
 from time import monotonic
@@ -275,8 +275,7 @@ class Current(Latest):
 
         def look() -> None:
             self.refresh()
-            with suppress(PokewatchError):
-                meanwhile()
+            meanwhile()
             if self.market:
                 metrics.observe(self.market)
 
