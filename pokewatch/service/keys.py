@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pokewatch.errors import PokewatchError, UsageError
-from pokewatch.files import atomic_write, json_bytes
+from pokewatch.files import alone, atomic_write, json_bytes
 from pokewatch.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -226,22 +226,12 @@ def _write(path: Path, value: Any) -> None:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock file; PokewatchError where another process does for long."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: it cannot be held there
-        yield
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY)
     end = time.monotonic() + LOCK_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise PokewatchError("another command changes the keys: try again") from error
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
+    while True:
+        with alone(path) as held:
+            if held is not False:
+                yield
+                return
+        if time.monotonic() > end:
+            raise PokewatchError("another command changes the keys: try again")
+        time.sleep(0.05)
