@@ -40,6 +40,7 @@ LISTED = {
 }
 # Installed as a wheel there is no checkout: the folder one works in is the project then.
 PROJECT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
+MARKET = "cardmarket"  # the source in EUR: name of its home, and of its store, inside the others
 
 
 class Marketplace(BaseModel, extra="forbid"):
@@ -206,12 +207,13 @@ class Settings(BaseSettings):
 
     @property
     def store_root(self) -> str:
-        """Path or URL of the folder that holds the Delta tables."""
+        """Path or URL of the folder that holds the Delta tables; those in EUR end in ``MARKET``."""
         if not self.store:
             return str(self.home)
-        if "://" in self.store:
-            return self.store if self.store.endswith("://") else self.store.rstrip("/")
-        return str(self._inside_project(Path(self.store)))
+        root = self.store if self.store.endswith("://") else self.store.rstrip("/")
+        if self.home.name == MARKET and not root.endswith(f"/{MARKET}"):
+            root = f"{root}/{MARKET}"
+        return root if "://" in root else str(self._inside_project(Path(root)))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         """Yield what a print shows: addresses without user and password."""

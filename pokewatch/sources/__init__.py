@@ -17,13 +17,12 @@ import pandas as pd
 
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import OPTIONAL_PRICES, SIMULATED, Delivery, Wanted
-from pokewatch.settings import Settings
+from pokewatch.settings import MARKET, Settings
 
 PRICES = ["market_price", *OPTIONAL_PRICES]
 
 BY_ALIAS = ("tcgdex", "pokemontcg", "pokemonpricetracker")  # asked for the cards that are known
 SELECTIVE = ("tcgcsv", *BY_ALIAS)  # can be asked for a part of a day
-MARKET = "cardmarket"  # the source in EUR, a market of its own
 SOURCES = (SIMULATED, "file", *SELECTIVE, MARKET)
 
 
@@ -116,13 +115,12 @@ def home_of(source: str, fallbacks: Sequence[str], settings: Settings) -> Settin
     if fallbacks and source not in SELECTIVE:
         raise UsageError(f"source '{source}' takes no fallback: leave out {', '.join(fallbacks)}")
     if source == MARKET:
-        from pokewatch.sources.cardmarket import home_of_market
-
-        return home_of_market(settings)
-    if settings.home.name == MARKET:
+        inside = settings.home.name == MARKET
+        return settings if inside else settings.model_copy(update={"home": settings.home / MARKET})
+    if settings.store_root.endswith(f"/{MARKET}"):
         raise UsageError(
             f"the home '{settings.home}' holds prices in EUR, '{source}' serves USD: set "
-            "POKEWATCH_HOME to another folder"
+            "POKEWATCH_HOME (and POKEWATCH_STORE, if you use it) to another folder"
         )
     return settings
 

@@ -46,14 +46,6 @@ class _Products(BaseModel):
     products: list[Any]
 
 
-def home_of_market(settings: Settings) -> Settings:
-    """Return the settings of the market's own home, where everything is in EUR."""
-    if settings.home.name == MARKET:
-        return settings
-    store = f"{settings.store_root}/{MARKET}" if settings.store else ""
-    return settings.model_copy(update={"home": settings.home / MARKET, "store": store})
-
-
 def client(settings: Settings) -> Client:
     """Return a client of the service."""
     return Client(settings.cardmarket_url, settings)

@@ -57,7 +57,7 @@ def client(settings: Settings) -> Client:
 
 def stored_currency(settings: Settings) -> str:
     """Return the currency of a home's prices."""
-    return "EUR" if settings.home.name == MARKET else "USD"
+    return "EUR" if settings.store_root.endswith(f"/{MARKET}") else "USD"
 
 
 def update(settings: Settings) -> Rates:

@@ -18,7 +18,7 @@ from pokewatch.errors import SourceError, UsageError
 from pokewatch.operations.source_status import source_status
 from pokewatch.quality.ingest import collect, ingest
 from pokewatch.settings import Settings, load_settings
-from pokewatch.sources import MARKET, cardmarket, home_of
+from pokewatch.sources import MARKET, cardmarket, ecb, home_of
 from pokewatch.store.tables import Store
 
 DAY = "2026-09-04"
@@ -140,8 +140,29 @@ def test_currencies_are_refused_in_one_command_or_home(settings: Settings) -> No
         collect(settings, "tcgcsv", [MARKET])
     inside = home_of(MARKET, [], settings)
     assert home_of(MARKET, [], inside) == inside
-    with pytest.raises(UsageError, match="holds prices in EUR, 'tcgdex' serves USD"):
-        collect(inside, "tcgdex", [])
+    stored = settings.model_copy(update={"store": f"{settings.home}/{MARKET}"})
+    for market in (inside, stored):
+        assert ecb.stored_currency(market) == "EUR"
+        with pytest.raises(UsageError, match="holds prices in EUR, 'tcgdex' serves USD"):
+            collect(market, "tcgdex", [])
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file://{}/", "{}/cardmarket"])
+def test_a_store_elsewhere_keeps_both_markets_apart(
+    settings: Settings, tmp_path: Path, form: str
+) -> None:
+    """As POKEWATCH_STORE and POKEWATCH_HOME=…/cardmarket say it, where nothing names the source."""
+    store = form.format(tmp_path / "tables")
+    outside = settings.model_copy(update={"store": store})
+    market = load_settings(**dict(outside) | {"home": outside.home / MARKET})
+    counts = collect(market, MARKET)
+    assert counts.accepted == len(Store.from_settings(market).prices()) == 3
+    assert market.store_root == home_of(MARKET, [], outside).store_root
+    assert market.store_root.endswith("/tables/cardmarket")
+    if not form.endswith(MARKET):
+        assert Store.from_settings(outside).prices().empty
+        ingest(Store.from_settings(outside), delivery(curve("7:Normal", [9.0], DAY)), outside)
+        assert len(Store.from_settings(market).prices()) == 3
 
 
 def test_tcgdex_tells_which_card_a_product_is(web: Web, settings: Settings) -> None:
