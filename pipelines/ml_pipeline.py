@@ -22,6 +22,7 @@ from pokewatch.cli import options
 from pokewatch.cli.main import execute
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.parallel import keep_freed_memory
+from pokewatch.settings import Settings
 
 # Without rich, whose boxes hide the cause: of a failed night the last line is what is passed on.
 app = Typer(
@@ -54,7 +55,7 @@ def main(
     signal.signal(signal.SIGTERM, _stopped)
     _log_to_stderr()
     settings = options.settings()
-    check(source or settings.source, path, horizon or [])
+    check(settings, source or settings.source, path, horizon or [])
     from pipelines import stack
 
     for line in stack.ensure(settings):
@@ -92,8 +93,9 @@ def main(
     raise Exit(conclude(made, trouble))
 
 
-def check(source: str, path: Path | None, horizons: list[int]) -> None:
+def check(settings: Settings, source: str, path: Path | None, horizons: list[int]) -> None:
     """Raise UsageError for a request that cannot work, before anything is started."""
+    from pokewatch.operations.night import check_home
     from pokewatch.schema import HORIZONS
     from pokewatch.sources import SOURCES
 
@@ -105,6 +107,7 @@ def check(source: str, path: Path | None, horizons: list[int]) -> None:
         raise UsageError("source 'file' needs --path FILE, and only it takes one")
     if path is not None and not path.is_file():
         raise UsageError(f"--path '{path}' is no file")
+    check_home(settings, source)
 
 
 def show(row: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 
-from pokewatch.errors import PokewatchError, SourceError
+from pokewatch.errors import PokewatchError, SourceError, UsageError
 from pokewatch.evaluation import registry, training
 from pokewatch.evaluation.predictions import predict_all, signal_counts
 from pokewatch.evaluation.registry import GateVerdict, TrainedModel
@@ -43,15 +43,25 @@ def collect_night(
 
     Missed is a day before the one that the service serves now, by its own clock. Archives that
     cannot be fetched are warned of and tried again the next night; where the service refuses them,
-    a note says that the days are lost, and no night of the next weeks asks for them.
+    a note says that the days are lost, and no night of the next weeks asks for them. Raises
+    UsageError for prices in EUR outside their home, whose other steps would read USD.
     """
     counts = Counts(source or settings.source)
+    check_home(settings, counts.source)
     if counts.source == "tcgcsv" and on is None:
         fill_missed(settings, counts, jobs)
     counts.add(collect(settings, source, on=on, path=path))
-    ecb.refresh(home_of(counts.source, [], settings))
+    ecb.refresh(settings)
     graded.refresh(settings)
     return counts
+
+
+def check_home(settings: Settings, source: str) -> None:
+    """Raise UsageError for a source whose prices go to another home than the night's."""
+    if (home := home_of(source, [], settings).home) != settings.home:
+        raise UsageError(
+            f"a night of '{source}' needs the home of its own: set POKEWATCH_HOME={home}"
+        )
 
 
 def fill_missed(settings: Settings, total: Counts, jobs: int) -> None:

@@ -15,6 +15,7 @@ from test_tcgdex import EUROPEAN, american
 from web import Web
 
 from pokewatch.errors import SourceError, UsageError
+from pokewatch.operations import night
 from pokewatch.operations.source_status import source_status
 from pokewatch.quality.ingest import collect, ingest
 from pokewatch.settings import Settings, load_settings
@@ -62,6 +63,7 @@ def settings(web: Web, tmp_path: Path) -> Settings:
         store="",
         cardmarket_url=web.url,
         tcgdex_url=web.url,
+        ecb_url=web.url,
         sets=["sv01"],
         request_interval=0,
         request_attempts=1,
@@ -163,6 +165,16 @@ def test_a_store_elsewhere_keeps_both_markets_apart(
         assert Store.from_settings(outside).prices().empty
         ingest(Store.from_settings(outside), delivery(curve("7:Normal", [9.0], DAY)), outside)
         assert len(Store.from_settings(market).prices()) == 3
+
+
+def test_a_night_of_euros_needs_their_home(web: Web, settings: Settings) -> None:
+    dollars = Store.from_settings(settings)
+    ingest(dollars, delivery(curve("7:Normal", [9.0], DAY), source="tcgcsv"), settings)
+    for wrong, source in ((settings, MARKET), (settings.model_copy(update={"source": MARKET}), "")):
+        with pytest.raises(UsageError, match=f"set POKEWATCH_HOME={settings.home}/cardmarket"):
+            night.collect_night(wrong, source or None)
+    assert not web.asked
+    assert night.collect_night(home_of(MARKET, [], settings), MARKET).accepted == 3
 
 
 def test_tcgdex_tells_which_card_a_product_is(web: Web, settings: Settings) -> None:
