@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from pokewatch import sources
 from pokewatch.errors import PokewatchError
-from pokewatch.schema import stack
 from pokewatch.settings import Settings
 from pokewatch.store.tables import Store
 
@@ -18,11 +19,18 @@ def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any
     which the last of them was collected. check: ask each service once; ``check`` is then "ok" or
     what fails and what to do about it.
     """
-    homes = [settings, sources.home_of(sources.MARKET, [], settings)]
-    columns = ["date", "source", "collected_at"]
-    prices = stack([Store.from_settings(one).prices(columns) for one in homes])
-    stored = prices.groupby("source").agg(
-        rows=("date", "size"), newest=("date", "max"), collected=("collected_at", "max")
+    homes = (settings, sources.home_of(sources.MARKET, [], settings))
+    stores = {one.store_root: Store.from_settings(one) for one in homes}
+    figures = [("date", "count"), ("date", "max"), ("collected_at", "max")]
+    months = [
+        part
+        for store in stores.values()
+        for month in store.snapshot("prices").by_month(["source", "date", "collected_at"])
+        for part in month.group_by("source").aggregate(figures).to_pylist()
+    ]
+    by_month = pd.DataFrame(months, columns=["source", *map("_".join, figures)])
+    stored = by_month.groupby("source").agg(
+        {"date_count": "sum", "date_max": "max", "collected_at_max": "max"}
     )
     found = []
     for name in sources.SOURCES:
