@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         SecretStr(""), description="key of PokemonPriceTracker; it answers nobody without"
     )
     pokemonpricetracker_calls: int = Field(
-        100, ge=1, description="requests that your PokemonPriceTracker plan allows in a day"
+        100, ge=1, description="credits that your PokemonPriceTracker plan has for a day"
     )
     cardmarket_url: str = Field(
         "https://downloads.s3.cardmarket.com/productCatalog", description="base URL of Cardmarket"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ SLOWEST_ANSWER = 10
 # With the service down, every further request would only cost its full round of retries.
 FAILURES_IN_A_ROW = 10
 PATIENCE = 900.0  # seconds of failures only
-A_MINUTE = 60.0
+A_MINUTE, A_DAY = 60.0, 86_400.0
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -59,8 +60,9 @@ class Client:
     """Requests to one service; use it as a context manager.
 
     After ``FAILURES_IN_A_ROW`` failed requests, or ``PATIENCE`` seconds of nothing else, it asks
-    no more, and ``stopped`` says why; "not found" is an answer and no failure. ``shown`` is the
-    service's address without user and password.
+    no more, and ``stopped`` says why; "not found" is an answer and no failure. A service that asks
+    for more than ``RETRY_AFTER_CAP`` seconds of peace gets them, a day at most, from all clients of
+    a data home. ``shown`` is the service's address without user and password.
 
     base_url: address that every path is appended to.
     settings: gives contact, interval, timeout and number of tries.
@@ -69,6 +71,7 @@ class Client:
     timeout: seconds that an answer may take at least, whatever the settings say.
     per_minute, per_day: requests that the service allows, a day by all processes of a data home
         together; 0 is no limit.
+    costly: parameters of a query that each count as one more request of the day.
     key_setting: the setting of the service's key, named where the service refuses.
     wait: called with the seconds of every pause (tests pass their own).
     clock: monotonic seconds.
@@ -83,15 +86,17 @@ class Client:
         timeout: float = 0.0,
         per_minute: int = 0,
         per_day: int = 0,
+        costly: Collection[str] = (),
         key_setting: str = "",
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.shown = shown_address(base_url).rstrip("/")
-        self.stopped = ""
         self._settings = settings
+        self._counts = settings.home / "requests" / re.sub(r"[^\w.-]+", "_", self.shown)
+        self.stopped = self._rest()
         self._timeout = max(settings.request_timeout, timeout)
-        self._per_minute, self._per_day = per_minute, per_day
+        self._per_minute, self._per_day, self._costly = per_minute, per_day, costly
         self._key = key_setting or "the service's URL"
         self._wait, self._clock = wait, clock
         self._free_at = self._answered_at = clock()
@@ -231,7 +236,7 @@ class Client:
         receive: Callable[[Iterable[bytes]], T],
         limit: int,
     ) -> T:
-        self._wait_for_turn(address)
+        self._wait_for_turn(address, 1 + sum(name in (params or {}) for name in self._costly))
         try:
             with self._http.stream("GET", path, params=params) as response:
                 self._check_status(response, address)
@@ -247,10 +252,11 @@ class Client:
         finally:
             self._free_at = self._clock() + self._settings.request_interval
 
-    def _wait_for_turn(self, address: str) -> None:
-        if self._per_day and self._number_today() > self._per_day:
+    def _wait_for_turn(self, address: str, cost: int) -> None:
+        if self._per_day and self._number_today(cost) > self._per_day:
+            unit = "credits" if self._costly else "requests"
             raise StoppedError(
-                f"{address}: not asked, because the {self._per_day:,} requests that the service "
+                f"{address}: not asked, because the {self._per_day:,} {unit} that the service "
                 "allows in a day are used up; run it again tomorrow, or ask for fewer cards"
             )
         turn = self._free_at
@@ -260,27 +266,40 @@ class Client:
             self._wait(pause)
         self._last_minute.append(self._clock())
 
-    def _number_today(self) -> int:
+    def _number_today(self, cost: int) -> int:
         """Return which of the day's requests (UTC) this one is, other processes' counted too.
 
         Raises PokewatchError where the data home cannot be written: then nobody keeps count.
         """
-        folder = self._settings.make_home() / "requests"
-        service = re.sub(r"[^\w.-]+", "_", self.shown)
-        path = folder / f"{service}-{datetime.now(UTC):%Y-%m-%d}"
+        self._settings.make_home()
+        path = self._note(f"{datetime.now(UTC):%Y-%m-%d}")
         try:
-            folder.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             # A byte a request: to append it, and to be told its place, needs no lock.
             with path.open("ab", buffering=0) as file:
-                file.write(b".")
+                file.write(b"." * cost)
                 number = file.tell()
-            if number == 1:
-                for other in folder.glob(f"{service}-????-??-??"):
+            if number == cost:
+                for other in path.parent.glob(self._note("????-??-??").name):
                     if other.name < path.name:  # of an earlier day
                         other.unlink(missing_ok=True)
         except OSError as error:
             raise write_error(path, error) from error
         return number
+
+    def _note(self, of: str) -> Path:
+        return self._counts.with_name(f"{self._counts.name}-{of}")
+
+    def _rest(self) -> str:
+        """Return why the service is left alone for now, "" where it has not asked for it."""
+        with suppress(OSError, ValueError):  # none, or a damaged one
+            left = float(self._note("rest").read_text(encoding="ascii")) - time.time()
+            if 0 < left <= A_DAY:
+                why = (
+                    f"not asked: it wants to be left alone for {left / A_MINUTE:,.0f} more minutes"
+                )
+                return f"{self.shown}: {why}; run it again after that"
+        return ""
 
     def _check_status(self, response: httpx.Response, address: str) -> None:
         status = response.status_code
@@ -288,6 +307,10 @@ class Client:
             wish = response.headers.get("Retry-After") if status in (429, 503) else None
             seconds = retry_after(wish)
             if seconds is not None and seconds > RETRY_AFTER_CAP:
+                with suppress(PokewatchError):
+                    self._settings.make_home()
+                    with atomic_write(self._note("rest")) as draft:
+                        draft.write_text(f"{time.time() + min(seconds, A_DAY)}", encoding="ascii")
                 raise StoppedError(
                     f"{address}: the service answered {status} and asks to be left alone for "
                     f"{seconds / 60:,.0f} minutes; run it again after that"

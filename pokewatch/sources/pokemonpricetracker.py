@@ -20,7 +20,7 @@ ABOUT = About(
     serves="TCGplayer's near-mint prices of single cards with a known product id",
     currency="USD",
     history="30 days, of products with one printing",
-    limits="100 requests a day on the free plan (POKEWATCH_POKEMONPRICETRACKER_CALLS), 60 a minute",
+    limits="100 credits a day on the free plan (POKEWATCH_POKEMONPRICETRACKER_CALLS), 60 a minute",
     key_setting="POKEWATCH_POKEMONPRICETRACKER_KEY",
     key_needed=True,
     probe="/cards?limit=1",
@@ -68,6 +68,7 @@ def client(settings: Settings) -> Client:
         {"Authorization": f"Bearer {key}"},
         per_minute=60,
         per_day=settings.pokemonpricetracker_calls,
+        costly=("includeHistory", "includeEbay"),
         key_setting=ABOUT.key_setting,
     )
 

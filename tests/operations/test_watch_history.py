@@ -251,7 +251,7 @@ def raise_for(found: Filled) -> None:
         raise error
 
 
-def test_a_service_that_asks_to_be_left_alone_is(web: Web, settings: Settings) -> None:
+def test_a_service_that_asks_to_be_left_alone_is(web: Web, settings: Settings, clock: Any) -> None:
     web.pages["/cards?7"] = Response("", 429, {"Retry-After": "3600"})
     serve(web, 8)
     found = fill(settings)
@@ -261,6 +261,9 @@ def test_a_service_that_asks_to_be_left_alone_is(web: Web, settings: Settings) -
     assert isinstance(error, SourceError)
     assert "left alone" in str(error)
     serve(web, 7)
+    assert "left alone" in str(fill(settings).error())
+    assert web.asked == ["/cards?7"]
+    clock.shift(3601)
     assert fill(settings).error() is None
 
 
@@ -269,7 +272,7 @@ def test_the_plans_requests_are_kept_and_the_rest_comes_another_day(
 ) -> None:
     serve(web, 7)
     serve(web, 8)
-    few = settings.model_copy(update={"pokemonpricetracker_calls": 1})
+    few = settings.model_copy(update={"pokemonpricetracker_calls": 2})
     found = fill(few)
     assert (list(found.cards), list(found.failed)) == (["sv1-1"], ["8:Normal"])
     error = found.error()

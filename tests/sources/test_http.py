@@ -159,6 +159,28 @@ def test_a_service_that_wants_hours_of_peace_gets_them(
     assert pauses == []
 
 
+def test_the_hours_of_peace_hold_for_other_clients_of_the_home(
+    httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    url, config = httpserver.url_for("/"), settings(home=tmp_path)
+    seen = answers(httpserver, Response(status=429, headers={"Retry-After": "3600"}), Response(OK))
+    with Client(url, config) as client, pytest.raises(StoppedError, match="for 60 minutes"):
+        client.get_json("/data")
+    with Client(url, config) as client, pytest.raises(StoppedError, match="for 60 more minutes"):
+        client.get_json("/data")
+    assert len(seen) == 1
+    with (
+        time_machine.travel(datetime.now(UTC) + timedelta(seconds=3601)),
+        Client(url, config) as it,
+    ):
+        assert it.get_json("/data") == {"a": 1}
+    for damaged in (b"", b"\xff", b"soon", b"inf", b"nan", b"9e99"):
+        (note,) = (tmp_path / "requests").iterdir()
+        note.write_bytes(damaged)
+        with Client(url, config) as client:
+            assert client.get_json("/data") == {"a": 1}
+
+
 @pytest.mark.parametrize("answered", [b"{", b"<html>", 429, 500])
 def test_after_many_failures_in_a_row_it_asks_no_more(
     httpserver: HTTPServer, client: Client, answered: bytes | int

@@ -140,15 +140,15 @@ def test_an_answer_about_another_product_is_not_taken(web: Web) -> None:
     assert len(points(fetch(web, ONE))) == 1  # one card instead of a list
 
 
-def test_the_plans_requests_are_not_exceeded(web: Web) -> None:
+def test_the_plans_credits_are_not_exceeded(web: Web) -> None:
     known = cards(*((f"{n}:Normal", None, []) for n in range(1, 9)))
     for n in range(1, 9):
         serve(web, product=n)
-    delivery = fetch(web, known, pokemonpricetracker_calls=5)
+    delivery = fetch(web, known, pokemonpricetracker_calls=11)  # two each
     assert len(delivery.observations) == len(web.asked) == 5
     assert delivery.failed == ["product 6", "product 7", "product 8"]
     assert delivery.notes[0].startswith("3 were not asked for: ")
-    assert "the 5 requests that the service allows in a day are used up" in delivery.notes[0]
+    assert "the 11 credits that the service allows in a day are used up" in delivery.notes[0]
 
 
 def test_sealed_products_and_other_sets_are_not_asked_for(web: Web) -> None:
