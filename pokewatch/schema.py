@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ HORIZONS = (1, 7, 14, 30)
 SIGNAL_HORIZON = 7  # days ahead of the signals that a report shows
 MODEL = "fair_value"
 HISTORY = "pokemonpricetracker_history"  # the source of past days that are filled later
+FEW = 100  # times; more of them are mostly the same few
 SIMULATED = "simulated"  # the source whose prices are invented, and labelled so
 
 _utc = pa.timestamp("us", tz="UTC")
@@ -122,6 +124,42 @@ def product_ids(values: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     whole = (numbers > 0) & (numbers < 2**53) & (numbers % 1 == 0)
     return numbers.where(whole).astype("Int64")
+
+
+def parse_dates(values: pd.Series) -> pd.Series:
+    """Return UTC calendar days as datetime64[us]; what cannot be read becomes NaT."""
+    return parse_times(values).dt.tz_localize(None).dt.normalize()
+
+
+def parse_times(values: pd.Series) -> pd.Series:
+    """Return UTC timestamps; times without a zone are UTC, what cannot be read becomes NaT."""
+    if values.dtype == "object" and len(values) > FEW:
+        with suppress(TypeError):  # what is no text may be a list, which cannot be looked up
+            number, known = pd.factorize(values)
+            if len(known) < len(values) // 2:
+                parsed = parse_times(pd.Series(known, dtype="object"))
+                return parsed.reindex(pd.Index(number)).set_axis(values.index)
+    if pd.api.types.is_numeric_dtype(values):  # a bare number is no date: refuse to guess its unit
+        return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us, UTC]")
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        parsed = values.dt.tz_convert("UTC")
+    elif isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
+        parsed = values.dt.tz_localize("UTC")
+    elif pd.api.types.is_datetime64_any_dtype(values):  # such as Arrow's
+        parsed = pd.to_datetime(values, errors="coerce", utc=True)
+    else:
+        text = values.where(values.isna(), values.astype("string")).astype("string").str.strip()
+        text = text.where(
+            text.str.match(r"\d{4}[-/]\d{2}[-/]\d{2}")
+        )  # "now" and "2025" are no days
+        parsed = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+        slashed = parsed.isna() & values.notna()
+        if slashed.any():  # pokemontcg.io writes YYYY/MM/DD
+            again = pd.to_datetime(text[slashed], errors="coerce", utc=True, format="%Y/%m/%d")
+            parsed = parsed.fillna(again)
+    if parsed.dt.unit != "ns":  # longer units reach years that nanoseconds and Python do not
+        parsed = parsed.where(parsed.dt.year.between(1678, 2261))
+    return parsed.astype("datetime64[us, UTC]")
 
 
 def stack(frames: list[pd.DataFrame]) -> pd.DataFrame:

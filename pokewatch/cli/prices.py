@@ -34,7 +34,11 @@ def collect(
     date: options.DateOption = None,
     map: options.MapOption = None,
     id: Annotated[
-        str | None, Option(metavar="TEMPLATE", help="Build card ids: '{set}|{name}'.")
+        str | None,
+        Option(
+            metavar="TEMPLATE",
+            help="Build card ids: '{set}|{name}', lower-cased, or '{product_id}:{printing}'.",
+        ),
     ] = None,
     currency: options.CurrencyOption = None,
     json: options.JsonFlag = False,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,17 @@ import pandas as pd
 
 from pokewatch.quality.jumps import find_jumps
 from pokewatch.quality.shared_curves import shared_curves
-from pokewatch.schema import HISTORY, KEY, OPTIONAL_PRICES, VALUES, has_key, on_time, stack
+from pokewatch.schema import (
+    HISTORY,
+    KEY,
+    OPTIONAL_PRICES,
+    VALUES,
+    has_key,
+    on_time,
+    parse_dates,
+    parse_times,
+    stack,
+)
 from pokewatch.settings import Settings
 
 REASONS = {
@@ -43,7 +52,6 @@ LESS_TRUSTED = ("tcgdex", "pokemontcg", "pokemonpricetracker", HISTORY)
 MAX_FLOAT = sys.float_info.max
 A_DAY = pd.Timedelta(days=1)  # what clocks and time zones may differ by
 FIRST_DAY = pd.Timestamp("1996-10-20")  # the first set's release in Japan
-FEW = 100  # times; more of them are mostly the same few
 REWRITE = pd.Timedelta(days=14)
 HISTORY_DAYS = 60  # accepted days that the rules look back on
 
@@ -140,42 +148,6 @@ def parse_numbers(values: pd.Series) -> pd.Series:
         huge = values.map(lambda value: isinstance(value, int) and abs(value) > MAX_FLOAT)
         numbers = pd.to_numeric(values.mask(huge), errors="coerce").astype("float64")
     return numbers.where(np.isfinite(numbers))
-
-
-def parse_dates(values: pd.Series) -> pd.Series:
-    """Return UTC calendar days as datetime64[us]; what cannot be read becomes NaT."""
-    return parse_times(values).dt.tz_localize(None).dt.normalize()
-
-
-def parse_times(values: pd.Series) -> pd.Series:
-    """Return UTC timestamps; times without a zone are UTC, what cannot be read becomes NaT."""
-    if values.dtype == "object" and len(values) > FEW:
-        with suppress(TypeError):  # what is no text may be a list, which cannot be looked up
-            number, known = pd.factorize(values)
-            if len(known) < len(values) // 2:
-                parsed = parse_times(pd.Series(known, dtype="object"))
-                return parsed.reindex(pd.Index(number)).set_axis(values.index)
-    if pd.api.types.is_numeric_dtype(values):  # a bare number is no date: refuse to guess its unit
-        return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us, UTC]")
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        parsed = values.dt.tz_convert("UTC")
-    elif isinstance(values.dtype, np.dtype) and values.dtype.kind == "M":
-        parsed = values.dt.tz_localize("UTC")
-    elif pd.api.types.is_datetime64_any_dtype(values):  # such as Arrow's
-        parsed = pd.to_datetime(values, errors="coerce", utc=True)
-    else:
-        text = values.where(values.isna(), values.astype("string")).astype("string").str.strip()
-        text = text.where(
-            text.str.match(r"\d{4}[-/]\d{2}[-/]\d{2}")
-        )  # "now" and "2025" are no days
-        parsed = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-        slashed = parsed.isna() & values.notna()
-        if slashed.any():  # pokemontcg.io writes YYYY/MM/DD
-            again = pd.to_datetime(text[slashed], errors="coerce", utc=True, format="%Y/%m/%d")
-            parsed = parsed.fillna(again)
-    if parsed.dt.unit != "ns":  # longer units reach years that nanoseconds and Python do not
-        parsed = parsed.where(parsed.dt.year.between(1678, 2261))
-    return parsed.astype("datetime64[us, UTC]")
 
 
 def check(

@@ -16,7 +16,16 @@ from pokewatch.cards.catalog import Catalog, listed
 from pokewatch.cards.matching import base_name
 from pokewatch.cards.spelling import normal_alias, normal_set, number_of, set_of
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import CARD_COLUMNS, KEY, VALUES, Delivery, Wanted, empty_cards, stack
+from pokewatch.schema import (
+    CARD_COLUMNS,
+    KEY,
+    VALUES,
+    Delivery,
+    Wanted,
+    empty_cards,
+    parse_dates,
+    stack,
+)
 from pokewatch.settings import Settings
 from pokewatch.sources.responses import NotFoundError, StoppedError
 
@@ -316,7 +325,8 @@ class DeliveryBuilder:
 
     def _rows_without_price(self, rows: pd.DataFrame, on: date | None) -> pd.DataFrame:
         today = datetime.now(UTC).date()
-        day = on or max((one for one in _days_of(rows).dropna() if one <= today), default=today)
+        days = parse_dates(rows["date"]).dt.date.dropna()
+        day = on or max((one for one in days if one <= today), default=today)
         asked = set(self.asked["card_id"])
         lacking = {
             self.known.ids[row] for alias in self.unpriced for row in self.known.of_alias(alias)
@@ -328,7 +338,7 @@ class DeliveryBuilder:
         return pd.DataFrame(found, columns=COLUMNS)
 
     def _of_day(self, rows: pd.DataFrame, on: date) -> pd.DataFrame:
-        days = _days_of(rows)
+        days = parse_dates(rows["date"]).dt.date
         # An unreadable date stays in: quality has to say what is wrong with it.
         found = rows[days.isna() | (days == on)]
         if len(rows) and found.empty and self.wanted is None:
@@ -349,9 +359,3 @@ class DeliveryBuilder:
             described = cards["card_id"].map(known[column]).notna()
             cards[column] = cards[column].astype("object").mask(described, None)
         return cards
-
-
-def _days_of(rows: pd.DataFrame) -> pd.Series:
-    """Return the days of rows, missing where no text tells one."""
-    text = rows["date"].where([isinstance(value, str) for value in rows["date"]])
-    return pd.to_datetime(text, errors="coerce", format="mixed", utc=True).dt.date

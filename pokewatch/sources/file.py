@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pokewatch.cards.columns import kind_of, told
+from pokewatch.cards.spelling import printing_of
 from pokewatch.csv_files import CODES, currency_in, decimal_mark, readings
 from pokewatch.errors import UsageError
 from pokewatch.files import CSV, PARQUET, read_table
@@ -21,6 +22,7 @@ from pokewatch.schema import (
     OPTIONAL_PRICES,
     VALUES,
     Delivery,
+    parse_dates,
     product_ids,
 )
 from pokewatch.sources import About
@@ -48,7 +50,8 @@ def fetch(
     path: ``.csv`` (also ``.csv.gz``) or ``.parquet``.
     on: the rows of that date only; for a file without dates, the date of all rows.
     columns: our column -> the file's column, for files with other names.
-    id_template: how a card_id is made of the file's columns, ``"{set}|{name}"``; lower-cased.
+    id_template: how a card_id is made of the file's columns, ``"{set}|{name}"``; see
+        ``build_ids``.
     currency: that of all prices; default: what the file says, else USD.
     Raises UsageError for a missing file or column, for prices that may mean two numbers and for
     columns that say another language, currency or grade, SourceError for a file that cannot be
@@ -70,6 +73,9 @@ def fetch(
     named = {currency_in(name) for name in prices} | {frame.attrs.get("currency", "")}
     data = _in_currency(data, named - {""}, currency, path)
     used = set(mapping.values())
+    if "printing" in data:
+        names = {one: printing_of(one) or one for one in data["printing"].dropna().unique()}
+        data["printing"] = data["printing"].map(names)
     if id_template is not None:
         data["card_id"], fields = build_ids(frame, id_template, path)
         used |= fields
@@ -87,8 +93,8 @@ def fetch(
         )
     if on is not None:
         # An unreadable date stays in: quality has to say what is wrong with it.
-        days = pd.to_datetime(data["date"], errors="coerce", format="mixed", utc=True)
-        data = data[days.isna() | (days.dt.date == on)]
+        days = parse_dates(data["date"])
+        data = data[days.isna() | (days == pd.Timestamp(on))]
     ignored = sorted(given - used)
     for name in ignored:
         _check_ignored(name, frame[name], path)
@@ -155,7 +161,7 @@ def _in_currency(
         )
     said = named | ({code} - {""})
     if "currency" in data and said:
-        said |= set(data["currency"].dropna().str.upper()) - {""}
+        said |= set(data["currency"].dropna().astype(str).str.upper()) - {""}
     if len(said) > 1:
         raise UsageError(f"prices of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
     if said and said != {"USD"}:
@@ -204,7 +210,10 @@ def check_mapping(columns: dict[str, str], given: set[str], path: Path) -> dict[
 
 
 def build_ids(frame: pd.DataFrame, template: str, path: Path) -> tuple[pd.Series, set[str]]:
-    """Return lower-cased card ids built by ``template``, and the columns it uses."""
+    """Return card ids built by ``template``, and the columns it uses.
+
+    ``product:printing`` is written as services name the card; all others are lower-cased.
+    """
     try:
         pieces = [(text, field) for text, field, _, _ in Formatter().parse(template)]
     except ValueError as error:
@@ -222,7 +231,15 @@ def build_ids(frame: pd.DataFrame, template: str, path: Path) -> tuple[pd.Series
         ids += text
         if field is not None:
             ids += frame[field].astype("string")  # a missing value makes the id missing
-    return ids.str.lower().astype("object").where(ids.notna(), None), fields
+    spelt = {one: _spelt(one) for one in ids.dropna().unique()}
+    return ids.map(spelt).astype("object").where(ids.notna(), None), fields
+
+
+def _spelt(card_id: str) -> str:
+    product, _, printing = card_id.partition(":")
+    if product.isdecimal() and printing:
+        return f"{product}:{printing_of(printing) or printing}"
+    return card_id.lower()
 
 
 def card_rows(data: pd.DataFrame) -> pd.DataFrame:

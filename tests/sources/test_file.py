@@ -137,6 +137,34 @@ def test_dates_of_several_time_zones_are_picked_by_their_utc_day(tmp_path):
     assert kept["card_id"].tolist() == ["a", "c", "d"]  # what cannot be read is for quality to name
 
 
+@pytest.mark.parametrize("name", ["prices.csv", "prices.parquet"])
+def test_dates_that_quality_does_not_read_stay_in_for_it_to_name(tmp_path, name):
+    days = ["2026-07-01", "01/07/2026", "01.07.2026", "1 July 2026", "2026-06-30", "2026/07/01"]
+    rows = pd.DataFrame({"card_id": list("abcdef"), "date": days, "market_price": 1.0})
+    settings = load_settings(home=tmp_path / "home", store="")
+    counts = collect(settings, "file", [], on=date(2026, 7, 1), path=written(tmp_path, rows, name))
+    assert (counts.accepted, counts.reasons) == (2, {"date_unparsable": 3})
+
+
+def test_bare_numbers_are_no_dates_of_1970(tmp_path):
+    rows = ROWS.assign(date=[20260701, 20260702])
+    path = written(tmp_path, rows, "p.parquet")
+    assert len(fetch_file(path, on=date(2026, 7, 1)).observations) == 2
+
+
+@pytest.mark.parametrize("template", [None, "{product_id}:{printing}"])
+def test_a_product_is_the_card_that_services_know_whatever_its_printing_is_called(
+    tmp_path, template
+):
+    names = ["Reverse Holo", "reverse holofoil", "1st Edition", "Stamped"]
+    rows = pd.DataFrame({"product_id": 7, "printing": names, "date": "2025-01-01"})
+    path = written(tmp_path, rows.assign(market_price=1.0))
+    found = fetch_file(path, id_template=template)
+    known = ["Reverse Holofoil", "Reverse Holofoil", "1st Edition", "Stamped"]
+    assert found.observations["card_id"].tolist() == [f"7:{one}" for one in known]
+    assert set(found.cards["printing"]) == set(known)
+
+
 @pytest.mark.parametrize("product", ["7.5", "-7", "inf", "1e300", "7a", "0"])
 def test_a_product_id_that_is_none_costs_its_own_row_only(tmp_path, product):
     path = tmp_path / "prices.csv"
@@ -164,8 +192,10 @@ MAPPED = {"columns": {"market_price": "paid"}, "id_template": "{what}"}
 @pytest.mark.parametrize("options", [{}, MAPPED])
 def test_a_blank_cell_after_the_last_shifts_nothing(tmp_path, options):
     header = "what,paid,low_price" if options else "card_id,market_price,low_price"
-    found = prices(tmp_path, f"{header}\n1:normal,10.00,8.00,\n2:normal,20.00,18.00,\n", **options)
-    assert found["card_id"].tolist() == ["1:normal", "2:normal"]
+    found = prices(
+        tmp_path, f"{header}\nmew|normal,10.00,8.00,\nmuk|normal,20.00,18.00,\n", **options
+    )
+    assert found["card_id"].tolist() == ["mew|normal", "muk|normal"]
     assert found["market_price"].tolist() == ["10.00", "20.00"]
 
 
@@ -189,6 +219,11 @@ def test_a_row_of_another_width_refuses_the_file(tmp_path, options, row):
 )
 def test_prices_in_another_currency_say_so(tmp_path, text, options, currency):
     assert prices(tmp_path, text, **options)["currency"].tolist() == [currency]
+
+
+def test_an_empty_column_currency_contradicts_nothing(tmp_path):
+    path = written(tmp_path, ROWS.assign(currency=float("nan")), "p.parquet")
+    assert set(fetch_file(path, currency="EUR").observations["currency"]) == {"EUR"}
 
 
 def test_prices_of_two_currencies_at_once_are_refused(tmp_path):
