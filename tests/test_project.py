@@ -155,3 +155,10 @@ def test_every_dependency_is_imported() -> None:
     wanted = [*PYPROJECT["project"]["dependencies"], *EXTRAS["redis"], *EXTRAS["dask"]]
     names = {canonicalize_name(Requirement(line).name) for line in wanted}
     assert names - imported_packages() - commands == set()
+
+
+def test_the_tests_that_pages_name_are_there():
+    for page in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]:
+        for name in re.findall(r"`((?:\w+/)*test_\w+\.py)`", page.read_text(encoding="utf-8")):
+            places = [PROJECT / name, PROJECT / "tests" / name]
+            assert any(place.exists() for place in places), f"{page.name}: {name}"
