@@ -599,6 +599,8 @@ def test_archives_are_downloaded_once(
         found = tcgcsv.archives(settings, *days(1, 3), folder=None, skip=set())
         assert [day for day, _ in found] == days(1, 3)
     assert len(service.asked) == 4  # 1 and 3 once, the missing 2 each time
+    (count,) = (settings.home / "requests").iterdir()
+    assert len(count.read_bytes()) == 4
     assert "no archive of 2025-10-02" in caplog.text
     assert sorted(path.name for path in (settings.home / "archives").iterdir()) == [
         "prices-2025-10-01.ppmd.7z",

@@ -19,8 +19,8 @@ from pokewatch.files import atomic_write
 from pokewatch.parallel import map_ahead
 from pokewatch.schema import Delivery
 from pokewatch.settings import Settings
-from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError, RefusedError, decoded
+from pokewatch.sources.tcgcsv import live
 from pokewatch.sources.tcgcsv.frames import (
     SOURCE,
     answer_rows,
@@ -31,7 +31,6 @@ from pokewatch.sources.tcgcsv.frames import (
     usual_rows,
 )
 from pokewatch.sources.tcgcsv.kept import SUFFIX
-from pokewatch.sources.tcgcsv.live import read_kept
 from pokewatch.sources.tcgcsv.sevenzip import DamagedArchiveError, unpack
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ def read_archive(path: Path, categories: Iterable[int]) -> Delivery:
     if day is None:
         raise SourceError(f"'{path}' is not named like an archive: prices-YYYY-MM-DD.ppmd.7z")
     if path.name.endswith(SUFFIX):
-        return read_kept(path, wanted)
+        return live.read_kept(path, wanted)
     notes: list[str] = []
     found: list[tuple[int, int, bytes]] = []
     for name, content in _members(path, wanted):
@@ -229,7 +228,7 @@ def _downloaded(settings: Settings, days: list[date]) -> Iterator[tuple[date, Pa
     folder = settings.make_home() / "archives"
     found = _files(folder)
     refused: SourceError | None = None
-    with Client(settings.tcgcsv_url, settings) as client:
+    with live.client(settings) as client:
         for day in days:
             if day in found or refused:
                 yield day, found.get(day)
