@@ -40,6 +40,8 @@ def cards(
         from pokewatch.cards.import_names import add_names, remove_alias
 
     words = text or []
+    if names is not None and (words or remove is not None):
+        raise UsageError("--names takes no words and no --remove: give them a command of their own")
     if remove is not None:
         if words[:1] != ["alias"] or len(words) > 2:
             raise UsageError("--remove takes an alias: pokewatch cards alias --remove ALIAS [CARD]")

@@ -155,3 +155,9 @@ def test_real_cards_are_found_by_every_id_and_name_and_none_is_wrong(shared_data
         )
         assert resolved + ambiguous == len(of_kind) > 5_000
         assert kind in ("product id", "alias") or resolved > 0.93 * len(of_kind), kind
+
+
+@pytest.mark.parametrize("more", [["mew"], ["alias", "--remove", "x-1"]])
+def test_names_beside_another_request_are_refused_rather_than_one_passed_over(tmp_path, more):
+    done = run(tmp_path, "cards", *more, "--names", "names.csv")
+    assert (done.returncode, "--names takes no words" in done.stderr) == (2, True)
