@@ -19,7 +19,8 @@ if __name__ == "__main__":  # as a script, only this folder is on the path
 
 from pokewatch import errors
 from pokewatch.cli import options
-from pokewatch.cli.main import execute
+from pokewatch.cli.main import execute, log_handler
+from pokewatch.cli.rendering import printable
 from pokewatch.errors import PokewatchError, UsageError
 from pokewatch.parallel import keep_freed_memory
 from pokewatch.settings import Settings
@@ -132,7 +133,7 @@ def conclude(made: Any, trouble: str) -> int:
         if step.status.value == "failed":
             kind, said = runs.error_of(step)
             known = getattr(errors, kind, PokewatchError)
-            sys.stderr.write(f"error: {step.name} failed: {said or trouble}\n")
+            sys.stderr.write(f"error: {step.name} failed: {printable(said or trouble)}\n")
             return int(getattr(known, "exit_code", 1))
     written = runs.output(made, "report_step", "report_path")
     if trouble or written is None:
@@ -149,11 +150,9 @@ def conclude(made: Any, trouble: str) -> int:
 
 
 def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     ours = logging.getLogger("pokewatch")
     ours.setLevel(logging.INFO)
-    ours.addHandler(handler)
+    ours.addHandler(log_handler())
     ours.propagate = False  # ZenML's handler on the root would say everything twice
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from pokewatch.cards.spelling import printable
 from pokewatch.cli import options
 from pokewatch.cli.options import settings
-from pokewatch.cli.rendering import show
+from pokewatch.cli.rendering import printable_lines, show
 from pokewatch.cli.watch import (
     ConditionOption,
     GradeOption,
@@ -142,7 +141,8 @@ def history(
     if output:
         write_frame(table, output)
         sys.stderr.write(f"{len(table)} buys and sales written to {output}\n")
-        return
+        if not json:
+            return
     bought, sold = table[table["type"] != "sell"], table[table["type"] == "sell"]
     sums = {
         "paid": lots.total(-bought["amount"]),
@@ -236,7 +236,8 @@ def set_(
     if output:
         write_frame(table, output)
         sys.stderr.write(f"{len(table)} printings written to {output}\n")
-        return
+        if not json:
+            return
     predicted = about["predicted_on"]
     about["predicted_on"] = None if predicted is None else f"{predicted:%Y-%m-%d}"
     lacking = table[table["have"] == 0].drop(columns=["have"])
@@ -299,8 +300,3 @@ def export_(
             f"{len(held) - len(table)} entries of graded copies left out: "
             f"{style} has no column for a grade\n"
         )
-
-
-def printable_lines(text: str) -> str:
-    """Return lines without signs that a terminal would act on."""
-    return "".join(f"{printable(line)}\n" for line in text.splitlines())

@@ -23,7 +23,7 @@ def main() -> None:
     from pokewatch.parallel import keep_freed_memory
 
     keep_freed_memory()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(handlers=[log_handler()])
     logging.getLogger("pokewatch").setLevel(logging.INFO)
     execute(build_app())
 
@@ -67,6 +67,7 @@ def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> No
     Exit codes: 0 done, 1 failed, 2 the request was wrong, 3 a gate said no. What failed is one
     line on stderr. on_failure: called with that line before an exit with 1.
     """
+    from pokewatch.cli.rendering import printable
     from pokewatch.errors import PokewatchError
 
     show_any_text()
@@ -83,11 +84,25 @@ def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> No
             raise
         code, text = 1, f"unexpected {type(error).__name__}: {error}"
         text += "; POKEWATCH_DEBUG=1 shows where it came from"
-    text = " ".join(text.split())
+    text = " ".join(printable(text).split())
     if code == 1 and on_failure:
         on_failure(text)
     sys.stderr.write(f"error: {text}\n")
     sys.exit(code)
+
+
+class _Printable(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        from pokewatch.cli.rendering import printable
+
+        return printable(super().formatMessage(record))
+
+
+def log_handler() -> logging.Handler:
+    """Return what writes log lines on stderr, without signs that a terminal would act on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    return handler
 
 
 def show_any_text() -> None:

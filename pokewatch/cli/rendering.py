@@ -41,7 +41,7 @@ def show(
             for name, one in part.items():
                 sys.stdout.write(f"{name.ljust(width)}  {amount(name, one, money)}\n")
         else:
-            sys.stdout.write(f"{part}\n")
+            sys.stdout.write(printable_lines(f"{part}\n"))
     if money is not None and money.note:
         sys.stdout.flush()
         sys.stderr.write(f"{money.note}\n")
@@ -101,3 +101,8 @@ def cell(value: Any) -> str:
             or "none"
         )
     return printable(str(value))
+
+
+def printable_lines(text: str) -> str:
+    """Return lines without signs that a terminal would act on."""
+    return "".join(f"{printable(line)}\n" for line in text.splitlines())

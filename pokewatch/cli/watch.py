@@ -269,7 +269,7 @@ def report(found: Imported, file: Path, strict: bool, taken: int) -> dict[str, A
     notes = [(line, f"left out: {reason}") for line, reason in found.problems]
     notes += [(line, f"skipped: {reason}") for line, reason in found.skipped]
     for line, note in sorted(notes + found.remarks):
-        sys.stderr.write(f"line {line}: {note}\n")
+        sys.stderr.write(f"line {line}: {printable(note)}\n")
     if found.unused:
         sys.stderr.write(f"columns not used: {', '.join(printable(one) for one in found.unused)}\n")
     if found.free:

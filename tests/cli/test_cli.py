@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from builders import curve, market
 from typer.main import get_command
 
-from pokewatch.cli.main import build_app, main
+from pokewatch.cli.main import build_app, log_handler, main
 from pokewatch.cli.rendering import show
 from pokewatch.schema import PREDICTION_COLUMNS
 from pokewatch.settings import PROJECT, get_settings
@@ -306,6 +307,7 @@ def test_what_stops_a_command_is_one_line_and_an_exit_code(home):
     for error, exit_code, words in [
         ("KeyboardInterrupt", 1, "interrupted: what was committed stays"),
         ("ValueError('two\\nlines')", 1, "unexpected ValueError: two lines; POKEWATCH_DEBUG=1"),
+        ("ValueError('\\x1b[2Jx\\x9b')", 1, "unexpected ValueError: [2Jx ; POKEWATCH_DEBUG=1"),
     ]:
         done = subprocess.run(
             [sys.executable, "-c", code.replace("{error}", error)],
@@ -327,6 +329,13 @@ def test_tables_show_texts_as_they_are_without_signs_that_a_terminal_acts_on(cap
     assert "[bold]:fire: [2J two" in out
     assert "1,234.50" in out
     assert "path  /[x]/ \n" in out
+
+
+def test_what_services_tell_reaches_log_and_terminal_without_such_signs(capsys):
+    record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "msg": "a\x1b]0;b\nERROR c"})
+    assert log_handler().format(record) == "INFO x: a ]0;b ERROR c"
+    show(None, False, "\ncheck: \x1b[2J\x07down")
+    assert capsys.readouterr().out == "\ncheck:  [2J down\n"
 
 
 def test_json_has_plain_values_and_null_for_what_is_missing(capsys):

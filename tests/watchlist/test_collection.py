@@ -47,7 +47,8 @@ def test_buy_sell_history(cli, path: Path, tmp_path: Path) -> None:
     assert (code, "has no copy of '501:Normal', held or sold" in err) == (2, True)
     assert json.loads(cli("history", " ", "--json")[1]) == rows
     file = tmp_path / "log.csv"
-    assert cli("history", "--output", str(file))[0] == 0
+    assert json.loads(cli("history", "--output", str(file), "--json")[1]) == rows
+    assert cli("history", "--output", str(file))[:2] == (0, "")
     assert pd.read_csv(file)["gain"].sum() == 258.0
     found = json.loads(cli("list", "--json")[1])
     assert (found["cost"], found["realised"], found["copies"]) == (212.0, 258.0, 1)
@@ -186,7 +187,8 @@ def test_a_set_shows_what_lacks_and_what_can_wait(cli, path, settings: Settings,
     code, _, err = cli("set", "Jungle", "--horizon", "3")
     assert (code, "3 days ahead: choose among 7" in err) == (2, True)
     file = tmp_path / "set.csv"
-    assert cli("set", "Jungle", "--output", str(file))[0] == 0
+    assert json.loads(cli("set", "Jungle", "--output", str(file), "--json")[1]) == found
+    assert cli("set", "Jungle", "--output", str(file))[:2] == (0, "")
     assert pd.read_csv(file)["price"].tolist() == [1.0, 2.5, 2.5]
 
 
