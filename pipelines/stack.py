@@ -189,7 +189,7 @@ def _no_traceback(record: logging.LogRecord) -> bool:
 def exports(settings: Settings) -> list[str]:
     """Return shell lines that let the ``zenml`` command see this data home."""
     zenml_env.prepare(settings)
-    names = sorted(name for name in os.environ if name.startswith("ZENML_"))
+    names = sorted(name for name in zenml_env.variables(settings) if name.startswith("ZENML_"))
     key = "ZENML_SECRETS_STORE_ENCRYPTION_KEY"
     lines = [f"export {name}={shlex.quote(os.environ[name])}" for name in names if name != key]
     kept = zenml_env.folder(settings) / zenml_env.KEY

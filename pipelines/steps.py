@@ -19,7 +19,7 @@ from pokewatch.files import json_values
 from pokewatch.operations import night as nightly
 from pokewatch.operations import runs, zenml_env
 from pokewatch.operations.notify import check_targets
-from pokewatch.report import page
+from pokewatch.report.page import write_report
 from pokewatch.settings import get_settings
 
 log = logging.getLogger("pokewatch.pipeline")
@@ -30,7 +30,7 @@ MODEL = "pokewatch-fair-value"
 @step(enable_cache=False)
 def collect_data_step(
     source: str, path: str, on: str
-) -> tuple[Annotated[int, "data_version"], Annotated[str, "night"]]:
+) -> tuple[Annotated[int, "data_version"], Annotated[str, "night"], Annotated[str, "page"]]:
     """Bring the day's prices into the store; return the data version and what to cache on."""
     settings = get_settings()
     counts = nightly.collect_night(
@@ -46,7 +46,7 @@ def collect_data_step(
     if gone := runs.lost(settings, counts.data_version):
         log.warning("%s made by an earlier run: gone, so nothing is cached", ", ".join(gone))
         night += f"-{get_step_context().pipeline_run.id}"
-    return counts.data_version, night
+    return counts.data_version, night, zenml_env.page_recipe(settings)
 
 
 @step
@@ -107,10 +107,10 @@ def predict_step(
 
 @step(on_success=notify.finished)
 def report_step(
-    signals: dict[str, int], night: str, on: str
+    signals: dict[str, int], night: str, page: str, on: str
 ) -> tuple[Annotated[str, "report_path"], Annotated[HTMLString, "report"]]:
     """Write the nightly report; return its path and the page."""
-    written = page.write_report(get_settings(), _day(on))
+    written = write_report(get_settings(), _day(on))
     _remember(report=written.name)
     log_metadata({"report": str(written), **signals})
     return str(written), HTMLString(written.read_text(encoding="utf-8"))
@@ -125,12 +125,12 @@ def pokewatch_training_pipeline(
     horizons: list[int] = [],  # noqa: B006  (ZenML wants a plain value)
 ) -> None:
     """Do the whole night. Empty: the source of the settings, the newest day, every horizon."""
-    data_version, night = collect_data_step(source, path, on)
+    data_version, night, page = collect_data_step(source, path, on)
     name, _, _ = train_model_step(data_version, night, on)
     verdict = validate_model_step(name, night, strict)
     promoted = promote_model_step(name, verdict, night)
     signals = predict_step(data_version, promoted, night, on, horizons)
-    report_step(signals, night, on)
+    report_step(signals, night, page, on)
 
 
 def _day(text: str) -> date | None:

@@ -25,7 +25,7 @@ from pokewatch.store.tables import Store
 
 pytestmark = pytest.mark.slow
 
-MARKET = market(6, 60, momentum=0.8)
+MARKET = market(6, 60, momentum=0.8).replace({"card_id": {"0:Normal": "6:Normal"}})  # no product 0
 AFTER_COLLECTION = [
     "train_model_step",
     "validate_model_step",
@@ -363,6 +363,16 @@ def test_set_up_is_done_once_and_mends_what_is_broken(project):
     assert rebuilt[0] == "stack 'local_stack' deleted"
     assert rebuilt[-1] == "stack 'local_stack' set active"
     assert set_up() == nothing
+
+
+def test_lines_for_the_zenml_command_hold_only_what_is_set_here(project):
+    command = ("sh", "scripts/setup_zenml.sh", "--env")
+    done = run(
+        project, *command, ZENML_STORE_API_KEY="s3cret", ZENML_STORE_URL="http://localhost:1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "export ZENML_CONFIG_PATH=" in done.stdout
+    assert "ZENML_STORE" not in done.stdout
 
 
 def test_the_password_of_a_server_is_kept_encrypted(project):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pokewatch
 from pokewatch.settings import PROJECT, Settings
 from pokewatch.sources import ecb
+from pokewatch.watchlist.graded import KEPT
 
 QUIET = {
     "ZENML_ANALYTICS_OPT_IN": "false",
@@ -23,19 +26,11 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 KEY = "secrets.key"
-# Settings that change neither a model nor a report: places, and how a source is asked.
-IDLE = {
-    "home",
-    "contact",
-    "tcgcsv_url",
-    "request_interval",
-    "request_timeout",
-    "request_attempts",
-    "retention_days",
-    "tracking",
-    "cache_url",
-    "dask",
-}
+# Settings that change no model: places, how a source is asked, the service, what a report shows.
+IDLE = re.compile(
+    r"home|watchlist|contact|\w+_url|request_\w+|retention_days|tracking|dask|api_keys|service_\w+|"
+    r"browse_\w+|currency|marketplaces"
+)
 
 
 def folder(settings: Settings) -> Path:
@@ -45,10 +40,17 @@ def folder(settings: Settings) -> Path:
 
 def prepare(settings: Settings) -> Path:
     """Set what ZenML reads from the environment, unless it is set already; return its folder."""
+    for name, value in variables(settings).items():
+        os.environ.setdefault(name, value)
+    return folder(settings)
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return what ZenML is to read from the environment; its folder and key are made."""
     home = folder(settings)
     settings.make_home()
     home.mkdir(exist_ok=True, mode=0o700)
-    inside = {
+    inside = QUIET | {
         "ZENML_CONFIG_PATH": str(home / "config"),
         "ZENML_LOCAL_STORES_PATH": str(home / "stores"),
         "ZENML_REPOSITORY_PATH": str(home),
@@ -58,9 +60,7 @@ def prepare(settings: Settings) -> Path:
         # Without a key, ZenML's database would hold the MLflow password in base64.
         inside["ZENML_SECRETS_STORE_TYPE"] = "sql"
         inside["ZENML_SECRETS_STORE_ENCRYPTION_KEY"] = _key(home / KEY)
-    for name, value in (QUIET | inside).items():
-        os.environ.setdefault(name, value)
-    return home
+    return inside
 
 
 def _key(path: Path) -> str:
@@ -73,14 +73,15 @@ def _key(path: Path) -> str:
 
 
 def recipe(settings: Settings) -> str:
-    """Return a digest of settings, watch list, exchange rate and code that shape a night.
+    """Return a digest of settings and code that shape a night.
 
-    Two nights with the same recipe and the same data version give the same model and report.
+    Two nights with the same recipe and data version give the same model and forecasts.
     """
     found = hashlib.sha256()
-    shown = settings.model_dump(mode="json", exclude=IDLE) | {"store": settings.store_root}
+    given = settings.model_dump(mode="json").items()
+    shown = {name: value for name, value in given if not IDLE.fullmatch(name)}
+    shown["store"] = settings.store_root
     found.update(json.dumps(shown, sort_keys=True).encode())
-    found.update(ecb.display(settings).note.encode())  # a newer rate makes another report
     package = Path(pokewatch.__file__).parent
     templates = package / "report" / "templates"
     files = [
@@ -88,7 +89,26 @@ def recipe(settings: Settings) -> str:
         *templates.rglob("*"),
         *(PROJECT / "notebooks").glob("*.ipynb"),
     ]
-    for path in [*sorted(files), settings.watchlist]:
+    return _digest(found, sorted(files))
+
+
+def page_recipe(settings: Settings) -> str:
+    """Return a digest of what a report shows beside forecasts: one a day at least is its own."""
+    from pokewatch.store.tables import Store
+
+    store = Store.from_settings(settings)
+    shown = [
+        f"{datetime.now(UTC):%Y-%m-%d}",  # it says how old the prices are
+        ecb.display(settings).note,
+        settings.model_dump(mode="json", include={"currency", "marketplaces"}),
+        *(store.snapshot(name).version for name in ("cards", "quarantine")),
+    ]
+    found = hashlib.sha256(json.dumps(shown, sort_keys=True).encode())
+    return _digest(found, [settings.watchlist, settings.home / KEPT])
+
+
+def _digest(found: hashlib._Hash, files: list[Path]) -> str:
+    for path in files:
         if path.is_file():
             found.update(path.name.encode())
             found.update(path.read_bytes())
