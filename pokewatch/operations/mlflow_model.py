@@ -136,7 +136,8 @@ def log_model(
         if error.error_code != "ENDPOINT_NOT_FOUND":
             raise
     saved = registry.folder(settings, trained.name)
-    shutil.copytree(saved, folder / "home" / "models" / trained.name)
+    unread = shutil.ignore_patterns(registry.BACKTEST)
+    shutil.copytree(saved, folder / "home" / "models" / trained.name, ignore=unread)
     made = str(folder / "model")
     pyfunc.save_model(
         made,

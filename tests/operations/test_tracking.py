@@ -217,6 +217,7 @@ def test_a_training_is_logged_in_the_data_home(night):
 def test_score_table_and_charts_are_artifacts(night):
     run = local(night.settings).get_run(night.logged.run_id)
     folder = night.settings.home / "mlruns" / night.logged.run_id / "artifacts"
+    assert not list((night.settings.home / "mlruns").rglob("backtest.parquet"))  # read by nobody
     assert run.info.artifact_uri == folder.as_uri()
     table = json.loads((folder / "scores.json").read_text())
     assert len(table) == len(night.given[1].scores)
