@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 from pokewatch import __version__
+from pokewatch.cards.spelling import printable
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -67,7 +68,6 @@ def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> No
     Exit codes: 0 done, 1 failed, 2 the request was wrong, 3 a gate said no. What failed is one
     line on stderr. on_failure: called with that line before an exit with 1.
     """
-    from pokewatch.cli.rendering import printable
     from pokewatch.errors import PokewatchError
 
     show_any_text()
@@ -93,8 +93,6 @@ def execute(app: Typer, on_failure: Callable[[str], object] | None = None) -> No
 
 class _Printable(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        from pokewatch.cli.rendering import printable
-
         return printable(super().formatMessage(record))
 
 

@@ -59,9 +59,7 @@ def collect_night(
 def check_home(settings: Settings, source: str) -> None:
     """Raise UsageError for a source whose prices go to another home than the night's."""
     if (home := home_of(source, [], settings).home) != settings.home:
-        raise UsageError(
-            f"a night of '{source}' needs the home of its own: set POKEWATCH_HOME={home}"
-        )
+        raise UsageError(f"a night of '{source}' needs its own home: set POKEWATCH_HOME={home}")
 
 
 def fill_missed(settings: Settings, total: Counts, jobs: int) -> None:

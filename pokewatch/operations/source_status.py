@@ -29,9 +29,8 @@ def source_status(settings: Settings, check: bool = False) -> list[dict[str, Any
         for part in month.group_by("source").aggregate(figures).to_pylist()
     ]
     by_month = pd.DataFrame(months, columns=["source", *map("_".join, figures)])
-    stored = by_month.groupby("source").agg(
-        {"date_count": "sum", "date_max": "max", "collected_at_max": "max"}
-    )
+    totals = {"date_count": "sum", "date_max": "max", "collected_at_max": "max"}
+    stored = by_month.groupby("source").agg(totals)
     found = []
     for name in sources.SOURCES:
         about = sources.about(name)

@@ -12,9 +12,8 @@ from tqdm import tqdm
 from pokewatch.cards.catalog import Catalog
 from pokewatch.errors import GateError, PokewatchError, SourceError, UsageError
 from pokewatch.files import atomic_write, json_bytes
-from pokewatch.quality import rules
 from pokewatch.quality.ingest import Counts, ingest, refuse_mixture
-from pokewatch.schema import HISTORY, Delivery, Wanted
+from pokewatch.schema import HISTORY, Delivery, Wanted, parse_dates
 from pokewatch.settings import Settings
 from pokewatch.sources import home_of, pokemonpricetracker
 from pokewatch.sources.delivery import DeliveryBuilder
@@ -82,7 +81,7 @@ def fill(settings: Settings, progress: bool = False) -> Filled:
                 continue
             try:
                 delivery = _ask(client, settings, cards, card_id)
-                days = rules.parse_dates(delivery.observations["date"]).dt.date
+                days = parse_dates(delivery.observations["date"]).dt.date
                 past = days.isna() | ((days < today) & ~days.isin(known))
                 rows = delivery.observations[past].assign(source=HISTORY)
                 filling = replace(delivery, observations=rows, source=HISTORY)

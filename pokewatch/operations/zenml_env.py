@@ -77,19 +77,11 @@ def recipe(settings: Settings) -> str:
 
     Two nights with the same recipe and data version give the same model and forecasts.
     """
-    found = hashlib.sha256()
     given = settings.model_dump(mode="json").items()
     shown = {name: value for name, value in given if not IDLE.fullmatch(name)}
-    shown["store"] = settings.store_root
-    found.update(json.dumps(shown, sort_keys=True).encode())
-    package = Path(pokewatch.__file__).parent
-    templates = package / "report" / "templates"
-    files = [
-        *package.rglob("*.py"),
-        *templates.rglob("*"),
-        *(PROJECT / "notebooks").glob("*.ipynb"),
-    ]
-    return _digest(found, sorted(files))
+    package, notebooks = Path(pokewatch.__file__).parent, (PROJECT / "notebooks").glob("*.ipynb")
+    files = [*package.rglob("*.py"), *(package / "report" / "templates").rglob("*"), *notebooks]
+    return _digest(shown | {"store": settings.store_root}, sorted(files))
 
 
 def page_recipe(settings: Settings) -> str:
@@ -103,13 +95,12 @@ def page_recipe(settings: Settings) -> str:
         settings.model_dump(mode="json", include={"currency", "marketplaces"}),
         *(store.snapshot(name).version for name in ("cards", "quarantine")),
     ]
+    return _digest(shown, [settings.watchlist, settings.home / KEPT])
+
+
+def _digest(shown: object, files: list[Path]) -> str:
     found = hashlib.sha256(json.dumps(shown, sort_keys=True).encode())
-    return _digest(found, [settings.watchlist, settings.home / KEPT])
-
-
-def _digest(found: hashlib._Hash, files: list[Path]) -> str:
-    for path in files:
-        if path.is_file():
-            found.update(path.name.encode())
-            found.update(path.read_bytes())
+    for path in filter(Path.is_file, files):
+        found.update(path.name.encode())
+        found.update(path.read_bytes())
     return found.hexdigest()[:16]

@@ -35,6 +35,7 @@ from pokewatch.schema import (
     Delivery,
     Wanted,
     on_time,
+    parse_dates,
     stack,
 )
 from pokewatch.settings import Settings
@@ -136,7 +137,7 @@ def collect(
         unpriced += len(delivery.unpriced)
         if day is None:
             seen = delivery.observations.reindex(columns=["date", "market_price"])
-            days = rules.parse_dates(seen.loc[seen["market_price"].notna(), "date"]).dropna()
+            days = parse_dates(seen.loc[seen["market_price"].notna(), "date"]).dropna()
             days = days[days <= pd.Timestamp(today)]  # a date in the future is a mistake
             day = days.max().date() if len(days) else None
     if len(errors) > len(others):

@@ -14,19 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from pokewatch import schema
 from pokewatch.quality.jumps import find_jumps
 from pokewatch.quality.shared_curves import shared_curves
-from pokewatch.schema import (
-    HISTORY,
-    KEY,
-    OPTIONAL_PRICES,
-    VALUES,
-    has_key,
-    on_time,
-    parse_dates,
-    parse_times,
-    stack,
-)
+from pokewatch.schema import HISTORY, KEY, OPTIONAL_PRICES, VALUES, has_key, on_time, stack
 from pokewatch.settings import Settings
 
 REASONS = {
@@ -91,7 +82,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     card = given.get("card_id", absent).astype("string").str.strip().astype("object")
     blank = card.isna() | (card == "")
     out["card_id"] = card.where(~blank, None)
-    out["date"] = parse_dates(out["raw_date"])
+    out["date"] = schema.parse_dates(out["raw_date"])
     foreign = pd.Series(False, index=index)
     if "currency" in given:
         currency = given["currency"].astype("string").str.strip().str.upper().fillna("")
@@ -104,7 +95,7 @@ def normalise(observations: pd.DataFrame, source: str, now: pd.Timestamp) -> pd.
     for name in [*OPTIONAL_PRICES, "volume"]:
         out[name] = out[name].where(out[name] >= 0)
     out["source"] = given.get("source", absent).fillna(source).astype("string").astype("object")
-    collected = parse_times(given.get("collected_at", absent))
+    collected = schema.parse_times(given.get("collected_at", absent))
     out["dated"] = collected.notna()
     out["collected_at"] = collected.fillna(now)
     out["accepted_at"] = on_time(out["collected_at"], out["date"])

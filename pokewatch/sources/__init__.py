@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,17 +56,15 @@ def fetch(
     settings: Settings,
     on: date | None = None,
     path: Path | None = None,
-    columns: dict[str, str] | None = None,
-    id_template: str | None = None,
-    currency: str | None = None,
     progress: bool = False,
     wanted: Wanted | None = None,
     known: pd.DataFrame | None = None,
+    **of_file: Any,
 ) -> Delivery:
     """Return what ``source`` delivers.
 
     on: the day of the snapshot (default: the source's newest).
-    path, columns, id_template, currency: for the source ``file`` only.
+    path, columns, id_template, currency: for the source ``file`` only, see ``file.fetch``.
     wanted: only these cards; None asks for all that the source has, sources ``BY_ALIAS`` for the
         known cards with an alias and for POKEWATCH_SETS.
     known: the known cards (columns ``CARD_COLUMNS``), by which sources ``BY_ALIAS`` tell what to
@@ -81,9 +80,8 @@ def fetch(
     if source == "file":
         if path is None:
             raise UsageError("source 'file' needs the file: add --path FILE.csv or FILE.parquet")
-        given = module.fetch(path, on, columns, id_template, currency)
-        return in_usd(given, settings.eur_usd)
-    if path is not None or columns or id_template or currency:
+        return in_usd(module.fetch(path, on, **of_file), settings.eur_usd)
+    if path is not None or any(of_file.values()):
         raise UsageError(
             f"source '{source}' takes no --path, --map, --id or --currency: use --source file"
         )

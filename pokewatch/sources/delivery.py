@@ -12,20 +12,12 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
+from pokewatch import schema
 from pokewatch.cards.catalog import Catalog, listed
 from pokewatch.cards.matching import base_name
 from pokewatch.cards.spelling import normal_alias, normal_set, number_of, set_of
 from pokewatch.errors import SourceError, UsageError
-from pokewatch.schema import (
-    CARD_COLUMNS,
-    KEY,
-    VALUES,
-    Delivery,
-    Wanted,
-    empty_cards,
-    parse_dates,
-    stack,
-)
+from pokewatch.schema import CARD_COLUMNS, KEY, VALUES, Delivery, Wanted, empty_cards, stack
 from pokewatch.settings import Settings
 from pokewatch.sources.responses import NotFoundError, StoppedError
 
@@ -325,7 +317,7 @@ class DeliveryBuilder:
 
     def _rows_without_price(self, rows: pd.DataFrame, on: date | None) -> pd.DataFrame:
         today = datetime.now(UTC).date()
-        days = parse_dates(rows["date"]).dt.date.dropna()
+        days = schema.parse_dates(rows["date"]).dt.date.dropna()
         day = on or max((one for one in days if one <= today), default=today)
         asked = set(self.asked["card_id"])
         lacking = {
@@ -338,7 +330,7 @@ class DeliveryBuilder:
         return pd.DataFrame(found, columns=COLUMNS)
 
     def _of_day(self, rows: pd.DataFrame, on: date) -> pd.DataFrame:
-        days = parse_dates(rows["date"]).dt.date
+        days = schema.parse_dates(rows["date"]).dt.date
         # An unreadable date stays in: quality has to say what is wrong with it.
         found = rows[days.isna() | (days == on)]
         if len(rows) and found.empty and self.wanted is None:

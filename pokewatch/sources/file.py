@@ -50,8 +50,7 @@ def fetch(
     path: ``.csv`` (also ``.csv.gz``) or ``.parquet``.
     on: the rows of that date only; for a file without dates, the date of all rows.
     columns: our column -> the file's column, for files with other names.
-    id_template: how a card_id is made of the file's columns, ``"{set}|{name}"``; see
-        ``build_ids``.
+    id_template: how a card_id is made of the file's columns, ``"{set}|{name}"`` (``build_ids``).
     currency: that of all prices; default: what the file says, else USD.
     Raises UsageError for a missing file or column, for prices that may mean two numbers and for
     columns that say another language, currency or grade, SourceError for a file that cannot be
@@ -138,11 +137,7 @@ def _plain_numbers(data: pd.DataFrame, path: Path, by_comma: bool) -> pd.DataFra
                 "write prices with a decimal point and no other mark"
             )
         if mark:
-            plain = {
-                one: str(found.get(mark, min(found.values())))
-                for one, found in meant.items()
-                if found
-            }
+            plain = {one: f"{of.get(mark, min(of.values()))}" for one, of in meant.items() if of}
             out[name] = data[name].map(lambda cell, plain=plain: plain.get(cell, cell))
     return out
 
@@ -150,23 +145,23 @@ def _plain_numbers(data: pd.DataFrame, path: Path, by_comma: bool) -> pd.DataFra
 def _in_currency(
     data: pd.DataFrame, named: set[str], currency: str | None, path: Path
 ) -> pd.DataFrame:
-    """Return data with the column ``currency`` where its prices are not in USD.
+    """Return data with ``currency`` where prices are not in USD; named: by headers, comments."""
+    code = one_currency(currency or "", named, f"prices of '{path}'")
+    if code and "currency" in data:
+        column = set(data["currency"].dropna().astype(str).str.upper())
+        code = one_currency(code, column, f"prices of '{path}'")
+    return data if code in ("", "USD") else data.assign(currency=code)
 
-    named: what headers and comments say. Raises UsageError where they contradict each other.
-    """
-    code = (currency or "").upper()
+
+def one_currency(given: str, said: set[str], what: str) -> str:
+    """Return the currency that the user gave or a file said, "" for none; UsageError for two."""
+    code = given.upper()
     if code and code not in CODES:
-        raise UsageError(
-            f"--currency '{currency}' is none: write one of {', '.join(sorted(CODES))}"
-        )
-    said = named | ({code} - {""})
-    if "currency" in data and said:
-        said |= set(data["currency"].dropna().astype(str).str.upper()) - {""}
-    if len(said) > 1:
-        raise UsageError(f"prices of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
-    if said and said != {"USD"}:
-        return data.assign(currency=said.pop())
-    return data
+        raise UsageError(f"--currency '{given}' is none: write one of {', '.join(sorted(CODES))}")
+    found = {code, *said} - {""}
+    if len(found) > 1:
+        raise UsageError(f"{what} are in {' and '.join(sorted(found))}: one is wrong")
+    return found.pop() if found else ""
 
 
 def files(folder: Path, on: date | None = None) -> list[Path]:

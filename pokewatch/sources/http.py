@@ -59,22 +59,17 @@ _jitter = wait_random_exponential(multiplier=1, max=BACKOFF_CAP)
 class Client:
     """Requests to one service; use it as a context manager.
 
-    After ``FAILURES_IN_A_ROW`` failed requests, or ``PATIENCE`` seconds of nothing else, it asks
-    no more, and ``stopped`` says why; "not found" is an answer and no failure. A service that asks
-    for more than ``RETRY_AFTER_CAP`` seconds of peace gets them, a day at most, from all clients of
-    a data home. ``shown`` is the service's address without user and password.
+    After ``FAILURES_IN_A_ROW`` failed requests, ``PATIENCE`` seconds of nothing else, or a wish for
+    more than ``RETRY_AFTER_CAP`` seconds of peace (kept for all clients of a data home, a day at
+    most) it asks no more, and ``stopped`` says why; "not found" is an answer and no failure.
 
-    base_url: address that every path is appended to.
-    settings: gives contact, interval, timeout and number of tries.
-    headers: extra headers such as an API key. They never show in a message, and with any of them
-        redirects are not followed, so that a key cannot reach another host.
+    headers: extra ones such as an API key. They never show in a message, and with any of them
+    redirects are not followed, so that a key cannot reach another host.
     timeout: seconds that an answer may take at least, whatever the settings say.
     per_minute, per_day: requests that the service allows, a day by all processes of a data home
-        together; 0 is no limit.
-    costly: parameters of a query that each count as one more request of the day.
+    together; 0 is no limit. costly: parameters that each count as one more of the day.
     key_setting: the setting of the service's key, named where the service refuses.
-    wait: called with the seconds of every pause (tests pass their own).
-    clock: monotonic seconds.
+    wait, clock: called with the seconds of every pause, and for monotonic seconds.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from pokewatch.sources import About
 from pokewatch.sources.delivery import DeliveryBuilder, parsed, text
 from pokewatch.sources.http import Client
 from pokewatch.sources.responses import NotFoundError
-from pokewatch.sources.tcgcsv.frames import product_id
+from pokewatch.sources.tcgcsv.frames import FIELDS, product_id
 
 ABOUT = About(
     serves="TCGplayer's prices of single cards, every printing; Cardmarket's where it has none",
@@ -22,12 +22,6 @@ ABOUT = About(
     limits="none published",
     probe="/en/sets",
 )
-US_FIELDS = {
-    "market_price": "marketPrice",
-    "low_price": "lowPrice",
-    "mid_price": "midPrice",
-    "high_price": "highPrice",
-}
 EU_FIELDS = {"market_price": "trend", "low_price": "low"}
 EU_FOIL_FIELDS = {"market_price": "trend-holo", "low_price": "low-holo"}
 VARIANTS = {"normal": "Normal", "holo": "Holofoil", "reverse": "Reverse Holofoil"}
@@ -113,7 +107,7 @@ def _add(delivery: DeliveryBuilder, card: _Card, set_name: str | None) -> None:
             card_id = f"{product}:{printing}"
         described = facts | {"printing": printing, "product_id": product}
         claim = f"TCGplayer's product {product}" if product else ""
-        delivery.add(card_id, day, block, US_FIELDS, currency, claim, **described)
+        delivery.add(card_id, day, block, FIELDS, currency, claim, **described)
     if not (found or european):
         delivery.add_unpriced(card.id, card.name)
     if found or not european:

@@ -15,7 +15,6 @@ from pokewatch.cards.matching import RowMatcher
 from pokewatch.cards.spelling import plain
 from pokewatch.csv_files import (
     BLANK,
-    CODES,
     Table,
     amount,
     currency_in,
@@ -27,6 +26,7 @@ from pokewatch.csv_files import (
     without_currency,
 )
 from pokewatch.errors import UsageError
+from pokewatch.sources.file import one_currency
 from pokewatch.watchlist.entries import AMOUNTS, Condition, Entry, condition_of, entry
 
 # Our field: how exports spell its header, the best first, without case, blanks and signs.
@@ -246,16 +246,9 @@ def _check_unused(
 
 def _currency(table: Table, mapping: dict[str, list[str]], currency: str, path: Path) -> str:
     """Return the currency that the user, a header or a comment says, "" where none does."""
-    code = currency.upper()
-    if code and code not in CODES:
-        raise UsageError(
-            f"--currency '{currency}' is none: write one of {', '.join(sorted(CODES))}"
-        )
     amounts = [name for ours in (*AMOUNTS, *TRADED) for name in mapping.get(ours, ())]
-    said = {code, table.currency, *map(currency_in, amounts)} - {""}
-    if len(said) > 1:
-        raise UsageError(f"amounts of '{path}' are in {' and '.join(sorted(said))}: one is wrong")
-    return said.pop() if said else ""
+    said = {table.currency, *map(currency_in, amounts)}
+    return one_currency(currency, said, f"amounts of '{path}'")
 
 
 @dataclass

@@ -38,7 +38,7 @@ def long():
 
 @pytest.fixture(scope="module")
 def planted():
-    return simulated.faults(market(), ON, 730)
+    return simulated.deliver(market(), ON, 730)[1]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def faulty(long, planted):
 def clean_prices(seed: int, on: date = ON, days: int = 400) -> pd.DataFrame:
     """Return market prices, days by cards, without the planted faults."""
     rows = simulated.fetch(market(seed), on, days).observations
-    bad = simulated.faults(market(seed), on, days).set_index(ROW).index
+    bad = simulated.deliver(market(seed), on, days)[1].set_index(ROW).index
     rows = rows[~rows.set_index(ROW).index.isin(bad)]
     return rows.pivot_table(index="date", columns="card_id", values="market_price")
 
@@ -76,7 +76,7 @@ def test_any_window_holds_the_rows_of_the_long_history(long, planted, ago, days)
     until = pd.Timestamp(on, tz="UTC") + pd.Timedelta(days=1)
     for wide, narrow in [
         (long.observations, simulated.fetch(market(), on, days).observations),
-        (planted, simulated.faults(market(), on, days).dropna(subset="collected_at")),
+        (planted, simulated.deliver(market(), on, days)[1].dropna(subset="collected_at")),
     ]:
         inside = (wide["collected_at"] >= since) & (wide["collected_at"] < until)
         expected = wide[inside].reset_index(drop=True)
@@ -137,7 +137,7 @@ def test_days_before_the_epoch_are_left_out():
     assert rows["collected_at"].dt.date.nunique() == 3
 
 
-@pytest.mark.parametrize("call", [simulated.fetch, simulated.faults])
+@pytest.mark.parametrize("call", [simulated.fetch, simulated.deliver])
 def test_impossible_windows_are_refused(call):
     with pytest.raises(UsageError, match=r"2024-12-31.*2025-01-01"):
         call(market(), date(2024, 12, 31))
@@ -199,7 +199,7 @@ def test_low_is_mostly_below_and_sealed_products_are_smoother(long, planted):
 @pytest.mark.parametrize("ago", [0, 100, 200, 300])
 def test_every_400_day_window_holds_every_fault_and_few_faulty_rows(seed, ago):
     on = ON - timedelta(days=ago)
-    listed = simulated.faults(market(seed), on, 400)
+    listed = simulated.deliver(market(seed), on, 400)[1]
     assert list(listed.columns) == demo.FAULT_COLUMNS
     assert set(listed["fault"]) == KINDS
     rows = simulated.fetch(market(seed), on, 400).observations

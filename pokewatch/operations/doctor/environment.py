@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from packaging.requirements import Requirement
 
 from pokewatch import sources
+from pokewatch.operations import source_status
 from pokewatch.operations.doctor.findings import Finding, bad, chmod, ok, warn
 from pokewatch.settings import Settings
 from pokewatch.sources import SOURCES, ecb
@@ -46,10 +47,10 @@ def check_source(settings: Settings) -> Iterator[Finding]:
         yield bad("source", f"'{source}' is no source", remedy)
         return
     about = sources.about(source)
-    name = about.key_setting if about.key_needed else ""
-    key = getattr(settings, name.removeprefix("POKEWATCH_").lower(), None) if name else None
-    if name and not (key and key.get_secret_value()):
-        yield bad("source", f"'{source}' needs a key and has none", f"set {name} in .env")
+    if source_status.key_state(about, settings) == "missing":
+        yield bad(
+            "source", f"'{source}' needs a key and has none", f"set {about.key_setting} in .env"
+        )
         return
     yield ok("source", f"'{source}' is asked every night")
     for one in dict.fromkeys([source, *settings.fallback]):

@@ -63,42 +63,22 @@ GLITCH_PRICE, GLITCH_ABOVE = 0.70, 50.0
 def fetch(settings: Settings, on: date | None = None, days: int = 400) -> Delivery:
     """Return the simulated snapshots of the ``days`` days that end at ``on``, faults included.
 
-    Args:
-        settings: ``seed`` decides the whole market.
-        on: last day, default today (UTC); the first possible day is ``EPOCH``.
-        days: number of daily snapshots; fewer are delivered when ``EPOCH`` comes first.
-
-    Returns:
-        Observations in USD with ``OBSERVATION_COLUMNS``, ordered by snapshot, and the cards
-        released by ``on``.
-
-    Raises:
-        UsageError: ``on`` lies before ``EPOCH`` or ``days`` is below 1.
+    ``settings.seed`` decides the whole market. on: last day, default today (UTC). Observations are
+    USD, ordered by snapshot; cards are those released by ``on``. Fewer days are delivered where
+    ``EPOCH`` comes first. Raises UsageError for ``on`` before ``EPOCH`` or ``days`` below 1.
     """
-    observations, _, cards = _deliver(settings, on, days)
+    observations, _, cards = deliver(settings, on, days)
     return Delivery(observations, SOURCE, cards, ["prices and cards are simulated, not real"])
 
 
-def faults(settings: Settings, on: date | None = None, days: int = 400) -> pd.DataFrame:
-    """List the faults planted in what ``fetch`` delivers for the same arguments.
-
-    Returns:
-        One row a faulty row, columns ``FAULT_COLUMNS``; ``date`` and ``collected_at`` are those
-        delivered, so ``date`` is NaT where it was left out. Faults: ``future_date``,
-        ``zero_price``, ``glitch``, ``null_price``, ``duplicate`` (the older of the two rows),
-        ``false_curve``, ``repeated_day`` (only the cards whose price should have moved that day)
-        and ``broken_name`` (a card: both times NaT).
-
-    Raises:
-        UsageError: as ``fetch``.
-    """
-    return _deliver(settings, on, days)[1]
-
-
-def _deliver(
-    settings: Settings, on: date | None, days: int
+def deliver(
+    settings: Settings, on: date | None = None, days: int = 400
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return observations, planted faults and cards of one window."""
+    """Return observations, planted faults and cards as ``fetch`` delivers them.
+
+    Faults are a row each, columns ``FAULT_COLUMNS``, with date and moment as delivered (NaT where
+    left out, and of ``broken_name``, a card's); of ``duplicate`` it is the older of the two rows.
+    """
     on = on or datetime.now(UTC).date()
     if on < EPOCH:
         raise UsageError(f"date {on}: the simulated market opens on {EPOCH}; ask for a later day")

@@ -19,14 +19,7 @@ from tqdm import tqdm
 
 from pokewatch.errors import SourceError, UsageError
 from pokewatch.schema import VALUES
-from pokewatch.sources.simulated.demo import (
-    FIRST_PRODUCT,
-    PRODUCTS,
-    SOURCE,
-    STEMS,
-    TAILS,
-    daily,
-)
+from pokewatch.sources.simulated.demo import FIRST_PRODUCT, PRODUCTS, SOURCE, STEMS, TAILS, daily
 
 SET_SIZE, NEW_SHARE = 180, 0.1
 FILE_ROWS = 500_000  # a file ends with its month, or with the day that makes it this long

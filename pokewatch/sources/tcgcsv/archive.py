@@ -132,14 +132,10 @@ def archives(
 ) -> Iterator[tuple[date, Delivery]]:
     """Yield the archived days from ``since`` to ``until`` (both included) in order.
 
-    Days in ``skip`` are left out. Archives come from ``folder``, or from ``<home>/archives``, into
-    which those that are missing are downloaded; a day without one is logged and left out. With
-    more than one job, ``jobs`` archives are decoded at once, at most ``jobs`` + 1 ahead of the day
-    that was taken last.
-
-    Raises UsageError for a range that is empty or has no archive at all, and, after all other
-    days were yielded, SourceError that names every archive that could not be read, or says that
-    the service has closed its archive.
+    Archives come from ``folder``, or from ``<home>/archives``, into which those that are missing
+    are downloaded. Days in ``skip`` are left out; so is one without an archive, which is logged.
+    ``jobs`` archives are decoded at once. Raises UsageError for a range that is empty or has no
+    archive at all; SourceError, after all other days, where some could not be read or are closed.
     """
     usable_categories(settings.tcgcsv_categories)
     if since > until:

@@ -19,7 +19,7 @@ from pokewatch.errors import SourceError, UsageError
 SOURCE = "tcgcsv"
 UNUSABLE_CATEGORIES = (21, 69, 70)
 _filename = re.compile(r"prices-(\d{4}-\d{2}-\d{2})\b.*\.(7z|jsonl\.gz)", re.ASCII)
-_fields = {
+FIELDS = {
     "market_price": "marketPrice",
     "low_price": "lowPrice",
     "mid_price": "midPrice",
@@ -29,7 +29,7 @@ _row = pa.struct(
     [
         ("productId", pa.int64()),
         ("subTypeName", pa.string()),
-        *((name, pa.float64()) for name in _fields.values()),
+        *((name, pa.float64()) for name in FIELDS.values()),
     ]
 )
 _answer = pa.schema([("success", pa.bool_()), ("results", pa.list_(_row))])
@@ -78,7 +78,7 @@ def price_frames(
     if nameless := ids.count(None):
         example = str(rows[ids.index(None)])[:200]
         notes.append(f"{nameless} rows without a usable product or printing, such as {example}")
-    values = {column: [row.get(name) for row in rows] for column, name in _fields.items()}
+    values = {column: [row.get(name) for row in rows] for column, name in FIELDS.items()}
     cards = pd.DataFrame(
         {
             "card_id": pd.Series(list(keys), dtype="object"),
@@ -126,7 +126,7 @@ def usual_frames(
     """Return of ``usual_rows`` what ``price_frames`` would, sooner."""
     product, printing = rows.field("productId"), rows.field("subTypeName")
     ids = pc.binary_join_element_wise(product.cast(pa.string()), printing, ":").to_pandas()
-    values = {column: rows.field(name).to_pandas() for column, name in _fields.items()}
+    values = {column: rows.field(name).to_pandas() for column, name in FIELDS.items()}
     cards = pd.DataFrame(
         {"card_id": ids, "product_id": product.to_pandas(), "printing": printing.to_pandas()}
     ).drop_duplicates("card_id", ignore_index=True)

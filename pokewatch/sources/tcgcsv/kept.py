@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -30,14 +30,15 @@ class KeptAnswers:
     """
 
     def __init__(self, settings: Settings, updated: datetime):
-        self._path = kept_file(settings, updated)
+        self._path = settings.make_home() / "archives" / f"prices-{updated.date()}{SUFFIX}"
         self._days = settings.archive_days
         self._held: list[bytes] = []
         self._answers: dict[str, str] = {}
         if self._path.exists():
             self._answers, whole = read_answers(self._path)
             if not whole:  # nothing can be appended behind a line that was cut
-                self._write(line_of(*one) for one in self._answers.items())
+                with atomic_write(self._path) as draft:
+                    draft.write_bytes(b"".join(line_of(*one) for one in self._answers.items()))
         self.updated = moment_of(self._answers) or updated
 
     def __getitem__(self, path: str) -> str | None:
@@ -48,32 +49,28 @@ class KeptAnswers:
         if not self._answers:
             self._put(UPDATED, self.updated.isoformat())
         self._put(path, body.decode())
+        if datetime.now(UTC) - self.updated < SURE:
+            self._append()
 
     def flush(self) -> None:
         """Write what is held, now that the snapshot is known to be the same; forget old days."""
-        if self._held:
-            self._append(self._held)
-            self._held = []
+        self._append()
         forget_old(self._path, self._days)
 
     def _put(self, path: str, body: str) -> None:
         self._answers[path] = body
         self._held.append(line_of(path, body))
-        if datetime.now(UTC) - self.updated < SURE:
-            self._append(self._held)
-            self._held = []
 
-    def _append(self, lines: list[bytes]) -> None:
+    def _append(self) -> None:
+        if not self._held:
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab", buffering=0) as file:
-                file.write(b"".join(lines))
+                file.write(b"".join(self._held))
         except OSError as error:
             raise write_error(self._path, error) from error
-
-    def _write(self, lines: Iterable[bytes]) -> None:
-        with atomic_write(self._path) as draft:
-            draft.write_bytes(b"".join(lines))
+        self._held = []
 
 
 def forget_old(newest: Path, days: int) -> None:
@@ -83,11 +80,6 @@ def forget_old(newest: Path, days: int) -> None:
     for other in newest.parent.glob(f"{kind}-????-??-??{SUFFIX}") if days else ():
         if other.name < oldest:
             other.unlink(missing_ok=True)
-
-
-def kept_file(settings: Settings, updated: datetime) -> Path:
-    """Return where the answers of a snapshot are kept."""
-    return settings.make_home() / "archives" / f"prices-{updated.date()}{SUFFIX}"
 
 
 def read_answers(path: Path) -> tuple[dict[str, str], bool]:

@@ -60,9 +60,8 @@ def fetch(
     """Return the live snapshot of the categories in the settings.
 
     Prices are USD; ``date`` is the UTC date of the service's last update. Code cards are left
-    out. A group that fails is asked for once more after all others, then noted. wanted: groups
-    whose set is complete already are not asked for. Answers are kept (``KeptAnswers``), and what
-    is kept of a snapshot is not asked for again.
+    out. A group that fails is asked for once more, then noted; what is kept (``KeptAnswers``) is
+    not asked for again. wanted: groups whose set is complete already are not asked for.
 
     Raises SourceError when nothing usable came, UsageError when ``on`` is another day than the
     snapshot's or a category cannot be used.
@@ -84,12 +83,8 @@ def fetch(
             kept.add(path, body)
             return rows
 
-        try:
-            delivery = _snapshot(ask, kept.updated, categories, wanted, progress, opened)
-        except NoGroupError as error:
-            raise SourceError(
-                f"tcgcsv at {opened.shown} {error}; run collect again later"
-            ) from None
+        place = f"tcgcsv at {opened.shown}"
+        delivery = _snapshot(ask, kept.updated, categories, place, wanted, progress, opened)
     if _went_on(settings, updated):
         raise SourceError(
             f"tcgcsv went on from {updated.date()} to the next day while its prices were "
@@ -114,23 +109,17 @@ def read_kept(path: Path, categories: list[int]) -> Delivery:
             raise NotFoundError("it was not kept")
         return answer_rows(decoded(answers[address].encode()))
 
-    try:
-        delivery = _snapshot(ask, updated, categories)
-    except NoGroupError as error:
-        raise SourceError(f"'{path}' {error}") from None
+    delivery = _snapshot(ask, updated, categories, f"'{path}'")
     if not whole:
         delivery.notes.append(f"{path.name} is cut: what comes before the cut was read")
     return delivery
-
-
-class NoGroupError(Exception):
-    """A snapshot without any usable group."""
 
 
 def _snapshot(
     ask: Ask,
     updated: datetime,
     categories: list[int],
+    place: str,
     wanted: Wanted | None = None,
     progress: bool = False,
     asked_of: Client | None = None,
@@ -165,7 +154,8 @@ def _snapshot(
     notes = failure_notes(failures) + notes
     if len(left) == len(groups) and (failures or wanted is None):
         why = notes[0] if notes else "it lists none"
-        raise NoGroupError(f"delivered no group of categories {categories}: {why}")
+        why += "; run collect again later" if asked_of else ""
+        raise SourceError(f"{place} delivered no group of categories {categories}: {why}")
     if unpriced:
         notes.append(f"{len(unpriced)} groups came without a price: {listed_names(unpriced)}")
     if codes := {key for key, product in products.items() if product["code_card"]}:

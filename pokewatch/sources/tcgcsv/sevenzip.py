@@ -1,11 +1,8 @@
 """Unpacking of 7z archives in a process of its own, because a damaged one can crash it.
 
-Where 7-Zip itself is installed it does the work, three times as fast as py7zr, by way of a
-temporary file. Whatever it stumbles over is left to py7zr, which also says what is wrong.
-
-py7zr's PPMd decoder is C code: on damaged input it may end its process with a segmentation fault
-(py7zr issue 733 shows one), which no ``except`` can catch. This module runs itself as a script:
-the child writes the wanted members to its standard output as a tar stream.
+An installed 7-Zip does the work, three times as fast as py7zr; what it stumbles over is left to
+py7zr, which says what is wrong. On damaged input py7zr's C code may end its process (py7zr issue
+733), so this module runs itself as a script that writes the wanted members out as a tar stream.
 """
 
 from __future__ import annotations
