@@ -160,8 +160,7 @@ def history(
 def import_sales(
     file: Annotated[Path, Argument(help="A log of sales, or of buys and sales, as CSV.")],
     gone: Annotated[
-        bool,
-        Option("--gone", help="The copies are in your list no more: take none out of it."),
+        bool, Option("--gone", help="The copies are in your list no more: take none out of it.")
     ] = False,
     map: options.MapOption = None,
     ignore: IgnoreOption = None,

@@ -79,8 +79,7 @@ def show_version(wanted: bool) -> None:
 
 def program(
     version: Annotated[
-        bool,
-        Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+        bool, Option("--version", callback=show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Take the options that belong to no command."""

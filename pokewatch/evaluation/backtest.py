@@ -229,10 +229,7 @@ def _forecasts(
 
 
 def _origin(
-    model: FairValueModel,
-    used: dict[int, Cases],
-    inputs_of: dict[int, np.ndarray],
-    x: np.ndarray,
+    model: FairValueModel, used: dict[int, Cases], inputs_of: dict[int, np.ndarray], x: np.ndarray
 ) -> np.ndarray:
     """Return what lies ahead at one origin, shape (cases, horizons x ``AHEAD``)."""
     model.fit_cases(used, inputs_of)

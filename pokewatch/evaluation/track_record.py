@@ -67,11 +67,7 @@ def live_rows(predictions: pd.DataFrame, panel: Panel, prior: str = "") -> pd.Da
 
 
 def live(
-    settings: Settings,
-    panel: Panel,
-    horizon: int,
-    days: int | None = None,
-    prior: str = "",
+    settings: Settings, panel: Panel, horizon: int, days: int | None = None, prior: str = ""
 ) -> pd.DataFrame:
     """Return ``live_rows`` of the nights of which the panel knows the end, the last ``days``.
 
@@ -212,10 +208,7 @@ def equity_curve(
     calls = bought.size().reindex(days, fill_value=0)
     gain = bought.mean().reindex(days).fillna(0.0)
     grown = pd.DataFrame(
-        {
-            "followed": np.where(calls > 0, (1 + gain) * (1 - fee), 1.0),
-            "before_fees": 1 + gain,
-        }
+        {"followed": np.where(calls > 0, (1 + gain) * (1 - fee), 1.0), "before_fees": 1 + gain}
     ).cumprod()
     table = known.pivot(index="date", columns="card_id", values="y").reindex(days).ffill()
     bought_at = scored[scored["date"].isin(days[:1])].set_index("card_id")["price"]

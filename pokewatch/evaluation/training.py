@@ -92,9 +92,7 @@ def validate(settings: Settings, name: str, panel: Panel | None = None) -> Train
     """
     trained = registry.load(settings, name)
     verdict = judge(
-        settings,
-        registry.past_forecasts(settings, name),
-        training_panel(settings, trained, panel),
+        settings, registry.past_forecasts(settings, name), training_panel(settings, trained, panel)
     )
     return registry.keep_verdict(settings, trained, verdict)
 

@@ -83,11 +83,7 @@ def _facts(panel: Panel, on: pd.Timestamp) -> pd.DataFrame:
 
 
 def _reasons(
-    rows: pd.DataFrame,
-    facts: pd.DataFrame,
-    young: np.ndarray,
-    rules: Rules,
-    settings: Settings,
+    rows: pd.DataFrame, facts: pd.DataFrame, young: np.ndarray, rules: Rules, settings: Settings
 ) -> np.ndarray:
     """Return one sentence a collector understands for every row."""
     gain = (rows["fair_value"] / rows["market_price"] - 1) * 100

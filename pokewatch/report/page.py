@@ -19,10 +19,7 @@ ONLY_IN_NOTEBOOK = "notebook-only"  # tag of cells that the exported page leaves
 
 
 def write_report(
-    settings: Settings,
-    on: date | None = None,
-    copy_to: Path | None = None,
-    progress: bool = False,
+    settings: Settings, on: date | None = None, copy_to: Path | None = None, progress: bool = False
 ) -> Path:
     """Write the report of a day (default: the newest) and return the HTML file's path.
 

@@ -96,11 +96,7 @@ def signals(night: Night, top: int = 10) -> HTML:
 
 
 # Signals, reasons and histories are of ungraded cards.
-GRADED = {
-    "signal": "",
-    "reason": "Worth the median of its grade's sales on eBay.",
-    "thin": False,
-}
+GRADED = {"signal": "", "reason": "Worth the median of its grade's sales on eBay.", "thin": False}
 
 
 def portfolio(night: Night) -> HTML:

@@ -178,11 +178,7 @@ class Client:
         return target
 
     def _request(
-        self,
-        path: str,
-        params: Query | None,
-        receive: Callable[[Iterable[bytes]], T],
-        limit: int,
+        self, path: str, params: Query | None, receive: Callable[[Iterable[bytes]], T], limit: int
     ) -> T:
         if self.stopped:
             raise StoppedError(self.stopped)

@@ -142,11 +142,7 @@ def remove(path: Path, numbers: Iterable[int]) -> None:
 
 
 def write(
-    path: Path,
-    before: str,
-    have: Sequence[Entry],
-    now: Sequence[Entry | None],
-    dry: bool = False,
+    path: Path, before: str, have: Sequence[Entry], now: Sequence[Entry | None], dry: bool = False
 ) -> None:
     """Give a watchlist other entries in one step; all that is not changed stays to the letter.
 

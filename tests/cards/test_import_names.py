@@ -23,10 +23,7 @@ from pokewatch.store.tables import Store
 @pytest.fixture
 def settings(tmp_path):
     settings = load_settings(home=tmp_path / "home", store="")
-    cards = {
-        "card_id": ["7:Normal", "7:Holofoil", "8:Normal"],
-        "name": ["Mew", None, "Muk"],
-    }
+    cards = {"card_id": ["7:Normal", "7:Holofoil", "8:Normal"], "name": ["Mew", None, "Muk"]}
     rows = [curve(card_id, [1.0]) for card_id in cards["card_id"]]
     ingest(Store.from_settings(settings), delivery(*rows, **cards), settings)
     return settings

@@ -133,10 +133,7 @@ def test_a_call_stays_a_little_below_its_threshold_and_is_not_made_there():
 
 
 def test_calls_follow_the_thresholds():
-    rules = {
-        ("BUY", 7): signals.Rule("BUY", 7, 0.05),
-        ("SELL", 7): signals.Rule("SELL", 7, 0.03),
-    }
+    rules = {("BUY", 7): signals.Rule("BUY", 7, 0.05), ("SELL", 7): signals.Rule("SELL", 7, 0.03)}
     edges = [0.06, 0.051, 0.04, -0.02, -0.031]
     assert called(edges, rules) == ["BUY", "BUY", "HOLD", "HOLD", "SELL"]
     assert set(called(edges, rules, horizon=14)) == {"HOLD"}

@@ -428,10 +428,7 @@ def test_parameter_names_are_names(pair: str) -> None:
 
 
 def test_parameters_parse_to_text_once() -> None:
-    assert runs.parse_parameters(["date=2026-03-01", "a=b=c"]) == {
-        "date": "2026-03-01",
-        "a": "b=c",
-    }
+    assert runs.parse_parameters(["date=2026-03-01", "a=b=c"]) == {"date": "2026-03-01", "a": "b=c"}
     with pytest.raises(UsageError, match="named twice"):
         runs.parse_parameters(["a=1", "a=2"])
 

@@ -501,10 +501,7 @@ def test_an_address_that_cannot_be_asked_is_not_tried_again(url: str, pauses: Pa
 def test_the_interval_lies_between_any_two_requests(httpserver: HTTPServer, pauses: Pauses) -> None:
     answers(httpserver, Response(OK))
     with Client(
-        httpserver.url_for("/"),
-        settings(request_interval=30),
-        wait=pauses.wait,
-        clock=pauses.clock,
+        httpserver.url_for("/"), settings(request_interval=30), wait=pauses.wait, clock=pauses.clock
     ) as client:
         client.get_json("/data")
         client.get_json("/data")

@@ -265,13 +265,7 @@ def test_nothing_at_all_is_an_error_that_says_why(source: Source) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "worse", "accepted"),
-    [
-        (None, 4, 1),
-        ("7,50", [7.5], 0),
-        ({"usd": 7.5}, True, 0),
-        (22376779.59, -1, 0),
-        (0, 7, 1),
-    ],
+    [(None, 4, 1), ("7,50", [7.5], 0), ({"usd": 7.5}, True, 0), (22376779.59, -1, 0), (0, 7, 1)],
 )
 def test_a_bad_price_is_quarantined_as_received_and_none_is_lost(
     source: Source, bad: Any, worse: Any, accepted: int

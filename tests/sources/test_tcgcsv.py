@@ -133,12 +133,7 @@ def test_a_snapshot_holds_prices_as_received_and_cards(
     assert set(rows["source"]) == {"tcgcsv"}
     assert set(rows["collected_at"]) == {pd.Timestamp("2026-07-23T20:05:33Z")}
     assert "volume" not in rows
-    assert list(rows["card_id"]) == [
-        "1:Holofoil",
-        "1:1st Edition Holofoil",
-        "2:Normal",
-        "9:Normal",
-    ]
+    assert list(rows["card_id"]) == ["1:Holofoil", "1:1st Edition Holofoil", "2:Normal", "9:Normal"]
     assert rows.iloc[0][["market_price", "low_price", "mid_price", "high_price"]].tolist() == [
         54.14,
         1.0,

@@ -52,10 +52,7 @@ def last_updated(settings: Settings) -> datetime:
 
 
 def fetch(
-    settings: Settings,
-    on: date | None = None,
-    progress: bool = False,
-    wanted: Wanted | None = None,
+    settings: Settings, on: date | None = None, progress: bool = False, wanted: Wanted | None = None
 ) -> Delivery:
     """Return the live snapshot of the categories in the settings.
 
