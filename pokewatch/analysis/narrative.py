@@ -189,7 +189,8 @@ def skill(what: Experiment) -> Markdown:
         *(
             f"The baseline's error {days_of(row.horizon)} ahead is {_share(abs(row.rmae - 1))} "
             f"{'larger' if row.rmae > 1 else 'smaller'} than that of “no change”."
-            for row in base.dropna(subset="rmae").itertuples()  # else nothing moved
+            for row in base.itertuples()
+            if row.rmae == row.rmae  # else nothing moved
         ),
     )
 

@@ -73,7 +73,9 @@ def differs(cards: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:
     for name in CARD_COLUMNS[1:]:
         given = cards[name].notna().to_numpy() if name in cards else np.zeros(len(cards), bool)
         if name in ("product_id", "printing") and not given.all():  # the id may tell them
-            more |= ~given & cards["card_id"].str.match(CANONICAL, na=False).to_numpy()
+            parts = cards["card_id"].astype("object").str.extract(CANONICAL)
+            told = product_ids(parts[0]) if name == "product_id" else parts[1]
+            more |= ~given & told.notna().to_numpy()
         if not given.any():
             continue
         theirs = known[name].iloc[place]

@@ -303,3 +303,8 @@ def test_cards_delivered_twice_are_all_looked_at():
     card = {"card_id": "1:Normal", "name": "Mew ex", "product_id": 1, "printing": "Normal"}
     twice = pd.DataFrame([card | {"name": "Mewtwo"}, card])
     assert differs(twice, tidy(pd.DataFrame([card]))).tolist() == [True, True]
+
+
+def test_an_id_that_names_no_product_is_no_news_when_it_is_stored():
+    card = tidy(pd.DataFrame([{"card_id": "0:Normal"}]))
+    assert differs(card, card).tolist() == [False]

@@ -147,6 +147,7 @@ def test_a_bad_value_of_a_service_costs_its_own_row_only(
         tcgcsv_categories=[3],
         pokemontcg_key="key",
         pokemonpricetracker_key="key",
+        pokemonpricetracker_calls=1000,
         **{} if name == "archive" else {f"{name}_url": web.url},
     )
     store = Store.from_settings(settings)
