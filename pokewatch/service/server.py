@@ -102,6 +102,8 @@ def application() -> FastAPI:
     keep_freed_memory()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("pokewatch").setLevel(logging.INFO)
+    # No line names them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     lines = logging.StreamHandler(sys.stderr)  # each line is one JSON object
     access = logging.getLogger("pokewatch.access")
     access.handlers, access.propagate = [lines], False
