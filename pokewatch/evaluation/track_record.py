@@ -210,7 +210,8 @@ def equity_curve(
     grown = pd.DataFrame(
         {"followed": np.where(calls > 0, (1 + gain) * (1 - fee), 1.0), "before_fees": 1 + gain}
     ).cumprod()
-    table = known.pivot(index="date", columns="card_id", values="y").reindex(days).ffill()
+    later = known[known["date"].isin(days)]
+    table = later.pivot(index="date", columns="card_id", values="y").reindex(days).ffill()
     bought_at = scored[scored["date"].isin(days[:1])].set_index("card_id")["price"]
     grown["held"] = (table[bought_at.index] / bought_at).mean(axis=1) * (1 - fee)
     start = pd.DataFrame(dict.fromkeys(grown, 1.0), index=days[:1])

@@ -524,8 +524,6 @@ def test_a_day_whose_back_test_was_tidied_away_has_a_report(
     home = shutil.copytree(settings.home, tmp_path / "home")
     for path in home.glob("models/*/backtest.parquet"):
         path.unlink()
-    late = facts.load(settings.model_copy(update={"home": home}), date(2026, 2, 10))
-    assert late.scored is None or facts.months(late).empty
     newest = facts.load(settings.model_copy(update={"home": home}))
     assert newest.scored is not None
     assert facts.months(newest).empty
